@@ -1,0 +1,404 @@
+//! The engine: one router's nodes, settings and sessions, and the monitor that watches the nodes.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use arc_swap::ArcSwap;
+use tokio::task::AbortHandle;
+
+use crate::ambient::ambient;
+use crate::classify::Classification;
+use crate::config::{ConfigError, ConfigErrorKind};
+use crate::context::Context;
+use crate::decision::{Decision, RouteError};
+use crate::dialect::Dialect;
+use crate::live::Admission;
+use crate::monitor::Monitor;
+use crate::node::{Node, NodeSpec};
+use crate::pipeline::Pipeline;
+use crate::request::Request;
+use crate::route::Route;
+use crate::router::{Backend, Router};
+use crate::session::SessionState;
+use crate::settings::Settings;
+use crate::status::{Fallback, NodeStatus, Status, staleness};
+use crate::topology::Topology;
+
+/// The engine that an adapter's handles share. Clones are the same router; when the last one is
+/// dropped, its monitor ends.
+pub struct Cluster<B: Backend>(Arc<Handle<B>>);
+
+struct Handle<B: Backend> {
+    shared: Arc<Shared<B>>,
+    root: SessionState,
+    monitor: OnceLock<AbortHandle>,
+}
+
+/// What the handles and the monitor share. The monitor does not keep the handles alive.
+pub(crate) struct Shared<B: Backend> {
+    pub(crate) topology: ArcSwap<Topology<B>>,
+    pub(crate) context: Arc<Context>,
+    pub(crate) settings: Settings,
+    pub(crate) dialect: Dialect,
+    /// Held while the topology is replaced by a changed copy. Routes never take it.
+    changing: Mutex<()>,
+}
+
+impl<B: Backend> Drop for Handle<B> {
+    fn drop(&mut self) {
+        if let Some(monitor) = self.monitor.get() {
+            monitor.abort();
+        }
+    }
+}
+
+impl<B: Backend> Clone for Cluster<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<B: Backend> Cluster<B> {
+    /// Begins to configure a router for servers of one kind.
+    pub fn builder(dialect: Dialect, settings: Settings) -> ClusterBuilder<B> {
+        ClusterBuilder {
+            dialect,
+            settings,
+            primary: None,
+            replicas: Vec::new(),
+        }
+    }
+
+    /// A router over one database that takes reads and writes alike, for development and tests. It
+    /// is taken for a primary without being asked, so nothing here can fail.
+    #[must_use]
+    pub fn single(dialect: Dialect, settings: Settings, backend: B) -> Self {
+        let context = Arc::new(Context::new(Arc::clone(&settings.clock)));
+        let topology = Topology::single(&context, backend);
+        Self::new(dialect, settings, context, topology)
+    }
+
+    fn new(
+        dialect: Dialect,
+        settings: Settings,
+        context: Arc<Context>,
+        topology: Topology<B>,
+    ) -> Self {
+        let root = SessionState::root(&context);
+        let topology = ArcSwap::from_pointee(topology);
+        let shared = Shared {
+            topology,
+            context,
+            settings,
+            dialect,
+            changing: Mutex::new(()),
+        };
+        Self(Arc::new(Handle {
+            shared: Arc::new(shared),
+            root,
+            monitor: OnceLock::new(),
+        }))
+    }
+
+    /// Begins a new session, independent of all others.
+    #[must_use]
+    pub fn session(&self) -> SessionState {
+        SessionState::unit(&self.shared().context)
+    }
+
+    /// The session that a handle without one of its own uses: the ambient one inside
+    /// [`with_session`](crate::with_session), otherwise the root session, which is shared by everybody.
+    #[must_use]
+    pub fn current_session(&self) -> SessionState {
+        ambient(&self.shared().context).unwrap_or_else(|| self.0.root.clone())
+    }
+
+    /// What the router's classifier says of a statement.
+    #[must_use]
+    pub fn classify(&self, sql: &str) -> Classification {
+        self.shared().settings.classifier.classify(sql)
+    }
+
+    /// The last decision made for a session; `None` for the root session, which is everybody's.
+    #[must_use]
+    pub fn last_decision(&self, session: &SessionState) -> Option<Decision> {
+        let (id, intent, reason) = session.last_decision()?;
+        let topology = self.shared().topology.load();
+        let node = topology.nodes.iter().find(|node| node.id() == id)?;
+        Some(Decision {
+            node: Arc::clone(node.name()),
+            intent,
+            reason,
+        })
+    }
+
+    /// The node of that name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<Arc<Node<B>>> {
+        let topology = self.shared().topology.load();
+        topology
+            .nodes
+            .iter()
+            .find(|node| &**node.name() == name)
+            .cloned()
+    }
+
+    /// All nodes, the primary first.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<Arc<Node<B>>> {
+        self.shared().topology.load().nodes.clone()
+    }
+
+    /// A piece of work is run again on another node.
+    pub fn count_failover(&self) {
+        let counter = &self.shared().context.counters.failovers;
+        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Adds a replica. It takes work as soon as it has said who it is; until then it is not healthy.
+    /// Needs a Tokio runtime if it is the router's first one.
+    ///
+    /// # Errors
+    ///
+    /// If the name is taken, or there is no room for another node.
+    pub fn add_replica(&self, spec: &NodeSpec, backend: B) -> Result<(), ConfigError> {
+        self.change(|topology| topology.add_replica(spec, &self.shared().context, backend))?;
+        self.0
+            .monitor
+            .get_or_init(|| self.watch(Monitor::new(Arc::clone(self.shared()))));
+        self.shared().context.wake.ring();
+        Ok(())
+    }
+
+    /// Removes a replica at once. Work in flight on it finishes; to wait for that, [`drain`](Self::drain)
+    /// it instead.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such node, if it is the primary, or if only replicas of weight zero would remain.
+    pub fn remove(&self, name: &str) -> Result<(), ConfigError> {
+        let node = self.change(|topology| topology.remove(name))?;
+        node.live
+            .change(|standing| standing.admission = Admission::Draining);
+        Ok(())
+    }
+
+    /// Lets no more work onto a replica, waits until what is in flight has finished, and removes it. If
+    /// the future is dropped before that, the replica stays, draining.
+    ///
+    /// # Errors
+    ///
+    /// As for [`remove`](Self::remove).
+    pub async fn drain(&self, name: &str) -> Result<(), ConfigError> {
+        let node = self.admit(name, Admission::Draining)?;
+        node.emptied().await;
+        self.remove(name)
+    }
+
+    /// Lets no more work onto a node until it is [enabled](Self::enable) again. Work in flight on it
+    /// finishes. Disabling the primary stops all writes.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such node.
+    pub fn disable(&self, name: &str) -> Result<(), ConfigError> {
+        self.admit(name, Admission::Disabled).map(drop)
+    }
+
+    /// Lets work onto a node again that was disabled or draining.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such node.
+    pub fn enable(&self, name: &str) -> Result<(), ConfigError> {
+        self.admit(name, Admission::Enabled).map(drop)
+    }
+
+    /// Changes a node's weight.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such node, or no replica would be left with a weight above zero.
+    pub fn set_weight(&self, name: &str, weight: u32) -> Result<(), ConfigError> {
+        self.change(|topology| topology.set_weight(name, weight))
+    }
+
+    fn admit(&self, name: &str, admission: Admission) -> Result<Arc<Node<B>>, ConfigError> {
+        let topology = self.shared().topology.load();
+        let node = &topology.nodes[topology.known(name)?];
+        if node.id() == topology.primary && admission == Admission::Draining {
+            let problem = format!("{name:?} is the primary and cannot be drained");
+            return Err(ConfigError::new(ConfigErrorKind::Primary, "node", problem));
+        }
+        node.live.change(|standing| standing.admission = admission);
+        Ok(Arc::clone(node))
+    }
+
+    /// Replaces the topology by a changed copy.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Topology<B>) -> Result<T, ConfigError>,
+    ) -> Result<T, ConfigError> {
+        let _one_at_a_time: MutexGuard<'_, ()> = self
+            .shared()
+            .changing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut topology = Topology::clone(&self.shared().topology.load());
+        let changed = change(&mut topology)?;
+        topology.check_weights()?;
+        self.shared().topology.store(Arc::new(topology));
+        Ok(changed)
+    }
+
+    fn watch(&self, monitor: Monitor<B>) -> AbortHandle {
+        tokio::spawn(monitor.run()).abort_handle()
+    }
+
+    fn shared(&self) -> &Arc<Shared<B>> {
+        &self.0.shared
+    }
+}
+
+impl<B: Backend> Router for Cluster<B> {
+    type Backend = B;
+
+    fn route(&self, request: &Request, session: &SessionState) -> Result<Route<B>, RouteError> {
+        let shared = self.shared();
+        let pipeline = Pipeline {
+            topology: &shared.topology.load(),
+            context: &shared.context,
+            policy: &*shared.settings.policy,
+            preference: shared.settings.preference,
+            request,
+            session,
+        };
+        pipeline.run()
+    }
+
+    fn status(&self) -> Status {
+        let shared = self.shared();
+        let now = shared.context.now();
+        let topology = shared.topology.load();
+        let nodes = topology
+            .members
+            .iter()
+            .zip(&topology.nodes)
+            .map(|(member, node)| {
+                let standing = node.live.standing();
+                let (reads, writes, failures) = node.live.counts();
+                NodeStatus {
+                    name: node.name().as_ref().to_owned(),
+                    role: standing.role,
+                    healthy: standing.healthy,
+                    admission: standing.admission,
+                    weight: member.weight,
+                    tags: member.tags.clone(),
+                    staleness: staleness(standing.role, node.fresh_as_of(), now),
+                    in_flight: node.in_flight(),
+                    reads,
+                    writes,
+                    failures,
+                    pressure: node.backend().pressure(),
+                    last_error: node.last_error().map(|error| error.as_ref().to_owned()),
+                }
+            });
+        let counters = &shared.context.counters;
+        let count = |counter: &std::sync::atomic::AtomicU64| {
+            counter.load(std::sync::atomic::Ordering::Relaxed)
+        };
+        Status {
+            nodes: nodes.collect(),
+            fallbacks: counters
+                .fallbacks()
+                .map(|(reason, count)| Fallback { reason, count })
+                .collect(),
+            failovers: count(&counters.failovers),
+            policy_out_of_range: count(&counters.policy_out_of_range),
+            monitor_rounds: count(&counters.rounds),
+        }
+    }
+}
+
+impl<B: Backend> fmt::Debug for Cluster<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("dialect", &self.shared().dialect)
+            .field("settings", &self.shared().settings)
+            .field("nodes", &self.nodes())
+            .finish()
+    }
+}
+
+/// Configures a [`Cluster`]. Adapters have builders of their own over this one.
+#[must_use = "a builder does nothing until `connect` is called"]
+pub struct ClusterBuilder<B> {
+    dialect: Dialect,
+    settings: Settings,
+    primary: Option<(NodeSpec, B)>,
+    replicas: Vec<(NodeSpec, B)>,
+}
+
+impl<B: Backend> ClusterBuilder<B> {
+    /// The node that takes the writes.
+    pub fn primary(mut self, spec: NodeSpec, backend: B) -> Self {
+        self.primary = Some((spec, backend));
+        self
+    }
+
+    /// A node that takes reads.
+    pub fn replica(mut self, spec: NodeSpec, backend: B) -> Self {
+        self.replicas.push((spec, backend));
+        self
+    }
+
+    /// Meets all nodes, and begins to watch them if there is a replica.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the configuration, by its kind: see [`ConfigErrorKind`]. A replica that
+    /// cannot be reached is no error: it is not healthy yet.
+    pub async fn connect(self) -> Result<Cluster<B>, ConfigError> {
+        self.settings.check()?;
+        let Some((spec, backend)) = self.primary else {
+            let problem = "no primary was given; name the server that takes the writes";
+            return Err(ConfigError::new(
+                ConfigErrorKind::Primary,
+                "primary",
+                problem,
+            ));
+        };
+        let context = Arc::new(Context::new(Arc::clone(&self.settings.clock)));
+        let mut topology = Topology::new(&spec, &context, backend)?;
+        for (spec, backend) in self.replicas {
+            topology.add_replica(&spec, &context, backend)?;
+        }
+        topology.check_weights()?;
+        let has_replicas = topology.replicas().next().is_some();
+        let cluster = Cluster::new(self.dialect, self.settings, context, topology);
+        let mut monitor = Monitor::new(Arc::clone(cluster.shared()));
+        monitor.attach().await?;
+        if has_replicas || cluster.nodes().iter().any(|node| !node.is_healthy()) {
+            cluster.0.monitor.get_or_init(|| cluster.watch(monitor));
+        }
+        Ok(cluster)
+    }
+}
+
+impl<B> fmt::Debug for ClusterBuilder<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterBuilder")
+            .field("dialect", &self.dialect)
+            .field("settings", &self.settings)
+            .field("primary", &self.primary.as_ref().map(|(spec, _)| spec))
+            .field(
+                "replicas",
+                &self
+                    .replicas
+                    .iter()
+                    .map(|(spec, _)| spec)
+                    .collect::<Vec<_>>(),
+            )
+            .finish()
+    }
+}

@@ -1,0 +1,217 @@
+//! Which node, and why: every route has a reason, and every refusal one per node.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::live::Admission;
+use crate::vocabulary::{Intent, Role};
+
+/// What an intent was concluded from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The caller said so.
+    Asked,
+    /// The classifier knows the statement.
+    Classified,
+    /// The classifier does not know the statement, and so takes it for a write.
+    Unclassified,
+    /// The statement changes the state of its connection, which only makes sense on a held one.
+    SessionState,
+}
+
+/// Why a piece of work went where it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Reason {
+    /// It is a write, and the primary takes the writes.
+    Write,
+    /// It is not surely a read, so the primary has it.
+    Unclassified,
+    /// It changes the state of a connection, so the primary has it.
+    SessionState,
+    /// The policy chose this node among the candidates.
+    Policy,
+    /// The session read from this node before, and the policy stayed with it.
+    Sticky,
+    /// The preference is the primary, and it is there.
+    PreferenceIsPrimary,
+    /// No replica is known to show what the session must see, so the primary has the read.
+    NotFresh,
+    /// No healthy replica is left, so the primary has the read.
+    NoHealthyReplica,
+    /// There is no replica that would suit the read at all, so the primary has it.
+    NoReplica,
+    /// The policy chose none of the candidates, so the primary has the read.
+    PolicyDeclined,
+    /// The session holds a connection that may be writing, so its reads go to the primary as well.
+    OpenWriter,
+}
+
+impl Reason {
+    /// All reasons, in a stable order.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Write,
+        Self::Unclassified,
+        Self::SessionState,
+        Self::Policy,
+        Self::Sticky,
+        Self::PreferenceIsPrimary,
+        Self::NotFresh,
+        Self::NoHealthyReplica,
+        Self::NoReplica,
+        Self::PolicyDeclined,
+        Self::OpenWriter,
+    ];
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Write => "a write",
+            Self::Unclassified => "not surely a read",
+            Self::SessionState => "changes its connection's state",
+            Self::Policy => "chosen by the policy",
+            Self::Sticky => "the session's replica",
+            Self::PreferenceIsPrimary => "the primary is preferred",
+            Self::NotFresh => "no replica is fresh enough yet",
+            Self::NoHealthyReplica => "no replica is healthy",
+            Self::NoReplica => "no replica suits",
+            Self::PolicyDeclined => "the policy declined",
+            Self::OpenWriter => "the session holds a writing connection",
+        })
+    }
+}
+
+/// The node chosen, and the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Decision {
+    /// The name of the node.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_str"))]
+    pub node: Arc<str>,
+    /// What the work needed.
+    pub intent: Intent,
+    /// Why it went there.
+    pub reason: Reason,
+}
+
+#[cfg(feature = "serde")]
+fn as_str<S: serde::Serializer>(name: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(name)
+}
+
+impl fmt::Display for Decision {
+    /// `read on replica-2: chosen by the policy`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}: {}", self.intent, self.node, self.reason)
+    }
+}
+
+/// Why one node was no candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WhyNot {
+    /// Its role is not the one that the work needs.
+    Role(Role),
+    /// It is a write, and this is not the node that takes the writes.
+    NotThePrimary,
+    /// The operator has disabled it, or drains it.
+    Admission(Admission),
+    /// It does not answer.
+    Unhealthy,
+    /// It is not known to show what the session must see; for that it must catch up by this much,
+    /// or prove for the first time where it stands.
+    NotFresh(Option<Duration>),
+    /// It lacks a label that the read demands.
+    Tags,
+    /// Its weight is zero.
+    Weight,
+    /// The preference rules it out.
+    Preference,
+    /// The same work has just failed there.
+    JustFailed,
+    /// The policy chose none of the candidates, of which it was one.
+    PolicyDeclined,
+}
+
+impl fmt::Display for WhyNot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Role(Role::Unknown) => f.write_str("its role is unknown"),
+            Self::Role(role) => write!(f, "it is a {role}"),
+            Self::NotThePrimary => f.write_str("it does not take the writes"),
+            Self::Admission(Admission::Draining) => f.write_str("it is being drained"),
+            Self::Admission(_) => f.write_str("it is disabled"),
+            Self::Unhealthy => f.write_str("it does not answer"),
+            Self::NotFresh(Some(by)) => write!(f, "it is {by:?} short of what must be seen"),
+            Self::NotFresh(None) => f.write_str("it has not proved yet where it stands"),
+            Self::Tags => f.write_str("it lacks a demanded label"),
+            Self::Weight => f.write_str("its weight is zero"),
+            Self::Preference => f.write_str("the preference rules it out"),
+            Self::JustFailed => f.write_str("the work has just failed there"),
+            Self::PolicyDeclined => f.write_str("the policy declined it"),
+        }
+    }
+}
+
+/// One node's part in a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The name of the node.
+    pub node: Arc<str>,
+    /// Why it was no candidate.
+    pub why: WhyNot,
+}
+
+/// No node may run this work now. It says, node by node, why not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteError {
+    intent: Intent,
+    refusals: Vec<Refusal>,
+}
+
+impl RouteError {
+    pub(crate) fn new(intent: Intent, refusals: Vec<Refusal>) -> Self {
+        Self { intent, refusals }
+    }
+
+    /// What the work needed.
+    #[must_use]
+    pub fn intent(&self) -> Intent {
+        self.intent
+    }
+
+    /// Why not, for every node of the cluster.
+    #[must_use]
+    pub fn refusals(&self) -> &[Refusal] {
+        &self.refusals
+    }
+
+    /// Whether some node was ruled out only by what may pass: health, freshness, or a failure.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        self.refusals.iter().any(|refusal| {
+            matches!(
+                refusal.why,
+                WhyNot::Unhealthy | WhyNot::NotFresh(_) | WhyNot::JustFailed
+            )
+        })
+    }
+}
+
+impl fmt::Display for RouteError {
+    /// `no node for this write: primary: it is a replica; replica-1: the preference rules it out`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no node for this {}", self.intent)?;
+        for (index, Refusal { node, why }) in self.refusals.iter().enumerate() {
+            let separator = if index == 0 { ": " } else { "; " };
+            write!(f, "{separator}{node}: {why}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for RouteError {}

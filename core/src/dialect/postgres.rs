@@ -1,0 +1,256 @@
+//! PostgreSQL: positions are write-ahead log locations.
+//!
+//! The position that proves freshness at once is the *insert* position: with `synchronous_commit=off`
+//! a commit is acknowledged before it is written or flushed. It has two traps. At a page boundary it
+//! already counts the next page's header, which no replay position reaches on an idle system; so it is
+//! brought back to the end of the last record. And what nobody flushes does not travel; so the flush
+//! position is asked for as well, together with the setting that bounds how far it may be behind.
+
+use std::time::Duration;
+
+use super::{Answer, AnswerError, LogStanding, Position, Question, Report, Written};
+use crate::vocabulary::Role;
+
+const COLUMNS: usize = 8;
+
+macro_rules! question {
+    ($identity:literal) => {
+        Question::new(
+            concat!(
+                "SELECT pg_is_in_recovery()::text, ",
+                "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()::text END, ",
+                "CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_insert_lsn()::text END, ",
+                "CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_flush_lsn()::text END, ",
+                "CASE WHEN pg_is_in_recovery() THEN NULL ",
+                "ELSE substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END, ",
+                "current_setting('wal_segment_size'), ",
+                "current_setting('wal_writer_delay'), ",
+                $identity,
+            ),
+            COLUMNS,
+        )
+    };
+}
+
+pub(super) const IDENTIFY: Question =
+    question!("(SELECT system_identifier::text FROM pg_control_system())");
+
+pub(super) const LOCATE: Question = question!("NULL::text");
+
+pub(super) fn read(answer: &Answer) -> Result<Report, AnswerError> {
+    let in_recovery = match answer.required(0, "pg_is_in_recovery")? {
+        "true" | "t" => true,
+        "false" | "f" => false,
+        other => {
+            return Err(AnswerError::new(
+                "pg_is_in_recovery",
+                other,
+                "true or false",
+            ));
+        }
+    };
+    let standing = if in_recovery {
+        let replayed = answer
+            .column(1)
+            .map(|text| location("pg_last_wal_replay_lsn", text));
+        LogStanding::Replayed(replayed.transpose()?.map(Position::Log))
+    } else {
+        written(answer)?
+    };
+    Ok(Report {
+        role: Some(if in_recovery {
+            Role::Replica
+        } else {
+            Role::Primary
+        }),
+        identity: answer.column(7).map(str::to_owned),
+        standing,
+    })
+}
+
+fn written(answer: &Answer) -> Result<LogStanding, AnswerError> {
+    let insert = "pg_current_wal_insert_lsn";
+    let inserted = location(insert, answer.required(2, insert)?)?;
+    let flush = "pg_current_wal_flush_lsn";
+    let flushed = location(flush, answer.required(3, flush)?)?;
+    let file = answer.required(4, "timeline")?;
+    let timeline = u64::from_str_radix(file, 16)
+        .map_err(|_| AnswerError::new("timeline", file, "eight hexadecimal digits"))?;
+    let segment = segment_size(answer.required(5, "wal_segment_size")?)?;
+    let delay = duration(answer.required(6, "wal_writer_delay")?)?;
+    let written = Written {
+        inserted: Position::Log(end_of_last_record(inserted, segment)),
+        flushed: Position::Log(end_of_last_record(flushed, segment)),
+        flush_delay: Written::flush_bound(delay),
+    };
+    Ok(LogStanding::Written { timeline, written })
+}
+
+/// `16/B374D848` as an offset.
+fn location(column: &'static str, text: &str) -> Result<u64, AnswerError> {
+    let parsed = text.split_once('/').and_then(|(high, low)| {
+        let high = u32::from_str_radix(high, 16).ok()?;
+        let low = u32::from_str_radix(low, 16).ok()?;
+        Some(u64::from(high) << 32 | u64::from(low))
+    });
+    parsed.ok_or_else(|| AnswerError::new(column, text, "a log location such as 16/B374D848"))
+}
+
+/// A position just behind a page's header, brought back to the end of the record before it. Pages
+/// are 8 kB; their header has 24 bytes, and 40 at the beginning of a segment.
+fn end_of_last_record(position: u64, segment: u64) -> u64 {
+    const PAGE: u64 = 8192;
+    const PAGE_HEADER: u64 = 24;
+    const SEGMENT_HEADER: u64 = 40;
+    if position % segment == SEGMENT_HEADER {
+        position - SEGMENT_HEADER
+    } else if position % PAGE == PAGE_HEADER {
+        position - PAGE_HEADER
+    } else {
+        position
+    }
+}
+
+fn segment_size(text: &str) -> Result<u64, AnswerError> {
+    let (number, unit) = quantity(text);
+    let scale = match unit {
+        "B" | "" => Some(1),
+        "kB" => Some(1 << 10),
+        "MB" => Some(1 << 20),
+        "GB" => Some(1 << 30),
+        _ => None,
+    };
+    let bytes = number
+        .zip(scale)
+        .and_then(|(number, scale)| number.checked_mul(scale));
+    bytes
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| AnswerError::new("wal_segment_size", text, "a size such as 16MB"))
+}
+
+fn duration(text: &str) -> Result<Duration, AnswerError> {
+    let (number, unit) = quantity(text);
+    let scale = match unit {
+        "us" => Some(Duration::from_micros(1)),
+        "ms" | "" => Some(Duration::from_millis(1)),
+        "s" => Some(Duration::from_secs(1)),
+        "min" => Some(Duration::from_secs(60)),
+        _ => None,
+    };
+    let number = number.and_then(|number| u32::try_from(number).ok());
+    number
+        .zip(scale)
+        .and_then(|(number, scale)| scale.checked_mul(number))
+        .ok_or_else(|| AnswerError::new("wal_writer_delay", text, "a time such as 200ms"))
+}
+
+fn quantity(text: &str) -> (Option<u64>, &str) {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    (number.parse().ok(), unit.trim())
+}
+
+#[cfg(all(test, not(dbrouter_loom)))]
+mod tests {
+    use super::*;
+
+    fn answer(columns: [Option<&str>; COLUMNS]) -> Answer {
+        columns
+            .into_iter()
+            .map(|column| column.map(str::to_owned))
+            .collect()
+    }
+
+    #[test]
+    fn a_primary_reports_what_it_wrote() {
+        let report = read(&answer([
+            Some("false"),
+            None,
+            Some("1/A0"),
+            Some("0/FF"),
+            Some("0000000B"),
+            Some("16MB"),
+            Some("200ms"),
+            Some("7301"),
+        ]))
+        .unwrap();
+        let written = Written {
+            inserted: Position::Log((1 << 32) + 0xA0),
+            flushed: Position::Log(0xFF),
+            flush_delay: Duration::from_millis(600),
+        };
+        assert_eq!(report.role, Some(Role::Primary));
+        assert_eq!(report.identity.as_deref(), Some("7301"));
+        assert_eq!(
+            report.standing,
+            LogStanding::Written {
+                timeline: 11,
+                written
+            }
+        );
+    }
+
+    #[test]
+    fn a_standby_reports_what_it_replayed() {
+        let standby = |replayed| {
+            let columns = [
+                Some("true"),
+                replayed,
+                None,
+                None,
+                None,
+                Some("16MB"),
+                Some("1s"),
+                None,
+            ];
+            read(&answer(columns)).unwrap().standing
+        };
+        assert_eq!(
+            standby(Some("0/10")),
+            LogStanding::Replayed(Some(Position::Log(16)))
+        );
+        assert_eq!(standby(None), LogStanding::Replayed(None));
+    }
+
+    #[test]
+    fn positions_behind_a_header_are_brought_back() {
+        const MB: u64 = 1 << 20;
+        assert_eq!(end_of_last_record(5 * MB + 40, MB), 5 * MB);
+        assert_eq!(end_of_last_record(5 * MB + 8192 + 24, MB), 5 * MB + 8192);
+        assert_eq!(
+            end_of_last_record(5 * MB + 8192 + 40, MB),
+            5 * MB + 8192 + 40
+        );
+        assert_eq!(end_of_last_record(5 * MB + 100, MB), 5 * MB + 100);
+        // The first page of a segment has the long header, and so no record at 24.
+        assert_eq!(end_of_last_record(16 * MB + 40, 16 * MB), 16 * MB);
+    }
+
+    #[test]
+    fn settings_are_read_with_their_units() {
+        assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(segment_size("1MB"), Ok(1 << 20));
+        assert_eq!(segment_size("64kB"), Ok(1 << 16));
+    }
+
+    #[test]
+    fn nonsense_is_an_error_that_names_the_column() {
+        let garbled = answer([Some("maybe"), None, None, None, None, None, None, None]);
+        let error = read(&garbled).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            r#"the server answered pg_is_in_recovery = "maybe", not true or false"#
+        );
+        let empty: Answer = [].into_iter().collect();
+        assert!(
+            read(&empty)
+                .unwrap_err()
+                .to_string()
+                .contains("lacks pg_is_in_recovery")
+        );
+        assert!(segment_size("0MB").is_err());
+        assert!(duration("99999999999999999999s").is_err());
+        assert!(location("x", "12").is_err());
+    }
+}

@@ -1,0 +1,40 @@
+//! What happens rarely and an operator should hear of. Without the feature `tracing` it is only
+//! counted, and seen in the status.
+
+use std::fmt::Display;
+
+/// A node was found not to answer.
+pub(crate) fn lost(node: &str, error: &dyn Display) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(node, %error, "node lost");
+    #[cfg(not(feature = "tracing"))]
+    let _: (_, _) = (node, error);
+}
+
+/// A node was found to answer again, or for the first time.
+pub(crate) fn found(node: &str, role: crate::Role) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(node, %role, "node found");
+    #[cfg(not(feature = "tracing"))]
+    let _: (_, _) = (node, role);
+}
+
+/// A node says that it is something else than it was configured to be.
+pub(crate) fn role_changed(node: &str, role: crate::Role) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(node, %role, "node changed its role");
+    #[cfg(not(feature = "tracing"))]
+    let _: (_, _) = (node, role);
+}
+
+/// A policy returned an index that no candidate has. Reported once per router.
+pub(crate) fn policy_out_of_range(index: usize, candidates: usize) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(
+        index,
+        candidates,
+        "policy picked an index out of range; the first candidate is used"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _: (_, _) = (index, candidates);
+}

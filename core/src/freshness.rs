@@ -1,0 +1,181 @@
+//! How the monitor learns the instant up to which a replica shows every acknowledged write.
+//!
+//! At instant `s` it asks the primary where its log stands, and only counts the instant *before* it
+//! asked. A replica that later reports having replayed that position is fresh as of `s`. Nothing is
+//! estimated, no wall clock is compared, and an idle primary keeps its replicas fresh.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::clock::Instant;
+use crate::dialect::{Position, Written};
+
+/// Where the primary's log stood at one instant.
+#[derive(Clone, Debug)]
+struct Mark {
+    asked: Instant,
+    written: Written,
+}
+
+/// The primary's log positions, by the instants at which they were asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    marks: VecDeque<Mark>,
+}
+
+impl Marks {
+    /// Enough for a minute of lag at a thousand rounds a minute; beyond it the past gets coarser.
+    const MOST: usize = 1024;
+
+    /// At `asked`, before the question was sent, the primary stood at `written` or before it.
+    pub(crate) fn record(&mut self, asked: Instant, written: Written) {
+        if let Some(last) = self.marks.back_mut()
+            && last.written == written
+        {
+            // An idle primary: the same position is as good a proof of a later instant.
+            last.asked = last.asked.max(asked);
+            return;
+        }
+        if self.marks.len() == Self::MOST {
+            self.thin_out();
+        }
+        self.marks.push_back(Mark { asked, written });
+    }
+
+    /// Drops every other mark of the older half. A mark that is gone proves nothing wrong: it only
+    /// leaves a replica that lags so far looking a little older than it is.
+    fn thin_out(&mut self) {
+        let half = self.marks.len() / 2;
+        let mut index = 0;
+        self.marks.retain(|_| {
+            index += 1;
+            index > half || index % 2 == 0
+        });
+    }
+
+    /// Forgets everything: another primary, another timeline, a log that went back.
+    pub(crate) fn clear(&mut self) {
+        self.marks.clear();
+    }
+
+    /// The last position taken, if any.
+    pub(crate) fn last(&self) -> Option<&Written> {
+        self.marks.back().map(|mark| &mark.written)
+    }
+
+    /// The latest instant at which the primary was asked, if it was.
+    pub(crate) fn asked(&self) -> Option<Instant> {
+        self.marks.back().map(|mark| mark.asked)
+    }
+
+    /// The latest instant as of which a node that has replayed `replayed` is fresh, if the marks
+    /// reach back that far.
+    pub(crate) fn fresh_as_of(&self, replayed: &Position, commits: Commits) -> Option<Instant> {
+        let inserted = self.latest(|written| replayed.covers(&written.inserted));
+        let flushed = self.latest(|written| replayed.covers(&written.flushed));
+        let by_insert = inserted.map(|mark| mark.asked);
+        let by_flush = flushed.map(|mark| match commits {
+            Commits::Synchronous => mark.asked,
+            Commits::MayBeAsynchronous => mark.asked.back(mark.written.flush_delay),
+        });
+        by_insert.max(by_flush)
+    }
+
+    /// The latest mark that satisfies `covered`, which holds for all marks up to some point.
+    fn latest(&self, covered: impl Fn(&Written) -> bool) -> Option<&Mark> {
+        let count = self.marks.partition_point(|mark| covered(&mark.written));
+        self.marks.get(count.checked_sub(1)?)
+    }
+}
+
+/// Whether the application may acknowledge commits before they are flushed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Commits {
+    /// Any session may have set `synchronous_commit = off`. The default, because a `SET LOCAL`
+    /// cannot be seen from outside: only the position of what was *inserted* into the log proves
+    /// freshness at once, and the position of what was flushed proves it as of the server's
+    /// documented bound earlier.
+    #[default]
+    MayBeAsynchronous,
+    /// No session ever turns synchronous commit off: what is acknowledged is flushed. Replicas are
+    /// then found fresh a little sooner while a long transaction holds unflushed records.
+    Synchronous,
+}
+
+impl Written {
+    /// How long after its acknowledgement an asynchronous commit may still be unflushed, by
+    /// PostgreSQL's manual ("Asynchronous Commit"): three times `wal_writer_delay`.
+    pub(crate) fn flush_bound(wal_writer_delay: Duration) -> Duration {
+        wal_writer_delay * 3
+    }
+}
+
+#[cfg(all(test, not(dbrouter_loom)))]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_nanos(millis * 1_000_000)
+    }
+
+    fn written(inserted: u64, flushed: u64) -> Written {
+        Written {
+            inserted: Position::Log(inserted),
+            flushed: Position::Log(flushed),
+            flush_delay: Duration::from_millis(600),
+        }
+    }
+
+    fn fresh(marks: &Marks, replayed: u64) -> Option<Instant> {
+        marks.fresh_as_of(&Position::Log(replayed), Commits::MayBeAsynchronous)
+    }
+
+    #[test]
+    fn nothing_is_known_before_the_first_mark() {
+        assert_eq!(fresh(&Marks::default(), 100), None);
+    }
+
+    #[test]
+    fn a_replica_is_fresh_as_of_the_latest_position_it_covers() {
+        let mut marks = Marks::default();
+        marks.record(at(1000), written(10, 10));
+        marks.record(at(2000), written(20, 20));
+        marks.record(at(3000), written(30, 30));
+        assert_eq!(fresh(&marks, 9), None);
+        assert_eq!(fresh(&marks, 10), Some(at(1000)));
+        assert_eq!(fresh(&marks, 29), Some(at(2000)));
+        assert_eq!(fresh(&marks, 31), Some(at(3000)));
+    }
+
+    #[test]
+    fn an_idle_primary_keeps_its_replicas_fresh() {
+        let mut marks = Marks::default();
+        marks.record(at(1000), written(10, 10));
+        marks.record(at(9000), written(10, 10));
+        assert_eq!(fresh(&marks, 10), Some(at(9000)));
+    }
+
+    #[test]
+    fn flushed_proves_less_than_inserted_unless_commits_are_synchronous() {
+        let mut marks = Marks::default();
+        marks.record(at(5000), written(40, 30));
+        assert_eq!(fresh(&marks, 30), Some(at(4400)));
+        assert_eq!(fresh(&marks, 40), Some(at(5000)));
+        let sure = marks.fresh_as_of(&Position::Log(30), Commits::Synchronous);
+        assert_eq!(sure, Some(at(5000)));
+    }
+
+    #[test]
+    fn a_long_past_gets_coarse_and_never_wrong() {
+        let mut marks = Marks::default();
+        for step in 1..=10_000 {
+            marks.record(at(step), written(step, step));
+            assert!(marks.marks.len() <= Marks::MOST);
+        }
+        for replayed in 1..=10_000 {
+            let proved = fresh(&marks, replayed);
+            assert!(proved.is_none_or(|instant| instant <= at(replayed)));
+        }
+        assert_eq!(fresh(&marks, 10_000), Some(at(10_000)));
+    }
+}

@@ -1,0 +1,81 @@
+//! The engine of `dbrouter`: reads go to replicas, writes to the primary, and no session ever sees
+//! time go back.
+//!
+//! This crate names no ORM and opens no socket. An application uses an adapter, such as
+//! `dbrouter-sqlx`, which re-exports it; this crate is for those who write a [`policy`], a
+//! [`Classifier`] or an adapter of their own.
+//!
+//! # The one idea
+//!
+//! Every guarantee is a comparison of two instants of one monotonic clock. Each node has the instant
+//! as of which it is *fresh*: every write acknowledged to anyone before then is visible on it. Each
+//! session has the instant as of which a node must be fresh to serve it, which its own writes and reads
+//! move. A replica is a candidate if and only if the first is not before the second: one atomic load,
+//! one comparison, and no round trip on any request.
+//!
+//! # The parts
+//!
+//! | part | what it is |
+//! | --- | --- |
+//! | [`Cluster`] | the engine: nodes, settings, sessions, and the monitor that watches the nodes |
+//! | [`Router`], [`Backend`] | what an adapter offers, and what it writes |
+//! | [`policy`] | which of the candidates serves a read |
+//! | [`SessionState`] | one unit of work: what it must see, and the replica it stays with |
+//! | [`Request`], [`Route`] | what a piece of work asks for, and the place it is given |
+//! | [`Decision`], [`RouteError`] | why it went there, and why it could not go anywhere |
+//! | [`Status`] | a snapshot to print, serialise or alert on |
+//!
+//! # Features
+//!
+//! * `serde`: [`Status`] and [`Decision`] can be serialised.
+//! * `tracing`: a node lost or found and a policy out of bounds are reported as events.
+
+mod ambient;
+mod candidates;
+mod causality;
+mod classify;
+mod clock;
+mod cluster;
+mod config;
+mod context;
+mod decision;
+mod dialect;
+mod events;
+mod freshness;
+mod live;
+mod monitor;
+mod node;
+mod pipeline;
+pub mod policy;
+mod request;
+mod route;
+mod router;
+mod session;
+mod settings;
+mod status;
+mod sync;
+mod tags;
+mod topology;
+mod vocabulary;
+mod wake;
+
+pub use ambient::with_session;
+pub use candidates::{Candidate, Candidates};
+pub use classify::{Cautious, Classification, Classifier};
+pub use clock::{Clock, Instant, ManualClock, SystemClock};
+pub use cluster::{Cluster, ClusterBuilder};
+pub use config::{ConfigError, ConfigErrorKind};
+pub use decision::{Cause, Decision, Reason, Refusal, RouteError, WhyNot};
+pub use dialect::{Answer, Dialect, Question};
+pub use freshness::Commits;
+pub use live::Admission;
+pub use node::{Node, NodeId, NodeSpec};
+pub use policy::Policy;
+pub use request::Request;
+pub use route::Route;
+pub use router::{Backend, Router};
+pub use session::SessionState;
+pub use settings::{MonitorSettings, Settings, Start};
+pub use status::{Fallback, NodeStatus, Status};
+pub use tags::Tags;
+pub use vocabulary::{Consistency, Fault, Intent, Preference, Pressure, Role};

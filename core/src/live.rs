@@ -1,0 +1,312 @@
+//! What is known of one node at this moment: a handful of atomics that routes read and monitors
+//! write. Nothing here locks, and nothing here waits.
+
+use crate::clock::Instant;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::vocabulary::Role;
+
+/// Whether the operator lets work onto a node. It is a wish; health is a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Admission {
+    /// It takes work.
+    Enabled,
+    /// It takes no new work until it is enabled again.
+    Disabled,
+    /// It takes no new work and is on its way out; work in flight finishes.
+    Draining,
+}
+
+/// A node's standing in one word, so that a route reads role, health and admission of the same moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) role: Role,
+    pub(crate) healthy: bool,
+    pub(crate) admission: Admission,
+}
+
+impl Standing {
+    fn pack(self) -> u32 {
+        let role = match self.role {
+            Role::Unknown => 0,
+            Role::Primary => 1,
+            Role::Replica => 2,
+        };
+        let admission = match self.admission {
+            Admission::Enabled => 0,
+            Admission::Disabled => 1,
+            Admission::Draining => 2,
+        };
+        role | u32::from(self.healthy) << 2 | admission << 3
+    }
+
+    fn unpack(word: u32) -> Self {
+        Self {
+            role: match word & 0b11 {
+                1 => Role::Primary,
+                2 => Role::Replica,
+                _ => Role::Unknown,
+            },
+            healthy: word & 0b100 != 0,
+            admission: match word >> 3 {
+                0 => Admission::Enabled,
+                1 => Admission::Disabled,
+                _ => Admission::Draining,
+            },
+        }
+    }
+}
+
+/// Names a stretch of a node's life in which it cannot have gone back in time. A node gets a new
+/// epoch whenever that can no longer be said of it: it was away, it was restarted, its log forked.
+/// Zero is nobody's.
+pub(crate) type Epoch = u16;
+
+/// The live state of one node.
+#[derive(Debug)]
+pub(crate) struct Live {
+    standing: AtomicU32,
+    epoch: AtomicU32,
+    fresh_as_of: AtomicU64,
+    in_flight: AtomicU32,
+    reads: AtomicU64,
+    writes: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl Live {
+    pub(crate) fn new(role: Role, epoch: Epoch) -> Self {
+        let standing = Standing {
+            role,
+            healthy: false,
+            admission: Admission::Enabled,
+        };
+        Self {
+            standing: AtomicU32::new(standing.pack()),
+            epoch: AtomicU32::new(epoch.into()),
+            fresh_as_of: AtomicU64::new(Instant::VOID.as_nanos()),
+            in_flight: AtomicU32::new(0),
+            reads: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        Standing::unpack(self.standing.load(Ordering::SeqCst))
+    }
+
+    /// Changes the standing in one step and returns the one before.
+    pub(crate) fn change(&self, change: impl Fn(&mut Standing)) -> Standing {
+        let mut word = self.standing.load(Ordering::SeqCst);
+        loop {
+            let before = Standing::unpack(word);
+            let mut after = before;
+            change(&mut after);
+            match self.standing.compare_exchange(
+                word,
+                after.pack(),
+                Ordering::SeqCst,
+                Ordering::SeqCst,
+            ) {
+                Ok(_) => return before,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        // Only ever stored from an `Epoch`.
+        self.epoch.load(Ordering::Acquire) as Epoch
+    }
+
+    pub(crate) fn fresh_as_of(&self) -> Instant {
+        Instant::from_nanos(self.fresh_as_of.load(Ordering::Acquire))
+    }
+
+    /// Every write acknowledged before `instant` is visible here.
+    pub(crate) fn prove_fresh(&self, instant: Instant) {
+        self.fresh_as_of
+            .fetch_max(instant.as_nanos(), Ordering::AcqRel);
+    }
+
+    /// What was proved about this node holds no longer. Freshness goes first: who still sees the old
+    /// epoch sees a node that is fresh for nothing.
+    pub(crate) fn void(&self, next: Epoch) {
+        self.fresh_as_of
+            .store(Instant::VOID.as_nanos(), Ordering::Release);
+        self.epoch.store(next.into(), Ordering::Release);
+    }
+
+    /// Takes a place on the node, unless the operator has closed it. Once this has returned `true`, a
+    /// drain waits for [`Live::leave`].
+    pub(crate) fn enter(&self) -> bool {
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let admitted = self.standing().admission == Admission::Enabled;
+        if !admitted {
+            self.leave();
+        }
+        admitted
+    }
+
+    /// Gives a place back, and tells whether it was the last.
+    pub(crate) fn leave(&self) -> bool {
+        self.in_flight.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn count_read(&self) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_write(&self) {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_failure(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Reads, writes and failures so far.
+    pub(crate) fn counts(&self) -> (u64, u64, u64) {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (
+            count(&self.reads),
+            count(&self.writes),
+            count(&self.failures),
+        )
+    }
+}
+
+#[cfg(all(test, not(dbrouter_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn standing_survives_its_word() {
+        for role in [Role::Unknown, Role::Primary, Role::Replica] {
+            for healthy in [false, true] {
+                for admission in [Admission::Enabled, Admission::Disabled, Admission::Draining] {
+                    let standing = Standing {
+                        role,
+                        healthy,
+                        admission,
+                    };
+                    assert_eq!(Standing::unpack(standing.pack()), standing);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn freshness_only_grows_until_it_is_void() {
+        let live = Live::new(Role::Replica, 1);
+        live.prove_fresh(Instant::from_nanos(9));
+        live.prove_fresh(Instant::from_nanos(5));
+        assert_eq!(live.fresh_as_of(), Instant::from_nanos(9));
+        live.void(2);
+        assert_eq!((live.fresh_as_of(), live.epoch()), (Instant::VOID, 2));
+    }
+
+    #[test]
+    fn a_closed_node_takes_no_place() {
+        let live = Live::new(Role::Replica, 1);
+        assert!(live.enter());
+        live.change(|standing| standing.admission = Admission::Draining);
+        assert!(!live.enter());
+        assert_eq!(live.in_flight(), 1);
+        assert!(live.leave());
+    }
+}
+
+#[cfg(all(test, dbrouter_loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A drain that saw nobody in flight is never followed by work on the node.
+    #[test]
+    fn a_drained_node_stays_empty() {
+        loom::model(|| {
+            let live = Arc::new(Live::new(Role::Replica, 1));
+            let worker = {
+                let live = Arc::clone(&live);
+                thread::spawn(move || live.enter())
+            };
+            live.change(|standing| standing.admission = Admission::Draining);
+            let empty = live.in_flight() == 0;
+            let entered = worker.join().unwrap();
+            assert!(!(empty && entered), "drained, and yet work came in");
+            assert_eq!(live.in_flight(), u32::from(entered));
+        });
+    }
+
+    /// Places are never lost and never counted twice.
+    #[test]
+    fn in_flight_is_exact() {
+        loom::model(|| {
+            let live = Arc::new(Live::new(Role::Replica, 1));
+            let workers: Vec<_> = (0..2)
+                .map(|_| {
+                    let live = Arc::clone(&live);
+                    thread::spawn(move || {
+                        assert!(live.enter());
+                        live.leave()
+                    })
+                })
+                .collect();
+            let last = workers
+                .into_iter()
+                .filter(|_| true)
+                .map(|w| w.join().unwrap());
+            assert!(last.filter(|last| *last).count() >= 1);
+            assert_eq!(live.in_flight(), 0);
+        });
+    }
+
+    /// Role, health and admission change independently and none of the changes is lost.
+    #[test]
+    fn standing_loses_no_change() {
+        loom::model(|| {
+            let live = Arc::new(Live::new(Role::Unknown, 1));
+            let monitor = {
+                let live = Arc::clone(&live);
+                thread::spawn(move || {
+                    live.change(|standing| standing.healthy = true);
+                })
+            };
+            live.change(|standing| standing.admission = Admission::Disabled);
+            monitor.join().unwrap();
+            let standing = live.standing();
+            assert!(standing.healthy && standing.admission == Admission::Disabled);
+        });
+    }
+
+    /// Who still sees a node's old epoch after its past became void sees no freshness of that past.
+    #[test]
+    fn void_takes_freshness_before_the_epoch() {
+        loom::model(|| {
+            let live = Arc::new(Live::new(Role::Replica, 1));
+            live.prove_fresh(Instant::from_nanos(100));
+            let monitor = {
+                let live = Arc::clone(&live);
+                thread::spawn(move || {
+                    live.void(2);
+                    live.prove_fresh(Instant::from_nanos(7));
+                })
+            };
+            let epoch = live.epoch();
+            let fresh = live.fresh_as_of();
+            assert!(
+                epoch != 2 || fresh <= Instant::from_nanos(7),
+                "{epoch} {fresh:?}"
+            );
+            monitor.join().unwrap();
+        });
+    }
+}

@@ -1,0 +1,456 @@
+//! The one task per router that watches the nodes: it asks the primary where its log stands and the
+//! replicas how far they have replayed it, and moves their freshness.
+//!
+//! Each question is a task of its own, so that a node that does not answer delays no other. Rounds come
+//! at an interval, and sooner when a session wants fresher replicas; a replica that makes no progress
+//! is asked less and less often, down to the interval.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time;
+
+use crate::clock::Instant;
+use crate::cluster::Shared;
+use crate::config::{ConfigError, ConfigErrorKind};
+use crate::dialect::{Answer, AnswerError, LogStanding, Position, Report, Written};
+use crate::events;
+use crate::freshness::Marks;
+use crate::node::{Node, NodeId};
+use crate::router::Backend;
+use crate::settings::Start;
+use crate::vocabulary::Role;
+
+pub(crate) struct Monitor<B: Backend> {
+    shared: Arc<Shared<B>>,
+    identity: Identity,
+    timeline: Option<u64>,
+    marks: Marks,
+    watches: HashMap<NodeId, Watch>,
+    questions: JoinSet<Reply>,
+}
+
+/// What all nodes of the cluster have in common.
+enum Identity {
+    /// The primary has not told yet.
+    Unknown,
+    /// Nothing: the primary's database is its own, and cannot be shared.
+    Private,
+    Known(String),
+}
+
+/// What the monitor remembers of one node.
+#[derive(Default)]
+struct Watch {
+    /// It has said who it is since it last failed.
+    met: bool,
+    /// The question under way.
+    asking: Option<Id>,
+    last_asked: Option<time::Instant>,
+    /// Questions in a row that brought nothing new.
+    fruitless: u32,
+    replayed: Option<Position>,
+}
+
+/// One node's answer to one question.
+struct Reply {
+    node: NodeId,
+    /// Before the question was sent.
+    asked: Instant,
+    answer: Result<Answer, Problem>,
+}
+
+/// A node, and what is wrong with it.
+type Learnt<B> = (Arc<Node<B>>, Result<(), Problem>);
+
+/// What is wrong with a node.
+#[derive(Debug)]
+enum Problem {
+    Failed(Box<dyn Error + Send + Sync>),
+    TimedOut(Duration),
+    Answer(AnswerError),
+    OtherCluster { found: String, expected: String },
+    Private,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => error.fmt(f),
+            Self::TimedOut(limit) => write!(f, "no answer within {limit:?}"),
+            Self::Answer(error) => error.fmt(f),
+            Self::OtherCluster { found, expected } => write!(
+                f,
+                "belongs to another cluster than the primary: its identity is {found}, not {expected}"
+            ),
+            Self::Private => f.write_str(
+                "is an in-memory database, which no other node can share; give the path of a file",
+            ),
+        }
+    }
+}
+
+impl<B: Backend> Monitor<B> {
+    /// A lagging replica is asked again at once so many times before it is asked at a gap: natural lag
+    /// within one data centre is mostly shorter than that takes.
+    const EAGER: u32 = 5;
+
+    pub(crate) fn new(shared: Arc<Shared<B>>) -> Self {
+        Self {
+            shared,
+            identity: Identity::Unknown,
+            timeline: None,
+            marks: Marks::default(),
+            watches: HashMap::new(),
+            questions: JoinSet::new(),
+        }
+    }
+
+    /// Meets all nodes for the first time. A replica that does not answer is one that is not healthy
+    /// yet; a replica of another cluster is an error, and so is a primary that is none.
+    pub(crate) async fn attach(&mut self) -> Result<(), ConfigError> {
+        let topology = self.shared.topology.load_full();
+        if let Some(primary) = topology.primary() {
+            self.ask(primary);
+            while let Some(reply) = self.questions.join_next().await {
+                self.attach_primary(primary, reply)?;
+            }
+        }
+        topology.replicas().for_each(|replica| self.ask(replica));
+        while let Some(reply) = self.questions.join_next().await {
+            let Some((node, Err(problem))) = self.learn_from(reply) else {
+                continue;
+            };
+            match problem {
+                Problem::OtherCluster { .. } | Problem::Private => {
+                    let field = format!("{}.url", node.name());
+                    let kind = ConfigErrorKind::OtherCluster;
+                    return Err(ConfigError::new(kind, field, problem.to_string()));
+                }
+                Problem::Failed(_) | Problem::TimedOut(_) | Problem::Answer(_) => {
+                    self.lose(&node, &problem);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn attach_primary(
+        &mut self,
+        primary: &Arc<Node<B>>,
+        reply: Result<Reply, JoinError>,
+    ) -> Result<(), ConfigError> {
+        let field = format!("{}.url", primary.name());
+        match self.learn_from(reply) {
+            Some((_, Err(problem))) if self.shared.settings.start == Start::ReadOnly => {
+                self.lose(primary, &problem);
+                Ok(())
+            }
+            Some((_, Err(problem))) => {
+                let kind = ConfigErrorKind::Unreachable;
+                let text = "the primary cannot be reached; check that it runs and accepts this \
+                            user, or start read-only";
+                Err(match problem {
+                    Problem::Failed(source) => {
+                        ConfigError::new(kind, field, text).with_source(source)
+                    }
+                    other => ConfigError::new(kind, field, format!("{text} ({other})")),
+                })
+            }
+            Some((node, Ok(()))) if node.role() != Role::Primary => {
+                let problem = "the node given as the primary is a standby: it is in recovery; give \
+                               the server that accepts writes";
+                Err(ConfigError::new(
+                    ConfigErrorKind::NotThePrimary,
+                    field,
+                    problem,
+                ))
+            }
+            Some((_, Ok(()))) | None => Ok(()),
+        }
+    }
+
+    /// Watches the nodes for ever.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let next = self.ask_what_is_due();
+            if let Some(reply) = self.reply_before(next).await
+                && let Some((node, Err(problem))) = self.learn_from(reply)
+            {
+                self.lose(&node, &problem);
+            }
+        }
+    }
+
+    /// The next reply; `None` if somebody rings or the time comes before there is one.
+    async fn reply_before(&mut self, time: time::Instant) -> Option<Result<Reply, JoinError>> {
+        let mut rung = pin!(self.shared.context.wake.rung());
+        let mut sleep = pin!(time::sleep_until(time));
+        poll_fn(|cx| {
+            if let Poll::Ready(Some(reply)) = self.questions.poll_join_next(cx) {
+                return Poll::Ready(Some(reply));
+            }
+            match rung.as_mut().poll(cx).is_ready() || sleep.as_mut().poll(cx).is_ready() {
+                true => Poll::Ready(None),
+                false => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Asks every node whose time has come, and returns when the next one's comes.
+    fn ask_what_is_due(&mut self) -> time::Instant {
+        let now = time::Instant::now();
+        let topology = self.shared.topology.load_full();
+        self.watches
+            .retain(|id, _| topology.nodes.iter().any(|node| node.id() == *id));
+        let mut next = now + self.shared.settings.monitor.interval;
+        for node in &topology.nodes {
+            let due = self.due(node, node.id() == topology.primary);
+            match due {
+                None => {}
+                Some(due) if due <= now => self.ask(node),
+                Some(due) => next = next.min(due),
+            }
+        }
+        next
+    }
+
+    /// When a node is to be asked; `None` while it is being asked.
+    fn due(&self, node: &Node<B>, is_primary: bool) -> Option<time::Instant> {
+        let settings = &self.shared.settings.monitor;
+        let Some(watch) = self.watches.get(&node.id()) else {
+            return Some(time::Instant::now());
+        };
+        if watch.asking.is_some() {
+            return None;
+        }
+        let last = watch.last_asked?;
+        let wanted = self.shared.context.wake.wanted();
+        let asked = self.marks.asked();
+        let pause = if !node.is_healthy() {
+            self.patience(watch.fruitless)
+        } else if is_primary && asked.is_some_and(|asked| asked < wanted) {
+            settings.gap
+        } else if !is_primary && node.fresh_as_of() < wanted.min(asked.unwrap_or(Instant::VOID)) {
+            self.patience(watch.fruitless)
+        } else {
+            settings.interval
+        };
+        Some(last + pause)
+    }
+
+    /// How long to leave a node alone after so many questions in vain.
+    fn patience(&self, fruitless: u32) -> Duration {
+        let settings = &self.shared.settings.monitor;
+        match fruitless.checked_sub(Self::EAGER) {
+            None => Duration::ZERO,
+            Some(more) => settings
+                .gap
+                .saturating_mul(1 << more.min(20))
+                .min(settings.interval),
+        }
+    }
+
+    fn ask(&mut self, node: &Arc<Node<B>>) {
+        let shared = &self.shared;
+        let watch = self.watches.entry(node.id()).or_default();
+        let question = match watch.met {
+            true => shared.dialect.locate(),
+            false => shared.dialect.identify(),
+        };
+        if node.id() == shared.topology.load().primary {
+            shared
+                .context
+                .counters
+                .rounds
+                .fetch_add(1, Ordering::Relaxed);
+        }
+        let limit = shared.settings.monitor.timeout;
+        let asked = shared.context.now();
+        let node = Arc::clone(node);
+        let question = async move {
+            let answer = match time::timeout(limit, node.backend().probe(&question)).await {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(error)) => Err(Problem::Failed(error.into())),
+                Err(_) => Err(Problem::TimedOut(limit)),
+            };
+            Reply {
+                node: node.id(),
+                asked,
+                answer,
+            }
+        };
+        watch.last_asked = Some(time::Instant::now());
+        watch.asking = Some(self.questions.spawn(question).id());
+    }
+
+    /// Takes in what a node replied. `None` if the node is no longer there.
+    fn learn_from(&mut self, reply: Result<Reply, JoinError>) -> Option<Learnt<B>> {
+        let (id, asked, answer) = match reply {
+            Ok(Reply {
+                node,
+                asked,
+                answer,
+            }) => (node, asked, answer),
+            // The adapter panicked while it asked. That is its node's problem.
+            Err(error) => {
+                let mut watches = self.watches.iter();
+                let (id, _) = watches.find(|(_, watch)| watch.asking == Some(error.id()))?;
+                (*id, Instant::VOID, Err(Problem::Failed(error.into())))
+            }
+        };
+        let topology = self.shared.topology.load_full();
+        let node = topology.nodes.iter().find(|node| node.id() == id)?;
+        self.watches.entry(id).or_default().asking = None;
+        let is_primary = id == topology.primary;
+        let read = |answer: Answer| self.shared.dialect.read(&answer).map_err(Problem::Answer);
+        let learnt = match answer.and_then(read) {
+            Ok(report) => self.learn(node, is_primary, asked, report),
+            Err(problem) => Err(problem),
+        };
+        Some((Arc::clone(node), learnt))
+    }
+
+    fn learn(
+        &mut self,
+        node: &Arc<Node<B>>,
+        is_primary: bool,
+        asked: Instant,
+        report: Report,
+    ) -> Result<(), Problem> {
+        self.check_identity(node, is_primary, &report)?;
+        let configured = if is_primary {
+            Role::Primary
+        } else {
+            Role::Replica
+        };
+        self.take_role(node, report.role.unwrap_or(configured), configured);
+        match report.standing {
+            LogStanding::Shared => {
+                self.progress(node, Instant::ALWAYS);
+            }
+            LogStanding::Written { timeline, written } if is_primary => {
+                self.record(asked, timeline, written);
+                self.watches.entry(node.id()).or_default().fruitless = 0;
+            }
+            // A server that calls itself primary, but is not ours. Its role keeps work away from it.
+            LogStanding::Written { .. } => self.progress(node, Instant::VOID),
+            LogStanding::Replayed(replayed) => self.replayed(node, replayed),
+        }
+        Ok(())
+    }
+
+    /// Checks that the node belongs to the cluster, as far as that was asked and is known.
+    fn check_identity(
+        &mut self,
+        node: &Node<B>,
+        is_primary: bool,
+        report: &Report,
+    ) -> Result<(), Problem> {
+        let watch = self.watches.entry(node.id()).or_default();
+        if watch.met {
+            return Ok(());
+        }
+        match (&self.identity, &report.identity) {
+            (Identity::Unknown, found) if is_primary => {
+                self.identity = found.clone().map_or(Identity::Private, Identity::Known);
+            }
+            // Nothing to compare with until the primary has told: the node will be asked again.
+            (Identity::Unknown, Some(_)) => return Ok(()),
+            (Identity::Known(expected), Some(found)) if found != expected => {
+                let (found, expected) = (found.clone(), expected.clone());
+                return Err(Problem::OtherCluster { found, expected });
+            }
+            (Identity::Known(_), Some(_)) => {}
+            (Identity::Private, _) if is_primary => {}
+            (Identity::Private, _) | (_, None) => return Err(Problem::Private),
+        }
+        watch.met = true;
+        Ok(())
+    }
+
+    fn take_role(&mut self, node: &Arc<Node<B>>, role: Role, configured: Role) {
+        let before = node.role();
+        if before != role {
+            if before != Role::Unknown {
+                self.void(node);
+            }
+            if role != configured {
+                events::role_changed(node.name(), role);
+            }
+        }
+        if node.mark_found(role) {
+            events::found(node.name(), role);
+        }
+    }
+
+    /// Takes in where the primary's log stands. On another timeline, or if the log went back, nothing
+    /// that was proved before holds any longer.
+    fn record(&mut self, asked: Instant, timeline: u64, written: Written) {
+        let forked = self.timeline.is_some_and(|known| known != timeline);
+        let went_back = self
+            .marks
+            .last()
+            .is_some_and(|last| !written.inserted.covers(&last.inserted));
+        if forked || went_back {
+            self.marks.clear();
+            let topology = self.shared.topology.load_full();
+            topology.replicas().for_each(|replica| self.void(replica));
+        }
+        self.timeline = Some(timeline);
+        self.marks.record(asked, written);
+    }
+
+    fn replayed(&mut self, node: &Arc<Node<B>>, replayed: Option<Position>) {
+        let watch = self.watches.entry(node.id()).or_default();
+        let before = watch.replayed;
+        if let (Some(before), Some(now)) = (before, replayed)
+            && !now.covers(&before)
+        {
+            self.void(node);
+        }
+        self.watches.entry(node.id()).or_default().replayed = replayed;
+        let commits = self.shared.settings.monitor.commits;
+        let proved = replayed.and_then(|position| self.marks.fresh_as_of(&position, commits));
+        self.progress(node, proved.unwrap_or(Instant::ORIGIN));
+    }
+
+    /// The node is proved fresh as of `instant`. Notes whether that is news.
+    fn progress(&mut self, node: &Node<B>, instant: Instant) {
+        let before = node.fresh_as_of();
+        node.live.prove_fresh(instant);
+        let watch = self.watches.entry(node.id()).or_default();
+        watch.fruitless = match node.fresh_as_of() > before {
+            true => 0,
+            false => watch.fruitless.saturating_add(1),
+        };
+    }
+
+    /// What was proved about the node holds no longer.
+    fn void(&mut self, node: &Node<B>) {
+        node.live.void(self.shared.context.next_epoch());
+        self.watches.entry(node.id()).or_default().replayed = None;
+    }
+
+    /// The node does not answer, or not as it should. When it is back it must say who it is, and prove
+    /// anew where it stands: a standby that crashed comes back with an older state than it has shown.
+    fn lose(&mut self, node: &Arc<Node<B>>, problem: &Problem) {
+        let watch = self.watches.entry(node.id()).or_default();
+        watch.fruitless = watch.fruitless.saturating_add(1);
+        if std::mem::take(&mut watch.met) {
+            self.void(node);
+        }
+        if node.mark_lost(&problem.to_string()) {
+            events::lost(node.name(), problem);
+        }
+    }
+}

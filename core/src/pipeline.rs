@@ -1,0 +1,293 @@
+//! The way of one piece of work: intent, preference, candidates, policy, decision.
+//!
+//! Synchronous, without allocation, lock or wait: it reads one immutable snapshot and a few atomics.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::candidates::{Candidates, IndexSet};
+use crate::causality::Needs;
+use crate::clock::Instant;
+use crate::context::Context;
+use crate::decision::{Cause, Reason, Refusal, RouteError, WhyNot};
+use crate::live::{Admission, Epoch, Standing};
+use crate::node::Member;
+use crate::policy::Policy;
+use crate::request::Request;
+use crate::route::Route;
+use crate::session::SessionState;
+use crate::topology::Topology;
+use crate::vocabulary::{Consistency, Intent, Preference, Role};
+
+/// One piece of work on its way.
+pub(crate) struct Pipeline<'a, B> {
+    pub(crate) topology: &'a Topology<B>,
+    pub(crate) context: &'a Arc<Context>,
+    pub(crate) policy: &'a dyn Policy,
+    pub(crate) preference: Preference,
+    pub(crate) request: &'a Request,
+    pub(crate) session: &'a SessionState,
+}
+
+/// One way to find a node for a read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The primary itself.
+    Primary,
+    /// Whichever candidate the policy picks.
+    Policy(Among),
+}
+
+/// Which roles a read's candidates may have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Among {
+    Replicas,
+    All,
+}
+
+/// Whether nodes that do not answer are candidates: only when nothing else is left, because trying
+/// is then better than refusing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Required,
+    Ignored,
+}
+
+impl<B> Pipeline<'_, B> {
+    pub(crate) fn run(&self) -> Result<Route<B>, RouteError> {
+        match self.request.intent() {
+            Intent::Write => self.write(),
+            Intent::Read => self.read(),
+        }
+    }
+
+    fn write(&self) -> Result<Route<B>, RouteError> {
+        let reason = match self.request.cause() {
+            Cause::Asked | Cause::Classified => Reason::Write,
+            Cause::Unclassified => Reason::Unclassified,
+            Cause::SessionState => Reason::SessionState,
+        };
+        self.primary(Health::Ignored, reason).ok_or_else(|| {
+            self.refusal(|member| match self.is_primary(member) {
+                true => self.why_not_primary(member, Health::Ignored),
+                false => Some(WhyNot::NotThePrimary),
+            })
+        })
+    }
+
+    fn read(&self) -> Result<Route<B>, RouteError> {
+        let preference = self.request.stated_preference().unwrap_or(self.preference);
+        let steps = steps(preference);
+        let needs = self.needs();
+        for health in [Health::Required, Health::Ignored] {
+            let mut reason = Reason::PreferenceIsPrimary;
+            for step in steps {
+                match step {
+                    Step::Policy(among) => match self.candidate(*among, health, needs) {
+                        Ok(route) => return Ok(route),
+                        Err(without) => reason = without,
+                    },
+                    Step::Primary => {
+                        if let Some(route) = self.primary(health, reason) {
+                            self.note_fallback(reason);
+                            return Ok(route);
+                        }
+                    }
+                }
+            }
+        }
+        Err(self.refusal(|member| {
+            let steps = steps.iter().map(|step| match step {
+                Step::Primary if self.is_primary(member) => {
+                    self.why_not_primary(member, Health::Required)
+                }
+                Step::Policy(among) if !self.is_primary(member) || *among == Among::All => {
+                    let why_not = self.why_not(member, *among, Health::Required, needs);
+                    why_not.or(Some(WhyNot::PolicyDeclined))
+                }
+                _ => None,
+            });
+            steps.flatten().next().or(Some(WhyNot::Preference))
+        }))
+    }
+
+    /// What the session must see.
+    fn needs(&self) -> Needs {
+        if self.request.stated_consistency() == Consistency::Eventual {
+            Needs::NONE
+        } else if self.session.has_open_writer() {
+            Needs::EVERYTHING
+        } else {
+            self.session.causal_needs()
+        }
+    }
+
+    /// The primary has taken a read that no candidate could take.
+    fn note_fallback(&self, reason: Reason) {
+        if reason != Reason::PreferenceIsPrimary {
+            self.context.counters.fell_back(reason);
+        }
+        if reason == Reason::NotFresh {
+            self.context.wake.ask(self.session.needs());
+        }
+    }
+
+    fn primary(&self, health: Health, reason: Reason) -> Option<Route<B>> {
+        let index = self
+            .topology
+            .members
+            .iter()
+            .position(|member| self.is_primary(member))?;
+        let member = &self.topology.members[index];
+        match self.why_not_primary(member, health) {
+            None => self.enter(index, member.live.epoch(), reason),
+            Some(_) => None,
+        }
+    }
+
+    /// Lets the policy choose among the candidates; or says why there are none.
+    fn candidate(&self, among: Among, health: Health, needs: Needs) -> Result<Route<B>, Reason> {
+        loop {
+            let mut set = IndexSet::new();
+            let mut stale = false;
+            let mut sick = false;
+            for (index, member) in self.topology.members.iter().enumerate() {
+                match self.why_not(member, among, health, needs) {
+                    None => set.add(index),
+                    Some(WhyNot::NotFresh(_)) => stale = true,
+                    Some(WhyNot::Unhealthy | WhyNot::JustFailed) => sick = true,
+                    Some(_) => {}
+                }
+            }
+            if set.len() == 0 {
+                return Err(match (stale, sick) {
+                    (true, _) if needs.are_everything() => Reason::OpenWriter,
+                    (true, _) => Reason::NotFresh,
+                    (false, true) => Reason::NoHealthyReplica,
+                    (false, false) => Reason::NoReplica,
+                });
+            }
+            let stays_with = self.session.choice();
+            let index = self.pick(&set)?;
+            let member = &self.topology.members[index];
+            let epoch = member.live.epoch();
+            let reason = match epoch == stays_with {
+                true => Reason::Sticky,
+                false => Reason::Policy,
+            };
+            // The node may have changed since it became a candidate, and what the session remembers
+            // of this read is tied to this epoch. Then the next look leaves it out.
+            if self.why_not(member, among, health, needs).is_none()
+                && let Some(route) = self.enter(index, epoch, reason)
+            {
+                return Ok(route);
+            }
+        }
+    }
+
+    /// The index of the node that the policy picks.
+    fn pick(&self, set: &IndexSet) -> Result<usize, Reason> {
+        let candidates = Candidates::new(&self.topology.members, set, self.session);
+        let picked = self
+            .policy
+            .pick(candidates, self.request)
+            .ok_or(Reason::PolicyDeclined)?;
+        if picked >= set.len() {
+            let counter = &self.context.counters.policy_out_of_range;
+            if counter.fetch_add(1, Ordering::Relaxed) == 0 {
+                crate::events::policy_out_of_range(picked, set.len());
+            }
+        }
+        set.nth(picked)
+            .or_else(|| set.nth(0))
+            .ok_or(Reason::NoReplica)
+    }
+
+    fn enter(&self, index: usize, epoch: Epoch, reason: Reason) -> Option<Route<B>> {
+        Route::enter(
+            &self.topology.nodes[index],
+            epoch,
+            reason,
+            self.session,
+            self.request,
+        )
+    }
+
+    fn is_primary(&self, member: &Member) -> bool {
+        member.id == self.topology.primary
+    }
+
+    /// Why the node may not take what the primary takes: its weight and its labels do not matter.
+    fn why_not_primary(&self, member: &Member, health: Health) -> Option<WhyNot> {
+        let standing = member.live.standing();
+        if standing.role != Role::Primary {
+            return Some(WhyNot::Role(standing.role));
+        }
+        self.why_not_now(member, standing, health)
+    }
+
+    /// Why the node is no candidate for this read.
+    fn why_not(
+        &self,
+        member: &Member,
+        among: Among,
+        health: Health,
+        needs: Needs,
+    ) -> Option<WhyNot> {
+        let standing = member.live.standing();
+        // The epoch first: its freshness is void before a new one begins.
+        let needed = needs.of(member.live.epoch());
+        let fresh_as_of = match (standing.role, among) {
+            (Role::Primary, Among::All) if self.is_primary(member) => Instant::ALWAYS,
+            (Role::Replica, _) => member.live.fresh_as_of(),
+            (role, _) => return Some(WhyNot::Role(role)),
+        };
+        if member.weight == 0 {
+            return Some(WhyNot::Weight);
+        }
+        if !member.tags.satisfy(self.request.tags()) {
+            return Some(WhyNot::Tags);
+        }
+        if let Some(why_not) = self.why_not_now(member, standing, health) {
+            return Some(why_not);
+        }
+        if fresh_as_of < needed {
+            let short = (fresh_as_of != Instant::VOID).then(|| needed.since(fresh_as_of));
+            return Some(WhyNot::NotFresh(short));
+        }
+        None
+    }
+
+    /// Why the node, whatever its role, takes no work at this moment.
+    fn why_not_now(&self, member: &Member, standing: Standing, health: Health) -> Option<WhyNot> {
+        if standing.admission != Admission::Enabled {
+            Some(WhyNot::Admission(standing.admission))
+        } else if self.request.excludes(member.id) {
+            Some(WhyNot::JustFailed)
+        } else if !standing.healthy && health == Health::Required {
+            Some(WhyNot::Unhealthy)
+        } else {
+            None
+        }
+    }
+
+    fn refusal(&self, why_not: impl Fn(&Member) -> Option<WhyNot>) -> RouteError {
+        let refusals = self.topology.members.iter().map(|member| Refusal {
+            node: Arc::clone(&member.name),
+            // A node that would do by now did not answer when it was asked.
+            why: why_not(member).unwrap_or(WhyNot::Unhealthy),
+        });
+        RouteError::new(self.request.intent(), refusals.collect())
+    }
+}
+
+/// What is tried for a read, in this order.
+fn steps(preference: Preference) -> &'static [Step] {
+    match preference {
+        Preference::Primary => &[Step::Primary],
+        Preference::PrimaryPreferred => &[Step::Primary, Step::Policy(Among::Replicas)],
+        Preference::Replica => &[Step::Policy(Among::Replicas)],
+        Preference::ReplicaPreferred => &[Step::Policy(Among::Replicas), Step::Primary],
+        Preference::Nearest => &[Step::Policy(Among::All), Step::Primary],
+    }
+}

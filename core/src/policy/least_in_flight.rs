@@ -1,0 +1,76 @@
+use std::cmp::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::Policy;
+use crate::candidates::{Candidate, Candidates};
+use crate::request::Request;
+
+/// The candidate with the least work under way for its weight.
+///
+/// A slow node finishes its work later, so its work piles up and it gets less: the policy adapts to
+/// speed without measuring time. Only this process's work is seen. Among equals it takes turns by
+/// weight, lest an idle cluster's first node get everything.
+#[derive(Debug, Default)]
+pub struct LeastInFlight {
+    turn: AtomicU64,
+}
+
+impl LeastInFlight {
+    /// Begins with the first candidate.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Policy for LeastInFlight {
+    fn pick(&self, candidates: Candidates<'_>, _: &Request) -> Option<usize> {
+        let turn = self.turn.fetch_add(1, Relaxed);
+        let (least, idlest) = candidates
+            .iter()
+            .enumerate()
+            .min_by(|a, b| by_load(&a.1, &b.1))?;
+        let load = Load::of(&idlest);
+        let equal = |candidate: &Candidate<'_>| Load::of(candidate).cmp(load) == Ordering::Equal;
+        let weights = candidates
+            .iter()
+            .filter(equal)
+            .map(|candidate| u64::from(candidate.weight()));
+        let mut place = turn.checked_rem(weights.sum()).unwrap_or(0);
+        let in_turn = candidates.iter().position(|candidate| {
+            let weight = u64::from(candidate.weight());
+            let found = equal(&candidate) && place < weight;
+            if equal(&candidate) {
+                place = place.saturating_sub(weight);
+            }
+            found
+        });
+        // Work may begin and end between the two looks; then the first look decides.
+        Some(in_turn.unwrap_or(least))
+    }
+}
+
+fn by_load(one: &Candidate<'_>, other: &Candidate<'_>) -> Ordering {
+    Load::of(one).cmp(Load::of(other))
+}
+
+/// Work under way in proportion to the weight.
+#[derive(Clone, Copy)]
+struct Load {
+    in_flight: u64,
+    weight: u64,
+}
+
+impl Load {
+    fn of(candidate: &Candidate<'_>) -> Self {
+        Self {
+            in_flight: candidate.in_flight().into(),
+            weight: candidate.weight().into(),
+        }
+    }
+
+    /// a/x < b/y if and only if a*y < b*x: no division, no rounding.
+    fn cmp(self, other: Self) -> Ordering {
+        (self.in_flight * other.weight).cmp(&(other.in_flight * self.weight))
+    }
+}

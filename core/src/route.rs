@@ -1,0 +1,155 @@
+//! The place on a node that a piece of work has been given.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::decision::{Decision, Reason};
+use crate::live::Epoch;
+use crate::node::Node;
+use crate::request::Request;
+use crate::session::SessionState;
+use crate::vocabulary::{Consistency, Fault, Intent};
+
+/// A place on a node: keep it as long as the work lasts, results included.
+///
+/// Dropping it ends the work, whether it finished, failed or was cancelled: the place is given back,
+/// and the session learns what it must see from now on. A write whose outcome is not known counts as
+/// one that took effect.
+#[must_use = "the work counts as ended when its route is dropped"]
+pub struct Route<B> {
+    node: Arc<Node<B>>,
+    intent: Intent,
+    reason: Reason,
+    ending: Ending,
+}
+
+/// What the session learns when the work ends.
+enum Ending {
+    /// Nothing: nothing was sent, or nothing need be remembered.
+    Silent,
+    /// A read ended.
+    Read(SessionState, Epoch),
+    /// A write ended.
+    Write(SessionState),
+    /// A connection that may have been writing is back in its pool.
+    OpenWriter(SessionState),
+}
+
+impl<B> Route<B> {
+    /// The work takes its place, unless the node has just been closed.
+    pub(crate) fn enter(
+        node: &Arc<Node<B>>,
+        epoch: Epoch,
+        reason: Reason,
+        session: &SessionState,
+        request: &Request,
+    ) -> Option<Self> {
+        if !node.live.enter() {
+            return None;
+        }
+        let intent = request.intent();
+        let ending = match intent {
+            Intent::Write => {
+                node.live.count_write();
+                Ending::Write(session.clone())
+            }
+            Intent::Read => {
+                node.live.count_read();
+                if session.is_root() || request.stated_consistency() == Consistency::Eventual {
+                    // The root's reads are not monotonic, and an eventual read promises nothing.
+                    Ending::Silent
+                } else {
+                    Ending::Read(session.clone(), epoch)
+                }
+            }
+        };
+        session.decided(node.id(), intent, reason);
+        Some(Self {
+            node: Arc::clone(node),
+            intent,
+            reason,
+            ending,
+        })
+    }
+
+    /// The node.
+    #[must_use]
+    pub fn node(&self) -> &Arc<Node<B>> {
+        &self.node
+    }
+
+    /// What the work needs.
+    #[must_use]
+    pub fn intent(&self) -> Intent {
+        self.intent
+    }
+
+    /// Why the node was chosen.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The node and the reason, to keep.
+    #[must_use]
+    pub fn decision(&self) -> Decision {
+        Decision {
+            node: Arc::clone(self.node.name()),
+            intent: self.intent,
+            reason: self.reason,
+        }
+    }
+
+    /// The work is a connection that is held and may write at any time, unseen. Until it is back, the
+    /// session's reads go to the primary; then all that may have been written counts as written.
+    pub fn hold_open(mut self) -> Self {
+        if let Ending::Write(session) = &self.ending {
+            session.open_writer();
+            self.ending = Ending::OpenWriter(session.clone());
+        }
+        self
+    }
+
+    /// Ends the work without effect: nothing was sent to the node, or what was sent was rolled back.
+    pub fn without_effect(mut self) {
+        match &self.ending {
+            Ending::OpenWriter(session) => session.close_silent_writer(),
+            Ending::Silent | Ending::Read(..) | Ending::Write(_) => {}
+        }
+        self.ending = Ending::Silent;
+    }
+
+    /// Tells what an error says of the node. A node that is unavailable gets no more work until the
+    /// monitor, which is woken at once, finds that it answers again.
+    pub fn report(&self, fault: Fault, error: &dyn fmt::Display) {
+        if fault == Fault::Unavailable {
+            if self.node.mark_lost(&error.to_string()) {
+                crate::events::lost(self.node.name(), error);
+            }
+            self.node.context.wake.ring();
+        }
+    }
+}
+
+impl<B> Drop for Route<B> {
+    fn drop(&mut self) {
+        // The session first: who sees the place free must see what the work left behind.
+        match &self.ending {
+            Ending::Silent => {}
+            Ending::Read(session, epoch) => session.read(*epoch, self.reason),
+            Ending::Write(session) => session.wrote(),
+            Ending::OpenWriter(session) => session.close_writer(),
+        }
+        self.node.leave();
+    }
+}
+
+impl<B> fmt::Debug for Route<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route")
+            .field("node", &self.node.name())
+            .field("intent", &self.intent)
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
+    }
+}

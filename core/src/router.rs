@@ -1,0 +1,68 @@
+//! The traits that hold the project together: what an adapter writes, and what it then offers.
+
+use std::future::Future;
+
+use crate::decision::RouteError;
+use crate::dialect::{Answer, Question};
+use crate::request::Request;
+use crate::route::Route;
+use crate::session::SessionState;
+use crate::status::Status;
+use crate::vocabulary::{Fault, Pressure};
+
+/// What every adapter's handle offers, whatever the ORM.
+///
+/// # Contract
+///
+/// * `route` neither blocks nor waits, and takes a place on the node that it returns; the place is
+///   given back when the [`Route`] is dropped.
+/// * A write is only ever routed to the primary.
+/// * A causal read is only ever routed to a node that is known to show what `session` must see.
+/// * `route` refuses only if no node will do, and then says of every node why not.
+pub trait Router: Send + Sync + 'static {
+    /// The ORM's way to one node.
+    type Backend: Backend;
+
+    /// Finds the node for a piece of work.
+    ///
+    /// # Errors
+    ///
+    /// If no node may run it now.
+    fn route(
+        &self,
+        request: &Request,
+        session: &SessionState,
+    ) -> Result<Route<Self::Backend>, RouteError>;
+
+    /// A snapshot of the router and its nodes, to print, serialise, or alert on.
+    fn status(&self) -> Status;
+}
+
+/// One node's pool, as its ORM knows it. What an adapter writes.
+///
+/// # Contract
+///
+/// * Clones are the same pool.
+/// * `pressure` neither blocks nor waits.
+/// * `fault` says [`Fault::Unavailable`] only of errors that mean the *node* is unreachable or its
+///   connection broken, and never of a full pool: an exhausted pool is no sick node.
+/// * `probe` asks its question on a connection of its own, never one of the application's, and never
+///   waits for one of those. It may be dropped at any time; the next probe then uses a new connection.
+/// * After `probe` has failed, the next one uses a new connection.
+/// * The backend of a replica opens its connections read-only, where it is the one who opens them.
+pub trait Backend: Clone + Send + Sync + 'static {
+    /// The ORM's error.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// How occupied the pool is.
+    fn pressure(&self) -> Pressure;
+
+    /// What an error says of the node that it came from.
+    fn fault(error: &Self::Error) -> Fault;
+
+    /// Asks the node a question that has one row of text columns for an answer.
+    fn probe(
+        &self,
+        question: &Question,
+    ) -> impl Future<Output = Result<Answer, Self::Error>> + Send;
+}

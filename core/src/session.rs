@@ -1,0 +1,185 @@
+//! One unit of work: what it must see, and the replica that it stays with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::causality::{Causality, Needs};
+use crate::clock::Instant;
+use crate::context::Context;
+use crate::decision::Reason;
+use crate::live::Epoch;
+use crate::node::NodeId;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::vocabulary::Intent;
+
+/// A session: one unit of work, such as a web request or a job. Clones are the same session.
+///
+/// # Guarantees
+///
+/// * **Read your writes**: a read that begins after a write of the session was acknowledged sees it.
+/// * **Monotonic reads**: a read that begins after another has ended sees no older state, whichever
+///   nodes served the two. (Not the root session's: its reads are spread, statement by statement.)
+///
+/// Sessions are independent: other sessions' writes do not send this one's reads to the primary.
+#[derive(Clone)]
+pub struct SessionState(Arc<Inner>);
+
+struct Inner {
+    id: u64,
+    kind: Kind,
+    context: Arc<Context>,
+    causality: Causality,
+    /// The epoch of the replica that the session stays with; zero if there is none.
+    choice: AtomicU32,
+    /// Connections that are out and may be writing.
+    open_writers: AtomicU32,
+    /// The node, intent and reason of the last decision, for whoever asks.
+    decision: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Everybody's who uses the root handle.
+    Root,
+    /// One unit of work's own.
+    Unit,
+}
+
+impl SessionState {
+    pub(crate) fn root(context: &Arc<Context>) -> Self {
+        Self::new(Kind::Root, context)
+    }
+
+    pub(crate) fn unit(context: &Arc<Context>) -> Self {
+        Self::new(Kind::Unit, context)
+    }
+
+    fn new(kind: Kind, context: &Arc<Context>) -> Self {
+        Self(Arc::new(Inner {
+            id: context.next_session(),
+            kind,
+            context: Arc::clone(context),
+            causality: Causality::new(),
+            choice: AtomicU32::new(0),
+            open_writers: AtomicU32::new(0),
+            decision: AtomicU64::new(0),
+        }))
+    }
+
+    /// Whether this is the session shared by everybody who uses the router's root handle.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.0.kind == Kind::Root
+    }
+
+    /// The instant as of which a node that the session has not read from must be fresh to serve it.
+    #[must_use]
+    pub fn needs(&self) -> Instant {
+        self.causal_needs().anywhere()
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    pub(crate) fn belongs_to(&self, context: &Arc<Context>) -> bool {
+        Arc::ptr_eq(&self.0.context, context)
+    }
+
+    pub(crate) fn causal_needs(&self) -> Needs {
+        self.0.causality.needs()
+    }
+
+    /// A write ended now: acknowledged, or with an outcome that is not known.
+    pub(crate) fn wrote(&self) {
+        let now = self.0.context.now();
+        self.0.causality.wrote(now);
+        self.0.context.wake.ask(now);
+    }
+
+    /// A read on the node in `epoch` ended now.
+    pub(crate) fn read(&self, epoch: Epoch, reason: Reason) {
+        if self.is_root() {
+            return;
+        }
+        let now = self.0.context.now();
+        self.0.causality.read(epoch, now);
+        if reason == Reason::NotFresh {
+            // What the primary has just shown must be on a replica before the next read may go there.
+            self.0.context.wake.ask(now);
+        }
+    }
+
+    pub(crate) fn has_open_writer(&self) -> bool {
+        self.0.open_writers.load(Ordering::Acquire) > 0
+    }
+
+    pub(crate) fn open_writer(&self) {
+        self.0.open_writers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A connection that may have been writing is back. What it wrote is needed before it is no
+    /// longer known to be out.
+    pub(crate) fn close_writer(&self) {
+        self.wrote();
+        self.0.open_writers.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// A connection that is known to have written nothing is back.
+    pub(crate) fn close_silent_writer(&self) {
+        self.0.open_writers.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// The epoch of the replica that the session stays with; zero if there is none.
+    pub(crate) fn choice(&self) -> Epoch {
+        // Only ever stored from an `Epoch`.
+        self.0.choice.load(Ordering::Acquire) as Epoch
+    }
+
+    /// Stays with the replica in `next` instead of the one in `current`, unless another statement of
+    /// the session has chosen in the meantime: then that choice is the answer.
+    pub(crate) fn choose(&self, current: Epoch, next: Epoch) -> Result<(), Epoch> {
+        self.0
+            .choice
+            .compare_exchange(
+                current.into(),
+                next.into(),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            )
+            .map(drop)
+            .map_err(|other| other as Epoch)
+    }
+
+    /// Remembers a decision. The root session does not: it is everybody's, so the last one is nobody's.
+    pub(crate) fn decided(&self, node: NodeId, intent: Intent, reason: Reason) {
+        if !self.is_root() {
+            let intent = u64::from(intent == Intent::Write);
+            let word = u64::from(node.0) << 16 | intent << 8 | (reason as u64 + 1);
+            self.0.decision.store(word, Ordering::Relaxed);
+        }
+    }
+
+    /// The last decision, if there is one.
+    pub(crate) fn last_decision(&self) -> Option<(NodeId, Intent, Reason)> {
+        let word = self.0.decision.load(Ordering::Relaxed);
+        let reason = usize::try_from((word & 0xFF).checked_sub(1)?).ok()?;
+        let intent = if word >> 8 & 1 == 1 {
+            Intent::Write
+        } else {
+            Intent::Read
+        };
+        let node = NodeId(u32::try_from(word >> 16).ok()?);
+        Some((node, intent, *Reason::ALL.get(reason)?))
+    }
+}
+
+impl fmt::Debug for SessionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionState")
+            .field("id", &self.0.id)
+            .field("kind", &self.0.kind)
+            .field("needs", &self.needs())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,209 @@
+//! Everything about a router that is not a node, and the rationale of each default.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::classify::{Cautious, Classifier};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{ConfigError, ConfigErrorKind};
+use crate::freshness::Commits;
+use crate::policy::{LeastInFlight, Policy, Sticky};
+use crate::vocabulary::Preference;
+
+/// Everything about a router that is not a node. Adapters' builders fill it in.
+#[derive(Clone)]
+pub struct Settings {
+    pub(crate) policy: Arc<dyn Policy>,
+    pub(crate) preference: Preference,
+    pub(crate) classifier: Arc<dyn Classifier>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) monitor: MonitorSettings,
+    pub(crate) start: Start,
+}
+
+impl Settings {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            policy: Arc::new(Sticky::new(LeastInFlight::new())),
+            preference: Preference::default(),
+            classifier: Arc::new(Cautious::new()),
+            clock: Arc::new(SystemClock::new()),
+            monitor: MonitorSettings::new(),
+            start: Start::default(),
+        }
+    }
+
+    /// How one of several candidates is chosen. Defaults to [`Sticky`] over [`LeastInFlight`]: a
+    /// session sees one moment of the database, and a slow replica gets less without anything being
+    /// measured.
+    #[must_use]
+    pub fn policy(mut self, policy: impl Policy) -> Self {
+        self.policy = Arc::new(policy);
+        self
+    }
+
+    /// Where reads go that do not say so themselves. Defaults to [`Preference::ReplicaPreferred`].
+    #[must_use]
+    pub fn preference(mut self, preference: Preference) -> Self {
+        self.preference = preference;
+        self
+    }
+
+    /// How reads are told from writes. Defaults to [`Cautious`].
+    #[must_use]
+    pub fn classifier(mut self, classifier: impl Classifier) -> Self {
+        self.classifier = Arc::new(classifier);
+        self
+    }
+
+    /// The router's clock. Defaults to [`SystemClock`].
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// How replicas are watched.
+    #[must_use]
+    pub fn monitor(mut self, monitor: MonitorSettings) -> Self {
+        self.monitor = monitor;
+        self
+    }
+
+    /// Whether the primary must be there at the start. Defaults to [`Start::WithPrimary`].
+    #[must_use]
+    pub fn start(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.monitor.check()
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("preference", &self.preference)
+            .field("clock", &self.clock)
+            .field("monitor", &self.monitor)
+            .field("start", &self.start)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a router may start while its primary cannot be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Start {
+    /// An unreachable primary is an error. The default: a wrong address is found when the service
+    /// starts and not at its first write.
+    #[default]
+    WithPrimary,
+    /// The router starts all the same. Writes are refused until the primary has been met, and so are
+    /// reads that must see it; replicas serve the others.
+    ReadOnly,
+}
+
+/// How a router's monitor watches its nodes.
+///
+/// One task per router asks the primary where its log stands and each replica how far it has
+/// replayed it, on connections of its own.
+///
+/// ```
+/// use std::time::Duration;
+/// use dbrouter::MonitorSettings;
+///
+/// let calm = MonitorSettings::new().interval(Duration::from_secs(1));
+/// # let _ = calm;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MonitorSettings {
+    pub(crate) interval: Duration,
+    pub(crate) gap: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) commits: Commits,
+}
+
+impl MonitorSettings {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            interval: Duration::from_millis(100),
+            gap: Duration::from_millis(1),
+            timeout: Duration::from_secs(1),
+            commits: Commits::default(),
+        }
+    }
+
+    /// The time between two rounds when nobody asks for one. Defaults to 100 ms: ten questions a
+    /// second, each of about 0.1 ms, are no load, and a lost node is noticed before people notice.
+    #[must_use]
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
+    }
+
+    /// The least time between two rounds, however many sessions ask for one. Defaults to 1 ms, so
+    /// that at most a thousand questions a second reach the primary, and a session's reads are back on
+    /// a replica a few milliseconds after its write.
+    #[must_use]
+    pub fn gap(mut self, gap: Duration) -> Self {
+        self.gap = gap;
+        self
+    }
+
+    /// How long a node may take to answer, connecting included, before it counts as lost. Defaults
+    /// to 1 s: far above any answer of a working server in the same region.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Whether the application commits asynchronously. Defaults to
+    /// [`Commits::MayBeAsynchronous`], which is right for all.
+    #[must_use]
+    pub fn commits(mut self, commits: Commits) -> Self {
+        self.commits = commits;
+        self
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let out_of_range = |field: &str, value: Duration, right: &str| {
+            let problem = format!("is {value:?}; {right}");
+            Err(ConfigError::new(
+                ConfigErrorKind::OutOfRange,
+                field,
+                problem,
+            ))
+        };
+        if self.interval.is_zero() {
+            return out_of_range("monitor.interval", self.interval, "it must be above zero");
+        }
+        if self.gap > self.interval {
+            let right = format!("it must not be above the interval, {:?}", self.interval);
+            return out_of_range("monitor.gap", self.gap, &right);
+        }
+        if self.timeout.is_zero() {
+            return out_of_range("monitor.timeout", self.timeout, "it must be above zero");
+        }
+        Ok(())
+    }
+}
+
+impl Default for MonitorSettings {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,134 @@
+//! A snapshot of a router, to print, serialise, or alert on.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::clock::Instant;
+use crate::decision::Reason;
+use crate::live::Admission;
+use crate::tags::Tags;
+use crate::vocabulary::{Pressure, Role};
+
+/// A snapshot of a router and its nodes. `Display` shows a table.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Status {
+    /// The nodes, the primary first.
+    pub nodes: Vec<NodeStatus>,
+    /// Reads that went to the primary because no candidate would do, by reason.
+    pub fallbacks: Vec<Fallback>,
+    /// Statements that were run again elsewhere because a node failed them.
+    pub failovers: u64,
+    /// Picks of the policy that were no candidate's index.
+    pub policy_out_of_range: u64,
+    /// Questions about its log position that the monitor has asked the primary.
+    pub monitor_rounds: u64,
+}
+
+/// How often reads fell back to the primary for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Fallback {
+    /// The reason.
+    pub reason: Reason,
+    /// How often.
+    pub count: u64,
+}
+
+/// A snapshot of one node.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct NodeStatus {
+    /// Its name.
+    pub name: String,
+    /// Its role, as last found.
+    pub role: Role,
+    /// Whether it answers, as last found.
+    pub healthy: bool,
+    /// Whether the operator lets work onto it.
+    pub admission: Admission,
+    /// Its weight.
+    pub weight: u32,
+    /// Its labels.
+    pub tags: Tags,
+    /// How long ago the node was last proved to show every acknowledged write: at most how far it
+    /// lags. `None` if it has proved nothing yet.
+    pub staleness: Option<Duration>,
+    /// Work that is under way on it.
+    pub in_flight: u32,
+    /// Reads routed to it so far.
+    pub reads: u64,
+    /// Writes routed to it so far.
+    pub writes: u64,
+    /// How often it failed, by traffic or by probe.
+    pub failures: u64,
+    /// How occupied its pool is.
+    pub pressure: Pressure,
+    /// What went wrong with it last, if it is not healthy.
+    pub last_error: Option<String>,
+}
+
+impl Status {
+    /// The status of the node of that name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<&NodeStatus> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// How often reads fell back to the primary for this reason.
+    #[must_use]
+    pub fn fallbacks(&self, reason: Reason) -> u64 {
+        let of_reason = self
+            .fallbacks
+            .iter()
+            .filter(|fallback| fallback.reason == reason);
+        of_reason.map(|fallback| fallback.count).sum()
+    }
+}
+
+/// How far behind a node that is fresh as of `fresh_as_of` may be at `now`.
+pub(crate) fn staleness(role: Role, fresh_as_of: Instant, now: Instant) -> Option<Duration> {
+    match role {
+        Role::Primary => Some(Duration::ZERO),
+        Role::Replica | Role::Unknown if fresh_as_of <= Instant::ORIGIN => None,
+        Role::Replica | Role::Unknown => Some(now.since(fresh_as_of)),
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self
+            .nodes
+            .iter()
+            .map(|node| node.name.chars().count())
+            .max()
+            .unwrap_or(0)
+            .max(4);
+        writeln!(
+            f,
+            "{:width$}  {:7}  {:9}  {:>9}  {:>9}  {:>9}  {:>9}",
+            "node", "role", "health", "staleness", "in flight", "reads", "writes"
+        )?;
+        for node in &self.nodes {
+            let health = match (node.admission, node.healthy) {
+                (Admission::Disabled, _) => "disabled",
+                (Admission::Draining, _) => "draining",
+                (Admission::Enabled, true) => "healthy",
+                (Admission::Enabled, false) => "unhealthy",
+            };
+            let staleness = match node.staleness {
+                Some(staleness) => format!("{:.1} ms", staleness.as_secs_f64() * 1e3),
+                None => "unknown".to_owned(),
+            };
+            writeln!(
+                f,
+                "{:width$}  {:7}  {health:9}  {staleness:>9}  {:>9}  {:>9}  {:>9}",
+                node.name, node.role, node.in_flight, node.reads, node.writes
+            )?;
+        }
+        Ok(())
+    }
+}

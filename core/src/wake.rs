@@ -1,0 +1,86 @@
+//! How work asks the monitor for fresher replicas: a thousand sessions that ask cause one round.
+
+use tokio::sync::Notify;
+
+use crate::clock::Instant;
+use crate::sync::{AtomicU64, Ordering};
+
+/// The instant that somebody wants replicas to be fresh as of, and the bell that tells the monitor.
+#[derive(Debug)]
+pub(crate) struct Wake {
+    wanted: Wanted,
+    bell: Notify,
+}
+
+impl Wake {
+    pub(crate) fn new() -> Self {
+        Self {
+            wanted: Wanted::new(),
+            bell: Notify::new(),
+        }
+    }
+
+    /// Asks for replicas that are fresh as of `instant`.
+    pub(crate) fn ask(&self, instant: Instant) {
+        if self.wanted.raise(instant) {
+            self.bell.notify_one();
+        }
+    }
+
+    /// Asks for a round, whatever is known: a node was lost, or added.
+    pub(crate) fn ring(&self) {
+        self.bell.notify_one();
+    }
+
+    pub(crate) fn wanted(&self) -> Instant {
+        self.wanted.instant()
+    }
+
+    /// Waits until somebody asks. What was asked since the last wait is not missed.
+    pub(crate) async fn rung(&self) {
+        self.bell.notified().await;
+    }
+}
+
+/// The latest instant asked for.
+#[derive(Debug)]
+struct Wanted(AtomicU64);
+
+impl Wanted {
+    fn new() -> Self {
+        Self(AtomicU64::new(Instant::VOID.as_nanos()))
+    }
+
+    /// Returns whether this is later than all that was asked for before.
+    fn raise(&self, instant: Instant) -> bool {
+        self.0.fetch_max(instant.as_nanos(), Ordering::AcqRel) < instant.as_nanos()
+    }
+
+    fn instant(&self) -> Instant {
+        Instant::from_nanos(self.0.load(Ordering::Acquire))
+    }
+}
+
+#[cfg(all(test, dbrouter_loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// Of any number of sessions that want the same instant exactly one rings the bell, and the
+    /// latest wish is never lost.
+    #[test]
+    fn one_wish_rings_once() {
+        loom::model(|| {
+            let wanted = Arc::new(Wanted::new());
+            let other = {
+                let wanted = Arc::clone(&wanted);
+                thread::spawn(move || wanted.raise(Instant::from_nanos(7)))
+            };
+            let mine = wanted.raise(Instant::from_nanos(7));
+            let theirs = other.join().unwrap();
+            assert!(mine != theirs);
+            assert_eq!(wanted.instant(), Instant::from_nanos(7));
+        });
+    }
+}
