@@ -1,1 +1,80 @@
-//! stub
+//! Reads to replicas, writes to the primary: a drop-in for sqlx's [`Pool`](sqlx::Pool).
+//!
+//! ```no_run
+//! use dbrouter_sqlx::RoutedPool;
+//! use sqlx::Postgres;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let db = RoutedPool::<Postgres>::builder()
+//!     .primary("postgres://app@primary/shop")
+//!     .replica("postgres://app@replica-1/shop")
+//!     .replica("postgres://app@replica-2/shop")
+//!     .connect()
+//!     .await?;
+//!
+//! // Whatever runs on `&Pool` runs on `&RoutedPool`.
+//! sqlx::query("insert into orders (item) values ('tea')").execute(&db).await?;
+//! let orders: i64 = sqlx::query_scalar("select count(*) from orders").fetch_one(&db).await?;
+//!
+//! // One session per request: its reads stay on one replica and see its writes.
+//! let session = db.session();
+//! let mut tx = session.begin().await?;
+//! sqlx::query("insert into orders (item) values ('milk')").execute(&mut *tx).await?;
+//! tx.commit().await?;
+//! let more: i64 = sqlx::query_scalar("select count(*) from orders").fetch_one(&session).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What goes where
+//!
+//! | work | goes to |
+//! | --- | --- |
+//! | a statement on `&db`, `&session` | a replica if it is surely a read, otherwise the primary |
+//! | a statement on `&db.read()` | a replica, without looking at it |
+//! | a statement on `&db.write()` | the primary, without looking at it |
+//! | `db.begin()`, `db.acquire_write()`, migrations | the primary |
+//! | `db.acquire_read()` | a replica |
+//!
+//! A replica is only used if it is known to show what the session must see; otherwise the primary
+//! serves the read. See [`dbrouter`] for how that is known without asking on every request.
+//!
+//! # What a held connection means
+//!
+//! What happens on a connection from [`acquire_write`](RoutedPool::acquire_write), or in a transaction
+//! begun through sqlx's own [`Acquire`](sqlx::Acquire) trait, cannot be seen. Until it is back in its
+//! pool the session's reads go to the primary. [`begin`](RoutedPool::begin) returns a
+//! [`Transaction`] that sees its own commit, and needs no such caution.
+//!
+//! # Features
+//!
+//! `postgres` and `sqlite` turn on sqlx's drivers and make them routable; `serde` makes the
+//! [`Status`](dbrouter::Status) serialisable. TLS and other drivers' features are sqlx's own.
+
+mod backend;
+mod builder;
+mod connection;
+mod database;
+#[cfg(feature = "sqlite")]
+mod embedded;
+mod error;
+mod executor;
+mod lanes;
+mod pool;
+mod routed;
+mod session;
+mod transaction;
+mod url;
+mod work;
+
+pub use backend::SqlxBackend;
+pub use builder::{Builder, NodeOptions};
+pub use connection::Connection;
+pub use database::RoutedDatabase;
+pub use pool::RoutedPool;
+pub use routed::Routed;
+pub use session::{Session, with_session};
+pub use transaction::Transaction;
+
+pub use dbrouter;
+pub use sqlx;

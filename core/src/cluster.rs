@@ -143,6 +143,12 @@ impl<B: Backend> Cluster<B> {
             .cloned()
     }
 
+    /// The node that is configured as the primary.
+    #[must_use]
+    pub fn primary(&self) -> Arc<Node<B>> {
+        Arc::clone(self.shared().topology.load().primary())
+    }
+
     /// All nodes, the primary first.
     #[must_use]
     pub fn nodes(&self) -> Vec<Arc<Node<B>>> {

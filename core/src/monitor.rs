@@ -118,11 +118,10 @@ impl<B: Backend> Monitor<B> {
     /// yet; a replica of another cluster is an error, and so is a primary that is none.
     pub(crate) async fn attach(&mut self) -> Result<(), ConfigError> {
         let topology = self.shared.topology.load_full();
-        if let Some(primary) = topology.primary() {
-            self.ask(primary);
-            while let Some(reply) = self.questions.join_next().await {
-                self.attach_primary(primary, reply)?;
-            }
+        let primary = topology.primary();
+        self.ask(primary);
+        while let Some(reply) = self.questions.join_next().await {
+            self.attach_primary(primary, reply)?;
         }
         topology.replicas().for_each(|replica| self.ask(replica));
         while let Some(reply) = self.questions.join_next().await {

@@ -175,8 +175,9 @@ impl<B> Topology<B> {
     }
 
     /// The node that is configured as the primary.
-    pub(crate) fn primary(&self) -> Option<&Arc<Node<B>>> {
-        self.nodes.iter().find(|node| node.id() == self.primary)
+    pub(crate) fn primary(&self) -> &Arc<Node<B>> {
+        // Every topology begins with it, and it cannot be removed.
+        &self.nodes[0]
     }
 
     /// The nodes that are configured as replicas.

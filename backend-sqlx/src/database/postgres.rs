@@ -1,0 +1,39 @@
+use dbrouter::{Answer, Dialect, Fault, Question};
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{Postgres, Row};
+
+use super::RoutedDatabase;
+
+impl RoutedDatabase for Postgres {
+    const DIALECT: Dialect = Dialect::Postgres;
+
+    fn read_only(options: PgConnectOptions) -> PgConnectOptions {
+        options.options([("default_transaction_read_only", "on")])
+    }
+
+    fn fault(error: &dyn DatabaseError) -> Fault {
+        match error.code().as_deref().unwrap_or_default() {
+            // Shut down, crashed, starting up, idle for too long.
+            "57P01" | "57P02" | "57P03" | "57P05" => Fault::Unavailable,
+            // Too many connections.
+            "53300" => Fault::Busy,
+            "25006" => Fault::ReadOnly,
+            // On a standby: a conflict with recovery, as an error or as a deadlock.
+            "40001" | "40P01" => Fault::Conflict,
+            // The class of connection exceptions.
+            code if code.starts_with("08") => Fault::Unavailable,
+            _ => Fault::Other,
+        }
+    }
+
+    async fn ask(
+        connection: &mut PgConnection,
+        question: &Question,
+    ) -> Result<Answer, sqlx::Error> {
+        let row = sqlx::query(question.sql()).fetch_one(connection).await?;
+        (0..question.columns())
+            .map(|column| row.try_get(column))
+            .collect()
+    }
+}

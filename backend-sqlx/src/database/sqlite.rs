@@ -1,0 +1,45 @@
+use dbrouter::{Answer, Dialect, Fault, Question};
+use sqlx::error::DatabaseError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{Row, Sqlite};
+
+use super::RoutedDatabase;
+
+impl RoutedDatabase for Sqlite {
+    const DIALECT: Dialect = Dialect::Sqlite;
+
+    fn read_only(options: SqliteConnectOptions) -> SqliteConnectOptions {
+        options.pragma("query_only", "ON")
+    }
+
+    fn fault(error: &dyn DatabaseError) -> Fault {
+        // The lower byte is the primary result code, the rest says more.
+        let code = error
+            .code()
+            .and_then(|code| code.parse::<u32>().ok())
+            .unwrap_or(0);
+        match code & 0xFF {
+            BUSY | LOCKED => Fault::Busy,
+            READONLY => Fault::ReadOnly,
+            IO_ERROR | CANNOT_OPEN => Fault::Unavailable,
+            _ => Fault::Other,
+        }
+    }
+
+    async fn ask(
+        connection: &mut SqliteConnection,
+        question: &Question,
+    ) -> Result<Answer, sqlx::Error> {
+        let row = sqlx::query(question.sql()).fetch_one(connection).await?;
+        (0..question.columns())
+            .map(|column| row.try_get(column))
+            .collect()
+    }
+}
+
+// SQLite's primary result codes (sqlite.org/rescode.html).
+const BUSY: u32 = 5;
+const LOCKED: u32 = 6;
+const READONLY: u32 = 8;
+const IO_ERROR: u32 = 10;
+const CANNOT_OPEN: u32 = 14;

@@ -1,0 +1,83 @@
+//! The embedded default: one SQLite file, one writer, many readers.
+
+use std::path::Path;
+use std::time::Duration;
+
+use dbrouter::MonitorSettings;
+use sqlx::Sqlite;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use crate::builder::{Builder, NodeOptions};
+use crate::pool::RoutedPool;
+
+impl RoutedPool<Sqlite> {
+    /// Begins to configure a router over one SQLite file, which is created if it is missing: a node
+    /// called `writer` with the one connection that writes, and a node called `readers` with as many
+    /// read-only connections as there are processors, from 2 to 8.
+    ///
+    /// SQLite lets one connection write at a time. A pool whose connections all may write makes them
+    /// stumble over each other: most deferred transactions end with `SQLITE_BUSY`, whatever the timeout.
+    /// With one writer they queue in the pool instead, and in write-ahead mode readers neither wait for
+    /// the writer nor the writer for them. A reader that begins after a commit sees it, so the readers are
+    /// always fresh.
+    ///
+    /// Because there is one writing connection, whoever holds it in a transaction must write through that
+    /// transaction: a write through the handle would wait for it.
+    ///
+    /// ```
+    /// use dbrouter_sqlx::RoutedPool;
+    /// use sqlx::Sqlite;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("dbrouter-doc-{}.db", std::process::id()));
+    /// let db = RoutedPool::<Sqlite>::embedded(&path).connect().await?;
+    /// sqlx::query("create table notes (text)").execute(&db).await?;
+    /// sqlx::query("insert into notes values ('hello')").execute(&db).await?;
+    /// let text: String = sqlx::query_scalar("select text from notes").fetch_one(&db).await?;
+    /// assert_eq!(text, "hello");
+    /// # db.close().await;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn embedded(path: impl AsRef<Path>) -> Builder<Sqlite> {
+        let readers =
+            std::thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 8));
+        Self::embedded_with(path, u32::try_from(readers).unwrap_or(8))
+    }
+
+    /// As [`embedded`](Self::embedded), with so many reading connections; at least one.
+    pub fn embedded_with(path: impl AsRef<Path>, readers: u32) -> Builder<Sqlite> {
+        let options = options(path.as_ref());
+        // Connections to a file do not age, and cannot be broken while nobody looks.
+        let pool = || {
+            SqlitePoolOptions::new()
+                .max_lifetime(None)
+                .idle_timeout(None)
+        };
+        let writer = NodeOptions::with_options(options.clone())
+            .name("writer")
+            .pool_options(pool().max_connections(1));
+        let readers = NodeOptions::with_options(options)
+            .name("readers")
+            .pool_options(pool().max_connections(readers.max(1)));
+        Self::builder()
+            .primary(writer)
+            .replica(readers)
+            // There is nothing to be learnt from asking a file often.
+            .monitor(MonitorSettings::new().interval(Duration::from_secs(10)))
+    }
+}
+
+/// One file for one writer and many readers, who do not block each other.
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // In write-ahead mode a crash of the machine may lose the last commits, and nothing else.
+        .synchronous(SqliteSynchronous::Normal)
+        // Other processes may write to the file too.
+        .busy_timeout(Duration::from_secs(5))
+}

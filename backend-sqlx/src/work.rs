@@ -1,0 +1,123 @@
+//! How one piece of work finds its node and gets a connection to it.
+
+use std::pin::pin;
+
+use dbrouter::{Backend, Cluster, Fault, Intent, Request, Role, Route, Router, SessionState};
+use futures_util::future::{Either, select};
+use sqlx::pool::PoolConnection;
+
+use crate::backend::SqlxBackend;
+use crate::database::RoutedDatabase;
+use crate::error::{lost, refused};
+
+/// One piece of work: on whose behalf, and how its nodes are chosen.
+pub(crate) struct Work<DB: RoutedDatabase> {
+    pub(crate) cluster: Cluster<SqlxBackend<DB>>,
+    pub(crate) session: SessionState,
+    pub(crate) request: Request,
+    pub(crate) intent: IntentFrom,
+    /// Why the work is being run again, if it is.
+    pub(crate) failure: Option<sqlx::Error>,
+}
+
+/// Where the intent of a statement comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IntentFrom {
+    /// The request states it.
+    Request,
+    /// The statement's text tells it.
+    Statement,
+}
+
+impl<DB: RoutedDatabase> Work<DB> {
+    /// The same work, with the intent of a statement.
+    pub(crate) fn of_statement(mut self, sql: &str) -> Self {
+        if self.intent == IntentFrom::Statement {
+            let classification = self.cluster.classify(sql);
+            self.request = self
+                .request
+                .with_intent(classification.intent, classification.cause);
+        }
+        self
+    }
+
+    /// The same work, whose intent is a write unless the request states another.
+    pub(crate) fn of_connection(mut self) -> Self {
+        if self.intent == IntentFrom::Statement {
+            self.request = self
+                .request
+                .with_intent(Intent::Write, dbrouter::Cause::Asked);
+        }
+        self
+    }
+
+    /// Gets a connection to a node that will do. A read goes on to the next node when one cannot be
+    /// reached or has no room; a write has nowhere to go.
+    pub(crate) async fn acquire(&mut self) -> Result<Acquired<DB>, sqlx::Error> {
+        loop {
+            let route = match self.cluster.route(&self.request, &self.session) {
+                Ok(route) => route,
+                Err(refusal) => {
+                    return Err(self.failure.take().unwrap_or_else(|| refused(refusal)));
+                }
+            };
+            match connect(&route).await {
+                Ok(connection) => return Ok(Acquired { connection, route }),
+                Err(error) => {
+                    let going_on = self.go_on(&route, error);
+                    route.without_effect();
+                    going_on?;
+                }
+            }
+        }
+    }
+
+    /// Takes a place on a node that will do. If there is none left, what failed first is the error.
+    pub(crate) fn route(&mut self) -> Result<Route<SqlxBackend<DB>>, sqlx::Error> {
+        let route = self.cluster.route(&self.request, &self.session);
+        route.map_err(|refusal| self.failure.take().unwrap_or_else(|| refused(refusal)))
+    }
+
+    /// Takes in that the work failed on a node. It may be run on another only if it is a read and the
+    /// node is at fault; otherwise the error is given back. No node gets the same work twice.
+    pub(crate) fn go_on(
+        &mut self,
+        route: &Route<SqlxBackend<DB>>,
+        error: sqlx::Error,
+    ) -> Result<(), sqlx::Error> {
+        let fault = SqlxBackend::<DB>::fault(&error);
+        route.report(fault, &error);
+        match (route.intent(), fault) {
+            (Intent::Read, Fault::Unavailable | Fault::Busy | Fault::Conflict) => {
+                self.request.exclude(route.node().id());
+                self.cluster.count_failover();
+                self.failure = Some(error);
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+}
+
+/// A connection, and the place on its node that goes with it.
+pub(crate) struct Acquired<DB: RoutedDatabase> {
+    pub(crate) connection: PoolConnection<DB>,
+    pub(crate) route: Route<SqlxBackend<DB>>,
+}
+
+/// Takes a connection from the node's pool. sqlx's pool tries to reach a server that refuses connections
+/// until its acquire timeout, 30 s by default. A read need not wait for that: when the node is found
+/// lost, it goes elsewhere.
+async fn connect<DB: RoutedDatabase>(
+    route: &Route<SqlxBackend<DB>>,
+) -> Result<PoolConnection<DB>, sqlx::Error> {
+    let node = route.node();
+    let acquire = node.backend().pool().acquire();
+    if route.intent() == Intent::Write || node.role() == Role::Unknown || !node.is_healthy() {
+        return acquire.await;
+    }
+    match select(pin!(acquire), pin!(node.lost())).await {
+        Either::Left((acquired, _)) => acquired,
+        Either::Right(((), _)) => Err(lost(node.name(), node.last_error().as_deref())),
+    }
+}
