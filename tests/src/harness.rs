@@ -1,0 +1,208 @@
+//! Cases on `libtest-mimic`: each with a runtime of its own, an end in sight, and an honest
+//! outcome.
+//!
+//! A case whose server is not installed is reported as ignored, with the reason. Where
+//! `DBROUTER_REQUIRE_SERVERS=1` is set, it fails: who says that the servers are there must not get
+//! a suite that is green because it did nothing.
+//!
+//! ```no_run
+//! use dbrouter_tests::{harness::{self, Case, Need}, postgres::Cluster};
+//!
+//! fn main() -> std::process::ExitCode {
+//!     harness::run([Case::new("replication::arrives", async || {
+//!         let cluster = Cluster::start(1).await?;
+//!         // …
+//!         Ok(())
+//!     })
+//!     .needs(Need::Postgres)])
+//! }
+//! ```
+
+use std::{
+    any::Any,
+    env, error, fmt,
+    process::ExitCode,
+    sync::{PoisonError, RwLock, mpsc},
+    thread,
+    time::Duration,
+};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use tokio::{runtime, time};
+
+use crate::{Failure, Result, postgres};
+
+const REQUIRE_SERVERS: &str = "DBROUTER_REQUIRE_SERVERS";
+const LIMIT: Duration = Duration::from_secs(120);
+/// What a case that no longer awaits anything gets on top, before it is left to itself.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Held for reading by cases that bear company, for writing by those that do not.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// One named test, not yet run.
+#[must_use = "a case is run by `run`"]
+pub struct Case {
+    name: String,
+    body: Box<dyn FnOnce(Duration) -> Result<()> + Send>,
+    needs: Vec<Need>,
+    limit: Duration,
+    alone: bool,
+}
+
+/// What a case cannot do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Need {
+    /// An installation of PostgreSQL.
+    Postgres,
+}
+
+/// Runs the cases that the command line asks for.
+pub fn run(cases: impl IntoIterator<Item = Case>) -> ExitCode {
+    let trials = cases.into_iter().map(Case::into_trial).collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+impl Case {
+    /// A case that passes if `body` returns `Ok` and does not panic.
+    pub fn new<B>(name: impl Into<String>, body: B) -> Self
+    where
+        B: AsyncFnOnce() -> Result<()> + Send + 'static,
+    {
+        Self {
+            name: name.into(),
+            body: Box::new(move |limit| block_on(limit, body)),
+            needs: Vec::new(),
+            limit: LIMIT,
+            alone: false,
+        }
+    }
+
+    /// Says what must be installed. Defaults to nothing.
+    pub fn needs(mut self, need: Need) -> Self {
+        self.needs.push(need);
+        self
+    }
+
+    /// Lets no other case of this binary run meanwhile, for what is measured or timed. Defaults to
+    /// company.
+    pub fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    /// Fails the case when it takes longer. Defaults to two minutes.
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    fn into_trial(self) -> Trial {
+        Trial::ignorable_test(self.name.clone(), move || {
+            for need in &self.needs {
+                if let Err(reason) = need.check() {
+                    return lacking(&reason);
+                }
+            }
+            self.run().map(|()| Completion::Completed)
+        })
+    }
+
+    fn run(self) -> Result<(), Failed> {
+        let alone = self
+            .alone
+            .then(|| MACHINE.write().unwrap_or_else(PoisonError::into_inner));
+        let among = (!self.alone).then(|| MACHINE.read().unwrap_or_else(PoisonError::into_inner));
+        let outcome = run_apart(self.name, self.limit, self.body);
+        drop((alone, among));
+        outcome
+    }
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            needs,
+            limit,
+            alone,
+            body: _,
+        } = self;
+        f.debug_struct("Case")
+            .field("name", name)
+            .field("needs", needs)
+            .field("limit", limit)
+            .field("alone", alone)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Need {
+    fn check(self) -> Result<(), String> {
+        match self {
+            Self::Postgres => postgres::Binaries::find()
+                .map(drop)
+                .map_err(|missing| missing.to_string()),
+        }
+    }
+}
+
+fn lacking(reason: &str) -> Result<Completion, Failed> {
+    if env::var_os(REQUIRE_SERVERS).is_some_and(|value| value == "1") {
+        Err(Failed::from(format!("{REQUIRE_SERVERS}=1, but {reason}")))
+    } else {
+        Ok(Completion::ignored_with(reason))
+    }
+}
+
+/// Runs the body on a thread that can be left behind, should it block instead of awaiting.
+fn run_apart(
+    name: String,
+    limit: Duration,
+    body: Box<dyn FnOnce(Duration) -> Result<()> + Send>,
+) -> Result<(), Failed> {
+    let (done, outcome) = mpsc::sync_channel(1);
+    // The name is in the message of a panic.
+    let thread = thread::Builder::new().name(name).spawn(move || {
+        let result = body(limit);
+        // Nobody listens any more if this came too late.
+        done.send(result).ok();
+    })?;
+    match outcome.recv_timeout(limit + GRACE) {
+        Ok(result) => result.map_err(|error| Failed::from(chain(&*error))),
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(Failed::from(format!("blocked for {limit:?}"))),
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err(Failed::from(match thread.join() {
+            Err(panic) => panic_message(&*panic),
+            Ok(()) => "ended without an outcome".to_owned(),
+        })),
+    }
+}
+
+fn block_on(limit: Duration, body: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(async { time::timeout(limit, body()).await });
+    // Tasks that the case has left behind are not waited for.
+    runtime.shutdown_background();
+    outcome.map_err(|_| Failure::new(format!("not done after {limit:?}")))?
+}
+
+fn chain(error: &dyn error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("panicked")
+        .to_owned()
+}

@@ -1,0 +1,16 @@
+//! Real clusters, and what they prove about dbrouter.
+//!
+//! [`postgres`] starts a primary and its streaming standbys in less than a second, and lets a case
+//! do to them what operations does: pause, lag, kill, freeze, promote. [`harness`] mounts cases on
+//! `libtest-mimic`, so that one which lacks its server is *ignored, with the reason*, and never
+//! just green.
+//!
+//! Nothing that is started here survives the process that started it, whichever way that process
+//! ends.
+
+mod failure;
+pub mod harness;
+pub mod postgres;
+mod wait;
+
+pub use failure::{Failure, Result};

@@ -1,0 +1,102 @@
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, PgConnection, query, query_scalar};
+
+use super::node::Node;
+use crate::{Result, wait};
+
+impl Node {
+    /// Makes a standby stale: it receives, but shows nothing new. Returns when it has really
+    /// paused.
+    pub async fn pause_replay(&self) -> Result<()> {
+        let mut admin = self.admin().await?;
+        query("SELECT pg_wal_replay_pause()")
+            .execute(&mut admin)
+            .await?;
+        let state = "SELECT pg_get_wal_replay_pause_state() = 'paused'";
+        self.wait_for("pause its replay", async || holds(&mut admin, state).await)
+            .await
+    }
+
+    /// Undoes [`pause_replay`](Self::pause_replay).
+    pub async fn resume_replay(&self) -> Result<()> {
+        let mut admin = self.admin().await?;
+        query("SELECT pg_wal_replay_resume()")
+            .execute(&mut admin)
+            .await?;
+        Ok(())
+    }
+
+    /// Makes a standby show each commit this much later than it was made.
+    pub async fn set_apply_delay(&self, delay: Duration) -> Result<()> {
+        self.set(
+            "recovery_min_apply_delay",
+            &format!("{}ms", delay.as_millis()),
+        )
+        .await
+    }
+
+    /// Makes a primary of a standby. Returns when it accepts writes.
+    pub async fn promote(&self) -> Result<()> {
+        let mut admin = self.admin().await?;
+        let seconds = i32::try_from(wait::PATIENCE.as_secs())?;
+        let promoted: bool = query_scalar("SELECT pg_promote(true, $1)")
+            .bind(seconds)
+            .fetch_one(&mut admin)
+            .await?;
+        if promoted {
+            Ok(())
+        } else {
+            Err(self.failure("did not become a primary").into())
+        }
+    }
+
+    /// Makes a standby follow another primary of the same cluster. Returns when it streams from
+    /// there.
+    pub async fn follow(&self, primary: &Node) -> Result<()> {
+        self.set("primary_conninfo", &conninfo(primary, self.name()))
+            .await?;
+        let mut admin = self.admin().await?;
+        let streams = format!(
+            "SELECT EXISTS (SELECT FROM pg_stat_wal_receiver
+             WHERE status = 'streaming' AND sender_port = {})",
+            primary.port()
+        );
+        self.wait_for("stream from its new primary", async || {
+            holds(&mut admin, &streams).await
+        })
+        .await
+    }
+
+    /// Waits until this standby shows every write that `primary` has acknowledged so far.
+    ///
+    /// A commit of nothing is added to the primary's log. It takes along what waits to be flushed,
+    /// such as asynchronous commits, and its position is the end of a record, which every standby
+    /// reaches. The flush position often is in the middle of one, and the insert position in the
+    /// header of a page that has nothing else yet.
+    pub async fn catch_up_with(&self, primary: &Node) -> Result<()> {
+        let mark = "SELECT pg_logical_emit_message(true, 'caught up', '')::text";
+        let position: String = query_scalar(mark)
+            .fetch_one(&mut primary.admin().await?)
+            .await?;
+        let mut admin = self.admin().await?;
+        let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{position}'::pg_lsn");
+        let what = format!("replay {position} of {}", primary.name());
+        self.wait_for(&what, async || holds(&mut admin, &replayed).await)
+            .await
+    }
+}
+
+/// How a standby of this name reaches its primary.
+pub(super) fn conninfo(primary: &Node, standby: &str) -> String {
+    let port = primary.port();
+    format!("host=127.0.0.1 port={port} user=postgres application_name={standby}")
+}
+
+/// Whether the server answers this question with yes; an error is a no.
+pub(super) async fn holds(connection: &mut PgConnection, question: &str) -> bool {
+    query_scalar(AssertSqlSafe(question))
+        .fetch_one(connection)
+        .await
+        .unwrap_or(false)
+}

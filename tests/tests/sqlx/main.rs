@@ -1,0 +1,27 @@
+//! What `dbrouter-sqlx` promises, on real servers.
+
+mod cancellation;
+mod config;
+mod drop_in;
+mod embedded;
+mod failover;
+mod journeys;
+mod routing;
+mod sessions;
+mod support;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cases = [
+        routing::cases(),
+        sessions::cases(),
+        failover::cases(),
+        cancellation::cases(),
+        journeys::cases(),
+        config::cases(),
+        drop_in::cases(),
+        embedded::cases(),
+    ];
+    dbrouter_tests::harness::run(cases.into_iter().flatten())
+}

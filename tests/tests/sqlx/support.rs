@@ -1,0 +1,70 @@
+//! What the cases share: a cluster with one table, and a router over it.
+
+use std::time::Duration;
+
+use dbrouter_sqlx::dbrouter::Status;
+use dbrouter_sqlx::{Builder, NodeOptions, RoutedPool};
+use dbrouter_tests::harness::{Case, Need};
+use dbrouter_tests::postgres::Cluster;
+use dbrouter_tests::{Failure, Result};
+use sqlx::Postgres;
+
+/// A case that needs PostgreSQL.
+pub fn on_postgres<B>(name: &str, body: B) -> Case
+where
+    B: AsyncFnOnce() -> Result<()> + Send + 'static,
+{
+    Case::new(name, body).needs(Need::Postgres)
+}
+
+/// A primary and two standbys with the table `kv`: the keys 1 to 64, and a version each.
+pub async fn cluster() -> Result<Cluster> {
+    let cluster = Cluster::start(2).await?;
+    let mut app = cluster.primary().connect().await?;
+    sqlx::raw_sql(
+        "create table kv (id int primary key, version bigint not null); \
+         insert into kv select id, 0 from generate_series(1, 64) id",
+    )
+    .execute(&mut app)
+    .await?;
+    cluster.wait_caught_up().await?;
+    for node in cluster.nodes() {
+        node.forget_served().await?;
+    }
+    Ok(cluster)
+}
+
+/// A router over all nodes of the cluster, not yet connected.
+pub fn router(cluster: &Cluster) -> Builder<Postgres> {
+    cluster.standbys().iter().fold(
+        RoutedPool::builder().primary(cluster.primary().url()),
+        |builder, standby| builder.replica(node(standby)),
+    )
+}
+
+/// A standby under its own name.
+pub fn node(standby: &dbrouter_tests::postgres::Node) -> NodeOptions<Postgres> {
+    NodeOptions::new(standby.url()).name(standby.name())
+}
+
+/// Waits until the router's status is as wanted.
+pub async fn until(
+    db: &RoutedPool<Postgres>,
+    what: &str,
+    wanted: impl Fn(&Status) -> bool,
+) -> Result<()> {
+    use dbrouter_sqlx::dbrouter::Router;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !wanted(&db.status()) {
+        if tokio::time::Instant::now() > deadline {
+            return Err(Failure::new(format!("not {what} in time:\n{}", db.status())).into());
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
+
+/// Fails the case with a message if `holds` is false.
+pub fn check(holds: bool, message: impl Into<String>) -> Result<()> {
+    if holds { Ok(()) } else { Err(Failure::new(message.into()).into()) }
+}
