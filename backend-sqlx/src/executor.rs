@@ -17,7 +17,7 @@ use crate::database::RoutedDatabase;
 use crate::pool::RoutedPool;
 use crate::routed::Routed;
 use crate::session::Session;
-use crate::work::{Acquired, Work};
+use crate::work::{Acquired, Work, begin};
 
 /// A query taken apart: reading its text consumes it, and it may have to be run more than once.
 struct Statement<DB: Database> {
@@ -176,7 +176,7 @@ impl<DB: RoutedDatabase> Work<DB> {
     pub(crate) async fn transaction(self) -> Result<crate::Transaction<DB>, Error> {
         let mut work = self.of_connection();
         let route = work.route()?;
-        match route.node().backend().pool().begin().await {
+        match begin(route.node().backend().pool()).await {
             Ok(transaction) => Ok(crate::Transaction::new(transaction, route)),
             Err(error) => {
                 route.report(SqlxBackend::<DB>::fault(&error), &error);

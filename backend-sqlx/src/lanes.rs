@@ -14,6 +14,7 @@ use sqlx::{Pool, Transaction};
 
 use crate::backend::SqlxBackend;
 use crate::database::RoutedDatabase;
+use crate::work::begin;
 
 /// A node's lanes. There are as many as there have been such transactions at once.
 pub(crate) struct Lanes<DB: RoutedDatabase>(Mutex<Vec<Lane<DB>>>);
@@ -56,7 +57,7 @@ impl<DB: RoutedDatabase> Lanes<DB> {
             lanes: self,
             occupant: Some(occupant),
         };
-        let transaction = lane.begin().await?;
+        let transaction = begin(&lane).await?;
         beginning.done();
         Ok(transaction)
     }

@@ -5,6 +5,7 @@ use std::pin::pin;
 use dbrouter::{Backend, Cluster, Fault, Intent, Request, Role, Route, Router, SessionState};
 use futures_util::future::{Either, select};
 use sqlx::pool::PoolConnection;
+use sqlx::{Pool, Transaction};
 
 use crate::backend::SqlxBackend;
 use crate::database::RoutedDatabase;
@@ -120,4 +121,15 @@ async fn connect<DB: RoutedDatabase>(
         Either::Left((acquired, _)) => acquired,
         Either::Right(((), _)) => Err(lost(node.name(), node.last_error().as_deref())),
     }
+}
+
+/// Begins a transaction in a task of its own, so that it is never left half-begun. In sqlx 0.9 a `begin`
+/// that is dropped while it waits for the server's answer leaves its connection inside the transaction,
+/// and hands it to the next caller, whose statements are then never committed.
+pub(crate) async fn begin<DB: RoutedDatabase>(
+    pool: &Pool<DB>,
+) -> Result<Transaction<'static, DB>, sqlx::Error> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin().await }).await;
+    begun.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }

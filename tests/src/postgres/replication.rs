@@ -68,6 +68,14 @@ impl Node {
         .await
     }
 
+    /// Makes a primary that was stopped, not killed, come back as a standby of the one that was promoted
+    /// since. Returns when it streams from there.
+    pub async fn rejoin(&self, primary: &Node) -> Result<()> {
+        self.configure(Some(primary))?;
+        self.start().await?;
+        self.follow(primary).await
+    }
+
     /// Waits until this standby shows every write that `primary` has acknowledged so far.
     ///
     /// A commit of nothing is added to the primary's log. It takes along what waits to be flushed,

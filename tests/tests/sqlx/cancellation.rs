@@ -14,7 +14,7 @@ use sqlx::{Acquire, Postgres};
 
 use crate::support::{check, cluster, on_postgres, router, until};
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     vec![on_postgres(
         "cancellation::ten_thousand_dropped_futures_leave_nothing_behind",
         ten_thousand_dropped_futures,
@@ -39,14 +39,18 @@ async fn abandoned_after(polls: u32, future: impl Future) {
 }
 
 /// One of all kinds of work.
-async fn some_work(kind: u32, db: &RoutedPool<Postgres>, session: &Session<Postgres>) -> Result<()> {
+async fn some_work(
+    kind: u32,
+    db: &RoutedPool<Postgres>,
+    session: &Session<Postgres>,
+) -> Result<()> {
     let read = || sqlx::query("select version from kv where id = 3");
     let write = || sqlx::query("update kv set version = version + 1 where id = 3");
     match kind {
-        0 => drop(read().fetch_all(db).await?),
-        1 => drop(read().fetch_one(session).await?),
-        2 => drop(write().execute(db).await?),
-        3 => drop(write().execute(session).await?),
+        0 => read().fetch_all(db).await.map(drop)?,
+        1 => read().fetch_one(session).await.map(drop)?,
+        2 => write().execute(db).await.map(drop)?,
+        3 => write().execute(session).await.map(drop)?,
         4 => {
             let mut rows = sqlx::query("select id from kv").fetch(session);
             while rows.try_next().await?.is_some() {}
@@ -61,8 +65,14 @@ async fn some_work(kind: u32, db: &RoutedPool<Postgres>, session: &Session<Postg
             write().execute(&mut *tx).await?;
             tx.commit().await?;
         }
-        7 => drop(read().fetch_one(&mut *db.acquire_read().await?).await?),
-        _ => drop(write().execute(&mut *session.acquire_write().await?).await?),
+        7 => read()
+            .fetch_one(&mut *db.acquire_read().await?)
+            .await
+            .map(drop)?,
+        _ => write()
+            .execute(&mut *session.acquire_write().await?)
+            .await
+            .map(drop)?,
     }
     Ok(())
 }
@@ -89,7 +99,10 @@ async fn ten_thousand_dropped_futures() -> Result<()> {
         task.await?;
     }
     // What was begun through sqlx's own trait ends when sqlx has rolled it back.
-    until(&db, "empty", |status| status.nodes.iter().all(|node| node.in_flight == 0)).await?;
+    until(&db, "empty", |status| {
+        status.nodes.iter().all(|node| node.in_flight == 0)
+    })
+    .await?;
 
     // No connection was lost: each pool still gives out as many as it has.
     for node in db.cluster().nodes() {
@@ -97,18 +110,30 @@ async fn ten_thousand_dropped_futures() -> Result<()> {
         for _ in 0..MOST {
             all.push(node.backend().pool().acquire().await?);
         }
-        check(node.backend().pool().size() == MOST, format!("{}: {:?}", node.name(), db.status()))?;
+        check(
+            node.backend().pool().size() == MOST,
+            format!("{}: {:?}", node.name(), db.status()),
+        )?;
     }
     // The primary's pool, as many lanes at most, and the monitor's connection.
     let backends = cluster.primary().backends("app").await?;
-    check(backends <= i64::from(2 * MOST + 1), format!("{backends} connections to the primary"))?;
+    check(
+        backends <= i64::from(2 * MOST + 1),
+        format!("{backends} connections to the primary"),
+    )?;
     for standby in cluster.standbys() {
         let backends = standby.backends("app").await?;
-        check(backends <= i64::from(MOST + 1), format!("{backends} connections to a standby"))?;
+        check(
+            backends <= i64::from(MOST + 1),
+            format!("{backends} connections to a standby"),
+        )?;
     }
     // And all of it was real work.
     let written = cluster.primary().served("kv").await?.writes;
     let status = db.status();
     check(written > 500, format!("{written} writes"))?;
-    check(status.nodes[1].reads + status.nodes[2].reads > 500, status.to_string())
+    check(
+        status.nodes[1].reads + status.nodes[2].reads > 500,
+        status.to_string(),
+    )
 }

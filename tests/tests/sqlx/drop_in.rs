@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::support::check;
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("drop_in::queries", queries),
         Case::new("drop_in::checked_queries", checked_queries),
@@ -20,8 +20,14 @@ pub fn cases() -> Vec<Case> {
         Case::new("drop_in::migrations", migrations),
         Case::new("drop_in::generic_functions", generic_functions),
         Case::new("drop_in::spawned_futures", spawned_futures),
-        Case::new("drop_in::transactions_and_savepoints", transactions_and_savepoints),
-        Case::new("drop_in::handles_are_send_sync_and_static", handles_are_send_sync_and_static),
+        Case::new(
+            "drop_in::transactions_and_savepoints",
+            transactions_and_savepoints,
+        ),
+        Case::new(
+            "drop_in::handles_are_send_sync_and_static",
+            handles_are_send_sync_and_static,
+        ),
     ]
 }
 
@@ -32,10 +38,19 @@ struct Database {
 
 async fn database() -> Result<Database> {
     let folder = tempfile::tempdir()?;
-    let db = RoutedPool::<Sqlite>::embedded(folder.path().join("app.db")).connect().await?;
-    sqlx::query("create table users (id integer primary key, name text not null)").execute(&db).await?;
-    sqlx::query("insert into users (id, name) values (1, 'ada'), (2, 'grace')").execute(&db).await?;
-    Ok(Database { db, _folder: folder })
+    let db = RoutedPool::<Sqlite>::embedded(folder.path().join("app.db"))
+        .connect()
+        .await?;
+    sqlx::query("create table users (id integer primary key, name text not null)")
+        .execute(&db)
+        .await?;
+    sqlx::query("insert into users (id, name) values (1, 'ada'), (2, 'grace')")
+        .execute(&db)
+        .await?;
+    Ok(Database {
+        db,
+        _folder: folder,
+    })
 }
 
 #[derive(sqlx::FromRow, Debug, PartialEq)]
@@ -47,18 +62,26 @@ struct User {
 async fn queries() -> Result<()> {
     let Database { db, _folder } = database().await?;
     let session = db.session();
-    let ada = User { id: 1, name: "ada".to_owned() };
+    let ada = User {
+        id: 1,
+        name: "ada".to_owned(),
+    };
     let found: User = sqlx::query_as("select id, name from users where id = ?")
         .bind(1)
         .fetch_one(&db)
         .await?;
     check(found == ada, format!("{found:?}"))?;
-    let names: Vec<String> =
-        sqlx::query_scalar("select name from users order by id").fetch_all(&session).await?;
+    let names: Vec<String> = sqlx::query_scalar("select name from users order by id")
+        .fetch_all(&session)
+        .await?;
     check(names == ["ada", "grace"], format!("{names:?}"))?;
-    let nobody = sqlx::query("select id from users where id = 9").fetch_optional(&db.read()).await?;
+    let nobody = sqlx::query("select id from users where id = 9")
+        .fetch_optional(&db.read())
+        .await?;
     check(nobody.is_none(), "somebody")?;
-    let done = sqlx::query("update users set name = upper(name)").execute(&session.write()).await?;
+    let done = sqlx::query("update users set name = upper(name)")
+        .execute(&session.write())
+        .await?;
     check(done.rows_affected() == 2, format!("{done:?}"))?;
     // A row that an insert returns comes from the writer.
     let id: i64 = sqlx::query_scalar("insert into users (name) values ('joan') returning id")
@@ -70,14 +93,18 @@ async fn queries() -> Result<()> {
 /// `query!` and its kin are checked when this file is compiled, against what is kept in `tests/.sqlx`.
 async fn checked_queries() -> Result<()> {
     let Database { db, _folder } = database().await?;
-    let row = sqlx::query!("select id, name from users where id = ?", 1).fetch_one(&db).await?;
+    let row = sqlx::query!("select id, name from users where id = ?", 1)
+        .fetch_one(&db)
+        .await?;
     check(row.name == "ada", row.name)?;
     let session = db.session();
     let user = sqlx::query_as!(User, "select id, name from users where id = ?", 2)
         .fetch_one(&session)
         .await?;
     check(user.name == "grace", user.name)?;
-    let count = sqlx::query_scalar!("select count(*) from users").fetch_one(&db.read()).await?;
+    let count = sqlx::query_scalar!("select count(*) from users")
+        .fetch_one(&db.read())
+        .await?;
     check(count == 2, count.to_string())
 }
 
@@ -94,17 +121,21 @@ async fn streams() -> Result<()> {
     sqlx::query("select 1").fetch_one(&session).await?;
     drop(rows);
     check(busy("readers") == 0, "still in flight")?;
-    let names: Vec<String> =
-        sqlx::query_scalar("select name from users").fetch(&db).try_collect().await?;
+    let names: Vec<String> = sqlx::query_scalar("select name from users")
+        .fetch(&db)
+        .try_collect()
+        .await?;
     check(names.len() == 2, format!("{names:?}"))
 }
 
 async fn raw_sql() -> Result<()> {
     let Database { db, _folder } = database().await?;
     // Several statements in one text: the primary's.
-    sqlx::raw_sql("insert into users (name) values ('joan'); insert into users (name) values ('mary')")
-        .execute(&db)
-        .await?;
+    sqlx::raw_sql(
+        "insert into users (name) values ('joan'); insert into users (name) values ('mary')",
+    )
+    .execute(&db)
+    .await?;
     let mut results = sqlx::raw_sql("select id from users; select name from users").fetch_many(&db);
     let mut rows = 0;
     while let Some(result) = results.try_next().await? {
@@ -115,7 +146,11 @@ async fn raw_sql() -> Result<()> {
 
 async fn prepared_statements() -> Result<()> {
     let Database { db, _folder } = database().await?;
-    let prepared = (&db).prepare(sqlx::SqlSafeStr::into_sql_str("select name from users where id = ?")).await?;
+    let prepared = (&db)
+        .prepare(sqlx::SqlSafeStr::into_sql_str(
+            "select name from users where id = ?",
+        ))
+        .await?;
     let name: String = prepared.query_scalar().bind(2).fetch_one(&db).await?;
     check(name == "grace", name)?;
     check(prepared.columns().len() == 1, "columns")
@@ -127,12 +162,16 @@ async fn migrations() -> Result<()> {
     let Database { db, _folder } = database().await?;
     MIGRATOR.run(&db).await?;
     MIGRATOR.run(&db.session()).await?;
-    let applied: i64 = sqlx::query_scalar("select count(*) from items").fetch_one(&db).await?;
+    let applied: i64 = sqlx::query_scalar("select count(*) from items")
+        .fetch_one(&db)
+        .await?;
     check(applied == 1, applied.to_string())
 }
 
 async fn count<'e>(db: impl Executor<'e, Database = Sqlite>) -> Result<i64> {
-    Ok(sqlx::query_scalar("select count(*) from users").fetch_one(db).await?)
+    Ok(sqlx::query_scalar("select count(*) from users")
+        .fetch_one(db)
+        .await?)
 }
 
 async fn insert_twice<'a>(db: impl Acquire<'a, Database = Sqlite>) -> Result<()> {
@@ -168,10 +207,16 @@ async fn generic_functions() -> Result<()> {
     insert_twice(&mut tx).await?;
     in_one_transaction(&mut tx).await?;
     insert_twice(tx.as_sqlx()).await?;
-    check(on_a_connection(&mut tx).await? == 2, "inside the transaction")?;
+    check(
+        on_a_connection(&mut tx).await? == 2,
+        "inside the transaction",
+    )?;
     tx.commit().await?;
     let mut held = db.acquire_read().await?;
-    check(on_a_connection(&mut held).await? == 2, "after the transaction")
+    check(
+        on_a_connection(&mut held).await? == 2,
+        "after the transaction",
+    )
 }
 
 async fn spawned_futures() -> Result<()> {
@@ -199,13 +244,23 @@ async fn spawned_futures() -> Result<()> {
 async fn transactions_and_savepoints() -> Result<()> {
     let Database { db, _folder } = database().await?;
     let mut tx = db.begin().await?;
-    sqlx::query("delete from users where id = 1").execute(&mut *tx).await?;
+    sqlx::query("delete from users where id = 1")
+        .execute(&mut *tx)
+        .await?;
     let mut savepoint = tx.begin().await?;
-    sqlx::query("delete from users").execute(&mut *savepoint).await?;
+    sqlx::query("delete from users")
+        .execute(&mut *savepoint)
+        .await?;
     savepoint.rollback().await?;
-    check(count(&mut *tx).await? == 1, "the savepoint was not rolled back")?;
+    check(
+        count(&mut *tx).await? == 1,
+        "the savepoint was not rolled back",
+    )?;
     drop(tx);
-    check(count(&db).await? == 2, "a dropped transaction was not rolled back")
+    check(
+        count(&db).await? == 2,
+        "a dropped transaction was not rolled back",
+    )
 }
 
 async fn handles_are_send_sync_and_static() -> Result<()> {

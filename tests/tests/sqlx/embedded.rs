@@ -8,13 +8,22 @@ use sqlx::{Sqlite, SqlitePool};
 
 use crate::support::check;
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("embedded::writers_never_find_the_file_busy", writers_never_find_the_file_busy),
+        Case::new(
+            "embedded::writers_never_find_the_file_busy",
+            writers_never_find_the_file_busy,
+        ),
         Case::new("embedded::one_mixed_pool_does", one_mixed_pool_does),
         Case::new("embedded::readers_are_read_only", readers_are_read_only),
-        Case::new("embedded::readers_are_always_fresh", readers_are_always_fresh),
-        Case::new("embedded::sessions_of_two_databases_do_not_mix", two_databases),
+        Case::new(
+            "embedded::readers_are_always_fresh",
+            readers_are_always_fresh,
+        ),
+        Case::new(
+            "embedded::sessions_of_two_databases_do_not_mix",
+            two_databases,
+        ),
     ]
 }
 
@@ -26,7 +35,9 @@ async fn transfers(db: &RoutedPool<Sqlite>) -> Result<Vec<String>> {
     sqlx::query("create table accounts (id integer primary key, balance integer not null)")
         .execute(db)
         .await?;
-    sqlx::query("insert into accounts values (1, 0)").execute(db).await?;
+    sqlx::query("insert into accounts values (1, 0)")
+        .execute(db)
+        .await?;
     let tasks: Vec<_> = (0..TASKS)
         .map(|_| {
             let db = db.clone();
@@ -48,23 +59,51 @@ async fn transfers(db: &RoutedPool<Sqlite>) -> Result<Vec<String>> {
 
 async fn transfer(db: &RoutedPool<Sqlite>) -> Result<(), sqlx::Error> {
     let mut tx = db.begin().await?;
-    let balance: i64 = sqlx::query_scalar("select balance from accounts").fetch_one(&mut *tx).await?;
-    sqlx::query("update accounts set balance = ?").bind(balance + 1).execute(&mut *tx).await?;
+    let balance: i64 = sqlx::query_scalar("select balance from accounts")
+        .fetch_one(&mut *tx)
+        .await?;
+    sqlx::query("update accounts set balance = ?")
+        .bind(balance + 1)
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
-    sqlx::query("select balance from accounts").fetch_one(db).await.map(drop)
+    sqlx::query("select balance from accounts")
+        .fetch_one(db)
+        .await
+        .map(drop)
 }
 
 async fn writers_never_find_the_file_busy() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let db = RoutedPool::<Sqlite>::embedded(folder.path().join("app.db")).connect().await?;
+    let db = RoutedPool::<Sqlite>::embedded(folder.path().join("app.db"))
+        .connect()
+        .await?;
     let failures = transfers(&db).await?;
-    check(failures.is_empty(), format!("{} failed: {:?}", failures.len(), failures.first()))?;
-    let balance: i64 = sqlx::query_scalar("select balance from accounts").fetch_one(&db).await?;
-    check(balance == i64::try_from(TASKS * EACH)?, format!("balance {balance}"))?;
+    check(
+        failures.is_empty(),
+        format!("{} failed: {:?}", failures.len(), failures.first()),
+    )?;
+    let balance: i64 = sqlx::query_scalar("select balance from accounts")
+        .fetch_one(&db)
+        .await?;
+    check(
+        balance == i64::try_from(TASKS * EACH)?,
+        format!("balance {balance}"),
+    )?;
     let status = db.status();
-    let served = |name: &str| status.node(name).map_or((0, 0), |node| (node.reads, node.writes));
-    check(served("writer").0 == 0 && served("readers").1 == 0, status.to_string())?;
-    check(served("readers").0 == (TASKS * EACH + 1) as u64, status.to_string())
+    let served = |name: &str| {
+        status
+            .node(name)
+            .map_or((0, 0), |node| (node.reads, node.writes))
+    };
+    check(
+        served("writer").0 == 0 && served("readers").1 == 0,
+        status.to_string(),
+    )?;
+    check(
+        served("readers").0 == (TASKS * EACH + 1) as u64,
+        status.to_string(),
+    )
 }
 
 /// The case above can fail: this is what it saves one from.
@@ -76,37 +115,61 @@ async fn one_mixed_pool_does() -> Result<()> {
         .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
     let db = RoutedPool::single(SqlitePool::connect_with(file).await?);
     let failures = transfers(&db).await?;
-    check(failures.iter().any(|failure| failure.contains("locked")), format!("{failures:?}"))
+    check(
+        failures.iter().any(|failure| failure.contains("locked")),
+        format!("{failures:?}"),
+    )
 }
 
 async fn readers_are_read_only() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let db = RoutedPool::<Sqlite>::embedded(folder.path().join("app.db")).connect().await?;
-    let refused = sqlx::query("create table t (a)").execute(&db.read()).await.map(drop);
+    let db = RoutedPool::<Sqlite>::embedded(folder.path().join("app.db"))
+        .connect()
+        .await?;
+    let refused = sqlx::query("create table t (a)")
+        .execute(&db.read())
+        .await
+        .map(drop);
     let refused = refused.expect_err("a write through a reader").to_string();
     check(refused.contains("readonly"), refused)
 }
 
 async fn readers_are_always_fresh() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let db = RoutedPool::<Sqlite>::embedded(folder.path().join("app.db")).connect().await?;
-    sqlx::query("create table t (a integer)").execute(&db).await?;
+    let db = RoutedPool::<Sqlite>::embedded(folder.path().join("app.db"))
+        .connect()
+        .await?;
+    sqlx::query("create table t (a integer)")
+        .execute(&db)
+        .await?;
     sqlx::query("insert into t values (0)").execute(&db).await?;
     let session = db.session();
     for version in 1..=500_i64 {
-        sqlx::query("update t set a = ?").bind(version).execute(&session).await?;
-        let read: i64 = sqlx::query_scalar("select a from t").fetch_one(&session).await?;
+        sqlx::query("update t set a = ?")
+            .bind(version)
+            .execute(&session)
+            .await?;
+        let read: i64 = sqlx::query_scalar("select a from t")
+            .fetch_one(&session)
+            .await?;
         check(read == version, format!("{read} after {version}"))?;
         let decision = session.last_decision().ok_or("no decision")?;
         check(&*decision.node == "readers", decision.to_string())?;
     }
-    check(db.status().fallbacks(Reason::NotFresh) == 0, db.status().to_string())
+    check(
+        db.status().fallbacks(Reason::NotFresh) == 0,
+        db.status().to_string(),
+    )
 }
 
 async fn two_databases() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let one = RoutedPool::<Sqlite>::embedded(folder.path().join("one.db")).connect().await?;
-    let two = RoutedPool::<Sqlite>::embedded(folder.path().join("two.db")).connect().await?;
+    let one = RoutedPool::<Sqlite>::embedded(folder.path().join("one.db"))
+        .connect()
+        .await?;
+    let two = RoutedPool::<Sqlite>::embedded(folder.path().join("two.db"))
+        .connect()
+        .await?;
     let (first, second) = (one.session(), two.session());
     dbrouter_sqlx::with_session(&first, async {
         dbrouter_sqlx::with_session(&second, async {
@@ -117,5 +180,8 @@ async fn two_databases() -> Result<()> {
     })
     .await?;
     let reasons = [&first, &second].map(|session| session.last_decision().map(|last| last.reason));
-    check(reasons == [Some(Reason::Policy), Some(Reason::Write)], format!("{reasons:?}"))
+    check(
+        reasons == [Some(Reason::Policy), Some(Reason::Write)],
+        format!("{reasons:?}"),
+    )
 }

@@ -7,19 +7,41 @@ use dbrouter_sqlx::dbrouter::{Reason, Role, Router, Start};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 use dbrouter_tests::postgres::Cluster;
+use tokio::task::JoinHandle;
 
 use crate::support::{check, cluster, on_postgres, router, until};
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     vec![
-        on_postgres("failover::a_killed_standby_fails_no_read", killed_standby_fails_no_read),
-        on_postgres("failover::a_stopped_standby_fails_no_read", stopped_standby_fails_no_read),
-        on_postgres("failover::all_standbys_gone_fails_no_read", all_standbys_gone_fails_no_read),
-        on_postgres("failover::a_standby_that_returns_serves_again", standby_returns),
-        on_postgres("failover::a_replica_that_is_not_there_yet_is_no_error", not_there_yet),
+        on_postgres(
+            "failover::a_killed_standby_fails_no_read",
+            killed_standby_fails_no_read,
+        ),
+        on_postgres(
+            "failover::a_stopped_standby_fails_no_read",
+            stopped_standby_fails_no_read,
+        ),
+        on_postgres(
+            "failover::all_standbys_gone_fails_no_read",
+            all_standbys_gone_fails_no_read,
+        ),
+        on_postgres(
+            "failover::a_standby_that_returns_serves_again",
+            standby_returns,
+        ),
+        on_postgres(
+            "failover::a_replica_that_is_not_there_yet_is_no_error",
+            not_there_yet,
+        ),
         on_postgres("failover::a_router_may_start_read_only", start_read_only),
-        on_postgres("failover::a_demoted_primary_takes_no_writes", demoted_primary),
-        on_postgres("failover::a_full_pool_is_no_sick_node", full_pool_is_no_sick_node),
+        on_postgres(
+            "failover::a_demoted_primary_takes_no_writes",
+            demoted_primary,
+        ),
+        on_postgres(
+            "failover::a_full_pool_is_no_sick_node",
+            full_pool_is_no_sick_node,
+        ),
     ]
 }
 
@@ -52,7 +74,10 @@ async fn readers_under(
         .collect();
     let more = async |wanted: u64| {
         let goal = reads.load(Ordering::Relaxed) + wanted;
-        until(&db, "reading on", |_| reads.load(Ordering::Relaxed) >= goal || readers.iter().any(|r| r.is_finished())).await
+        until(&db, "reading on", |_| {
+            reads.load(Ordering::Relaxed) >= goal || readers.iter().any(JoinHandle::is_finished)
+        })
+        .await
     };
     more(500).await?;
     fault(cluster).await?;
@@ -61,15 +86,24 @@ async fn readers_under(
     for reader in readers {
         reader.await??;
     }
-    check(reads.load(Ordering::Relaxed) >= 3500, "the readers stopped early")
+    check(
+        reads.load(Ordering::Relaxed) >= 3500,
+        "the readers stopped early",
+    )
 }
 
 async fn killed_standby_fails_no_read() -> Result<()> {
-    readers_under(&cluster().await?, async |cluster| cluster.standbys()[0].kill()).await
+    readers_under(&cluster().await?, async |cluster| {
+        cluster.standbys()[0].kill()
+    })
+    .await
 }
 
 async fn stopped_standby_fails_no_read() -> Result<()> {
-    readers_under(&cluster().await?, async |cluster| cluster.standbys()[0].stop().await).await
+    readers_under(&cluster().await?, async |cluster| {
+        cluster.standbys()[0].stop().await
+    })
+    .await
 }
 
 async fn all_standbys_gone_fails_no_read() -> Result<()> {
@@ -86,18 +120,25 @@ async fn standby_returns() -> Result<()> {
     let db = router(&cluster).connect().await?;
     let health = |healthy| {
         move |status: &dbrouter_sqlx::dbrouter::Status| {
-            status.node(standby.name()).is_some_and(|node| node.healthy == healthy)
+            status
+                .node(standby.name())
+                .is_some_and(|node| node.healthy == healthy)
         }
     };
     standby.kill()?;
     until(&db, "found dead", health(false)).await?;
-    let error = db.status().node(standby.name()).and_then(|node| node.last_error.clone());
+    let error = db
+        .status()
+        .node(standby.name())
+        .and_then(|node| node.last_error.clone());
     let error = error.ok_or("no error is shown")?;
     check(!error.contains("sup3r-secret"), &*error)?;
     standby.start().await?;
     until(&db, "found alive", health(true)).await?;
     until(&db, "proved fresh", |status| {
-        status.node(standby.name()).is_some_and(|node| node.staleness.is_some())
+        status
+            .node(standby.name())
+            .is_some_and(|node| node.staleness.is_some())
     })
     .await?;
     db.cluster().disable(cluster.standbys()[1].name())?;
@@ -115,12 +156,18 @@ async fn not_there_yet() -> Result<()> {
     let db = router(&cluster).connect().await?;
     let status = db.status();
     let node = status.node(late.name()).ok_or("not in the status")?;
-    check(!node.healthy && node.role == Role::Unknown, status.to_string())?;
+    check(
+        !node.healthy && node.role == Role::Unknown,
+        status.to_string(),
+    )?;
     for _ in 0..10 {
         sqlx::query(READ).fetch_one(&db).await?;
     }
     late.start().await?;
-    until(&db, "healthy", |status| status.nodes.iter().all(|node| node.healthy)).await
+    until(&db, "healthy", |status| {
+        status.nodes.iter().all(|node| node.healthy)
+    })
+    .await
 }
 
 async fn start_read_only() -> Result<()> {
@@ -132,8 +179,13 @@ async fn start_read_only() -> Result<()> {
     let refused = refused.expect_err("there is no primary").to_string();
     check(refused.contains("primary: its role is unknown"), refused)?;
     cluster.primary().start().await?;
-    until(&db, "complete", |status| status.nodes.iter().all(|node| node.healthy)).await?;
-    sqlx::query("delete from kv where id = 64").execute(&db).await?;
+    until(&db, "complete", |status| {
+        status.nodes.iter().all(|node| node.healthy)
+    })
+    .await?;
+    sqlx::query("delete from kv where id = 64")
+        .execute(&db)
+        .await?;
     Ok(())
 }
 
@@ -144,16 +196,26 @@ async fn demoted_primary() -> Result<()> {
     let (old, new) = (cluster.primary(), &cluster.standbys()[0]);
     old.stop().await?;
     new.promote().await?;
-    old.follow(new).await?;
+    old.rejoin(new).await?;
     until(&db, "known as demoted", |status| {
-        status.node("primary").is_some_and(|node| node.role == Role::Replica)
+        status
+            .node("primary")
+            .is_some_and(|node| node.role == Role::Replica)
     })
     .await?;
     let refused = sqlx::query("delete from kv").execute(&db).await.map(drop);
-    let refused = refused.expect_err("the primary is a standby now").to_string();
+    let refused = refused
+        .expect_err("the primary is a standby now")
+        .to_string();
     check(refused.contains("primary: it is a replica"), refused)?;
-    check(new.served("kv").await?.writes == 0, "the promoted node wrote")?;
-    check(db.status().fallbacks(Reason::Write) == 0, db.status().to_string())
+    check(
+        new.served("kv").await?.writes == 0,
+        "the promoted node wrote",
+    )?;
+    check(
+        db.status().fallbacks(Reason::Write) == 0,
+        db.status().to_string(),
+    )
 }
 
 async fn full_pool_is_no_sick_node() -> Result<()> {
@@ -170,7 +232,16 @@ async fn full_pool_is_no_sick_node() -> Result<()> {
     let session = db.session();
     sqlx::query(READ).fetch_one(&session).await?;
     let status = db.status();
-    check(status.nodes.iter().all(|node| node.healthy), status.to_string())?;
-    check(status.failovers == 2, format!("{} failovers", status.failovers))?;
-    check(cluster.primary().served("kv").await?.reads == 1, "the primary did not serve")
+    check(
+        status.nodes.iter().all(|node| node.healthy),
+        status.to_string(),
+    )?;
+    check(
+        status.failovers == 2,
+        format!("{} failovers", status.failovers),
+    )?;
+    check(
+        cluster.primary().served("kv").await?.reads == 1,
+        "the primary did not serve",
+    )
 }

@@ -8,10 +8,16 @@ use dbrouter_tests::harness::Case;
 
 use crate::support::{check, cluster, on_postgres, router};
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     vec![
-        on_postgres("journeys::at_up_to_ten_milliseconds", async || journeys(10, 95.0).await).alone(),
-        on_postgres("journeys::at_up_to_two_milliseconds", async || journeys(2, 85.0).await).alone(),
+        on_postgres("journeys::at_up_to_ten_milliseconds", async || {
+            journeys(10, 95.0).await
+        })
+        .alone(),
+        on_postgres("journeys::at_up_to_two_milliseconds", async || {
+            journeys(2, 85.0).await
+        })
+        .alone(),
     ]
 }
 
@@ -47,7 +53,7 @@ async fn journeys(think_millis: u64, least_share: f64) -> Result<()> {
                         stale += u64::from(read < version);
                     }
                 }
-                Result::Ok(stale)
+                Result::<u64>::Ok(stale)
             })
         })
         .collect();
@@ -67,5 +73,8 @@ async fn journeys(think_millis: u64, least_share: f64) -> Result<()> {
          {rounds} questions to the primary"
     );
     check(stale == 0, format!("{stale} stale reads of {reads}"))?;
-    check(share >= least_share, format!("{share:.1} % of the reads on standbys\n{}", db.status()))
+    check(
+        share >= least_share,
+        format!("{share:.1} % of the reads on standbys\n{}", db.status()),
+    )
 }

@@ -10,25 +10,52 @@ use sqlx::{Executor, PgPool, Postgres};
 
 use crate::support::{check, cluster, node, on_postgres, router};
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     vec![
-        on_postgres("routing::writes_reach_the_primary_alone", writes_reach_the_primary_alone),
+        on_postgres(
+            "routing::writes_reach_the_primary_alone",
+            writes_reach_the_primary_alone,
+        ),
         on_postgres("routing::round_robin_is_even", round_robin_is_even),
         on_postgres("routing::random_is_uniform", random_is_uniform),
         on_postgres("routing::weights_are_kept", weights_are_kept),
         on_postgres("routing::weight_zero_is_never", weight_zero_is_never),
-        on_postgres("routing::nearest_includes_the_primary", nearest_includes_the_primary),
+        on_postgres(
+            "routing::nearest_includes_the_primary",
+            nearest_includes_the_primary,
+        ),
         on_postgres("routing::preferences_are_kept", preferences_are_kept),
         on_postgres("routing::tags_are_demanded", tags_are_demanded),
-        on_postgres("routing::keys_stay_with_their_replica", keys_stay_with_their_replica),
+        on_postgres(
+            "routing::keys_stay_with_their_replica",
+            keys_stay_with_their_replica,
+        ),
         on_postgres("routing::a_custom_policy_decides", a_custom_policy_decides),
-        on_postgres("routing::a_policy_out_of_range_is_contained", a_policy_out_of_range_is_contained),
-        on_postgres("routing::a_write_through_read_is_refused_by_the_server", refused_by_the_server),
-        on_postgres("routing::replica_connections_are_read_only", replica_connections_are_read_only),
-        on_postgres("routing::pools_that_exist_can_be_used", pools_that_exist_can_be_used),
-        on_postgres("routing::a_single_pool_takes_everything", a_single_pool_takes_everything),
+        on_postgres(
+            "routing::a_policy_out_of_range_is_contained",
+            a_policy_out_of_range_is_contained,
+        ),
+        on_postgres(
+            "routing::a_write_through_read_is_refused_by_the_server",
+            refused_by_the_server,
+        ),
+        on_postgres(
+            "routing::replica_connections_are_read_only",
+            replica_connections_are_read_only,
+        ),
+        on_postgres(
+            "routing::pools_that_exist_can_be_used",
+            pools_that_exist_can_be_used,
+        ),
+        on_postgres(
+            "routing::a_single_pool_takes_everything",
+            a_single_pool_takes_everything,
+        ),
         on_postgres("routing::nodes_come_and_go", nodes_come_and_go),
-        on_postgres("routing::every_decision_is_explained", every_decision_is_explained),
+        on_postgres(
+            "routing::every_decision_is_explained",
+            every_decision_is_explained,
+        ),
     ]
 }
 
@@ -68,18 +95,32 @@ async fn writes_reach_the_primary_alone() -> Result<()> {
         sqlx::query("with w as (update kv set version = version returning id) select id from w")
             .fetch_all(&db)
             .await?;
-        sqlx::query("select id from kv where id = 2 for update").fetch_one(&session).await?;
+        sqlx::query("select id from kv where id = 2 for update")
+            .fetch_one(&session)
+            .await?;
         sqlx::query(READ).fetch_one(&db.eventual()).await?;
     }
     let primary = cluster.primary().served("kv").await?;
-    check(primary.writes == 200, format!("the primary served {primary:?}"))?;
-    check(primary.reads == 50, format!("the locking reads are the primary's: {primary:?}"))?;
+    check(
+        primary.writes == 200,
+        format!("the primary served {primary:?}"),
+    )?;
+    check(
+        primary.reads == 50,
+        format!("the locking reads are the primary's: {primary:?}"),
+    )?;
     for standby in cluster.standbys() {
         let served = standby.served("kv").await?;
-        check(served.writes == 0, format!("{} served {served:?}", standby.name()))?;
+        check(
+            served.writes == 0,
+            format!("{} served {served:?}", standby.name()),
+        )?;
     }
     let reads: i64 = reads(&cluster).await?.iter().skip(1).sum();
-    check(reads == 50, format!("the standbys served {reads} reads of 50"))
+    check(
+        reads == 50,
+        format!("the standbys served {reads} reads of 50"),
+    )
 }
 
 async fn round_robin_is_even() -> Result<()> {
@@ -113,36 +154,55 @@ async fn random_is_uniform() -> Result<()> {
     read(&db, 2000).await?;
     let reads = reads(&cluster).await?;
     let chi_squared = chi_squared(&reads[1..], &[1.0, 1.0]);
-    check(reads[0] == 0 && chi_squared < ONE_IN_A_THOUSAND, format!("{reads:?}, χ² {chi_squared}"))
+    check(
+        reads[0] == 0 && chi_squared < ONE_IN_A_THOUSAND,
+        format!("{reads:?}, χ² {chi_squared}"),
+    )
 }
 
 async fn weights_are_kept() -> Result<()> {
     let cluster = cluster().await?;
-    let [first, second] = cluster.standbys() else { return check(false, "not two standbys") };
+    let [first, second] = cluster.standbys() else {
+        return check(false, "not two standbys");
+    };
     let builder = || {
         RoutedPool::<Postgres>::builder()
             .primary(cluster.primary().url())
             .replica(node(first).weight(3))
             .replica(node(second).weight(1))
     };
-    let in_turn = builder().policy(WeightedRoundRobin::new()).connect().await?;
+    let in_turn = builder()
+        .policy(WeightedRoundRobin::new())
+        .connect()
+        .await?;
     read(&in_turn, 1000).await?;
     let reads_in_turn = reads(&cluster).await?;
-    check(reads_in_turn == [0, 750, 250], format!("in turn: {reads_in_turn:?}"))?;
+    check(
+        reads_in_turn == [0, 750, 250],
+        format!("in turn: {reads_in_turn:?}"),
+    )?;
 
     for node in cluster.nodes() {
         node.forget_served().await?;
     }
-    let at_random = builder().policy(WeightedRandom::seeded(7)).connect().await?;
+    let at_random = builder()
+        .policy(WeightedRandom::seeded(7))
+        .connect()
+        .await?;
     read(&at_random, 2000).await?;
     let reads = reads(&cluster).await?;
     let chi_squared = chi_squared(&reads[1..], &[3.0, 1.0]);
-    check(chi_squared < ONE_IN_A_THOUSAND, format!("at random: {reads:?}, χ² {chi_squared}"))
+    check(
+        chi_squared < ONE_IN_A_THOUSAND,
+        format!("at random: {reads:?}, χ² {chi_squared}"),
+    )
 }
 
 async fn weight_zero_is_never() -> Result<()> {
     let cluster = cluster().await?;
-    let [first, second] = cluster.standbys() else { return check(false, "not two standbys") };
+    let [first, second] = cluster.standbys() else {
+        return check(false, "not two standbys");
+    };
     let db = RoutedPool::<Postgres>::builder()
         .primary(cluster.primary().url())
         .replica(node(first).weight(0))
@@ -171,13 +231,20 @@ async fn preferences_are_kept() -> Result<()> {
     let cluster = cluster().await?;
     let db = router(&cluster).connect().await?;
     for preference in [Preference::Primary, Preference::PrimaryPreferred] {
-        sqlx::query(READ).fetch_one(&db.routed().preference(preference)).await?;
+        sqlx::query(READ)
+            .fetch_one(&db.routed().preference(preference))
+            .await?;
     }
     for preference in [Preference::Replica, Preference::ReplicaPreferred] {
-        sqlx::query(READ).fetch_one(&db.routed().preference(preference)).await?;
+        sqlx::query(READ)
+            .fetch_one(&db.routed().preference(preference))
+            .await?;
     }
     let reads = reads(&cluster).await?;
-    check(reads[0] == 2 && reads[1] + reads[2] == 2, format!("{reads:?}"))?;
+    check(
+        reads[0] == 2 && reads[1] + reads[2] == 2,
+        format!("{reads:?}"),
+    )?;
 
     for standby in cluster.standbys() {
         db.cluster().disable(standby.name())?;
@@ -190,7 +257,9 @@ async fn preferences_are_kept() -> Result<()> {
 
 async fn tags_are_demanded() -> Result<()> {
     let cluster = cluster().await?;
-    let [first, second] = cluster.standbys() else { return check(false, "not two standbys") };
+    let [first, second] = cluster.standbys() else {
+        return check(false, "not two standbys");
+    };
     let db = RoutedPool::<Postgres>::builder()
         .primary(cluster.primary().url())
         .replica(node(first).tag("for", "web"))
@@ -198,9 +267,13 @@ async fn tags_are_demanded() -> Result<()> {
         .connect()
         .await?;
     for _ in 0..10 {
-        sqlx::query(READ).fetch_one(&db.routed().tag("for", "reports").tag("zone", "b")).await?;
+        sqlx::query(READ)
+            .fetch_one(&db.routed().tag("for", "reports").tag("zone", "b"))
+            .await?;
         // Nobody has this label, so the primary serves.
-        sqlx::query(READ).fetch_one(&db.routed().tag("for", "nothing")).await?;
+        sqlx::query(READ)
+            .fetch_one(&db.routed().tag("for", "nothing"))
+            .await?;
     }
     let reads = reads(&cluster).await?;
     check(reads == [10, 0, 10], format!("{reads:?}"))
@@ -214,13 +287,21 @@ async fn keys_stay_with_their_replica() -> Result<()> {
     for round in 0..3 {
         for key in 0..40 {
             let about = db.read().key(format!("user-{key}"));
-            let port: i32 = sqlx::query_scalar("select inet_server_port()").fetch_one(&about).await?;
+            let port: i32 = sqlx::query_scalar("select inet_server_port()")
+                .fetch_one(&about)
+                .await?;
             let before = *seen.entry(key).or_insert(port);
-            check(before == port, format!("key {key} moved from {before} to {port} in {round}"))?;
+            check(
+                before == port,
+                format!("key {key} moved from {before} to {port} in {round}"),
+            )?;
         }
     }
     let ports: std::collections::BTreeSet<_> = seen.values().collect();
-    check(ports.len() == 2, format!("both standbys have keys: {seen:?}"))
+    check(
+        ports.len() == 2,
+        format!("both standbys have keys: {seen:?}"),
+    )
 }
 
 async fn a_custom_policy_decides() -> Result<()> {
@@ -245,8 +326,14 @@ async fn a_policy_out_of_range_is_contained() -> Result<()> {
     let db = router(&cluster).policy(Beyond).connect().await?;
     read(&db, 20).await?;
     let reads = reads(&cluster).await?;
-    check(reads == [0, 20, 0], format!("the first candidate serves: {reads:?}"))?;
-    check(db.status().policy_out_of_range == 20, db.status().to_string())
+    check(
+        reads == [0, 20, 0],
+        format!("the first candidate serves: {reads:?}"),
+    )?;
+    check(
+        db.status().policy_out_of_range == 20,
+        db.status().to_string(),
+    )
 }
 
 async fn refused_by_the_server() -> Result<()> {
@@ -254,28 +341,43 @@ async fn refused_by_the_server() -> Result<()> {
     let db = router(&cluster).connect().await?;
     let refused = sqlx::query(WRITE).execute(&db.read()).await.map(drop);
     let refused = refused.expect_err("a write on a standby");
-    let code = refused.as_database_error().and_then(|error| error.code().map(|code| code.to_string()));
+    let code = refused
+        .as_database_error()
+        .and_then(|error| error.code().map(|code| code.to_string()));
     check(code.as_deref() == Some("25006"), format!("{refused:?}"))?;
     for standby in cluster.standbys() {
         check(standby.served("kv").await?.writes == 0, "a standby wrote")?;
     }
     // The standby is not at fault, and stays in use.
-    check(db.status().nodes.iter().all(|node| node.healthy), db.status().to_string())
+    check(
+        db.status().nodes.iter().all(|node| node.healthy),
+        db.status().to_string(),
+    )
 }
 
 async fn replica_connections_are_read_only() -> Result<()> {
     // A server that would write if it were let.
     let cluster = Cluster::start(0).await?;
     let url = cluster.primary().url();
-    let pretended = RoutedPool::<Postgres>::builder().primary(url.clone()).replica(url).connect().await?;
-    let node = pretended.cluster().node("replica-1").ok_or("no such node")?;
+    let pretended = RoutedPool::<Postgres>::builder()
+        .primary(url.clone())
+        .replica(url)
+        .connect()
+        .await?;
+    let node = pretended
+        .cluster()
+        .node("replica-1")
+        .ok_or("no such node")?;
     let setting: String = sqlx::query_scalar("show default_transaction_read_only")
         .fetch_one(node.backend().pool())
         .await?;
     check(setting == "on", setting)?;
     // Being no replica by its own account, it is not used as one.
     let decision = pretended.explain("select 1")?;
-    check(&*decision.node == "primary" && decision.reason == Reason::NoReplica, decision.to_string())
+    check(
+        &*decision.node == "primary" && decision.reason == Reason::NoReplica,
+        decision.to_string(),
+    )
 }
 
 async fn pools_that_exist_can_be_used() -> Result<()> {
@@ -289,8 +391,14 @@ async fn pools_that_exist_can_be_used() -> Result<()> {
     sqlx::query(WRITE).execute(&db).await?;
     read(&db, 10).await?;
     let reads = reads(&cluster).await?;
-    check(reads[0] == 0 && reads[1] + reads[2] == 10, format!("{reads:?}"))?;
-    check(cluster.primary().served("kv").await?.writes == 1, "the write is not the primary's")
+    check(
+        reads[0] == 0 && reads[1] + reads[2] == 10,
+        format!("{reads:?}"),
+    )?;
+    check(
+        cluster.primary().served("kv").await?.writes == 1,
+        "the write is not the primary's",
+    )
 }
 
 async fn a_single_pool_takes_everything() -> Result<()> {
@@ -300,13 +408,19 @@ async fn a_single_pool_takes_everything() -> Result<()> {
     sqlx::query(WRITE).execute(&session).await?;
     let version: i64 = sqlx::query_scalar(READ).fetch_one(&session).await?;
     check(version == 1, format!("version {version}"))?;
-    check(db.explain("select 1")?.reason == Reason::NoReplica, format!("{:?}", db.explain("select 1")))?;
+    check(
+        db.explain("select 1")?.reason == Reason::NoReplica,
+        format!("{:?}", db.explain("select 1")),
+    )?;
 
     // It can grow replicas later.
     for standby in cluster.standbys() {
         db.add_replica(node(standby))?;
     }
-    crate::support::until(&db, "healthy", |status| status.nodes.iter().all(|node| node.healthy)).await?;
+    crate::support::until(&db, "healthy", |status| {
+        status.nodes.iter().all(|node| node.healthy)
+    })
+    .await?;
     read(&db, 10).await?;
     let reads = reads(&cluster).await?;
     check(reads[1] + reads[2] == 10, format!("{reads:?}"))
@@ -314,7 +428,9 @@ async fn a_single_pool_takes_everything() -> Result<()> {
 
 async fn nodes_come_and_go() -> Result<()> {
     let cluster = cluster().await?;
-    let [first, second] = cluster.standbys() else { return check(false, "not two standbys") };
+    let [first, second] = cluster.standbys() else {
+        return check(false, "not two standbys");
+    };
     let db = RoutedPool::<Postgres>::builder()
         .primary(cluster.primary().url())
         .replica(node(first))
@@ -322,10 +438,16 @@ async fn nodes_come_and_go() -> Result<()> {
         .await?;
     // A read in flight on the first standby.
     let held = db.acquire_read().await?;
-    check(&*held.decision().node == first.name(), held.decision().to_string())?;
+    check(
+        &*held.decision().node == first.name(),
+        held.decision().to_string(),
+    )?;
 
     db.add_replica(NodeOptions::new(second.url()).name(second.name()))?;
-    crate::support::until(&db, "healthy", |status| status.nodes.iter().all(|node| node.healthy)).await?;
+    crate::support::until(&db, "healthy", |status| {
+        status.nodes.iter().all(|node| node.healthy)
+    })
+    .await?;
     db.cluster().disable(first.name())?;
     read(&db, 10).await?;
     db.cluster().enable(first.name())?;
@@ -336,14 +458,19 @@ async fn nodes_come_and_go() -> Result<()> {
         async move { cluster.drain(&name).await }
     });
     crate::support::until(&db, "draining", |status| {
-        status.node(first.name()).is_none_or(|node| node.admission != dbrouter_sqlx::dbrouter::Admission::Enabled)
+        status
+            .node(first.name())
+            .is_none_or(|node| node.admission != dbrouter_sqlx::dbrouter::Admission::Enabled)
     })
     .await?;
     read(&db, 10).await?;
     check(!draining.is_finished(), "drained with a connection out")?;
     drop(held);
     draining.await??;
-    check(db.cluster().node(first.name()).is_none(), "drained and still there")?;
+    check(
+        db.cluster().node(first.name()).is_none(),
+        "drained and still there",
+    )?;
     let reads = reads(&cluster).await?;
     check(reads == [0, 0, 20], format!("{reads:?}"))
 }
@@ -355,13 +482,22 @@ async fn every_decision_is_explained() -> Result<()> {
     let explain = |sql: &str| db.explain(sql).map(|decision| decision.reason);
     check(explain("select 1")? == Reason::Policy, "a read")?;
     check(explain("delete from kv")? == Reason::Write, "a write")?;
-    check(explain("select who_knows()")? == Reason::Unclassified, "an unknown function")?;
-    check(explain("set search_path = x")? == Reason::SessionState, "session state")?;
+    check(
+        explain("select who_knows()")? == Reason::Unclassified,
+        "an unknown function",
+    )?;
+    check(
+        explain("set search_path = x")? == Reason::SessionState,
+        "session state",
+    )?;
 
     session.execute(READ).await?;
     let first = session.last_decision().ok_or("no decision")?;
     session.execute(READ).await?;
     let second = session.last_decision().ok_or("no decision")?;
-    check(first.reason == Reason::Policy && second.reason == Reason::Sticky, format!("{first}; {second}"))?;
+    check(
+        first.reason == Reason::Policy && second.reason == Reason::Sticky,
+        format!("{first}; {second}"),
+    )?;
     check(first.node == second.node, format!("{first}; {second}"))
 }

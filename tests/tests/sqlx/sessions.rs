@@ -12,21 +12,54 @@ use sqlx::{Acquire, Executor, Postgres};
 
 use crate::support::{check, cluster, on_postgres, router, until};
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     vec![
-        on_postgres("sessions::read_their_writes_while_replay_is_paused", session_reads_its_writes),
-        on_postgres("sessions::the_root_reads_its_writes_while_replay_is_paused", root_reads_its_writes),
-        on_postgres("sessions::eventual_reads_do_go_stale", eventual_reads_do_go_stale),
-        on_postgres("sessions::others_writes_keep_nobody_off_the_replicas", sessions_are_independent),
-        on_postgres("sessions::stay_on_one_replica_and_never_go_back_in_time", never_go_back_in_time),
-        on_postgres("sessions::a_lagging_replica_takes_over_nothing", lagging_replica_takes_over_nothing),
-        on_postgres("sessions::transactions_see_their_commit", transactions_see_their_commit),
-        on_postgres("sessions::a_rollback_keeps_nobody_off_the_replicas", rollback_is_no_write),
+        on_postgres(
+            "sessions::read_their_writes_while_replay_is_paused",
+            session_reads_its_writes,
+        ),
+        on_postgres(
+            "sessions::the_root_reads_its_writes_while_replay_is_paused",
+            root_reads_its_writes,
+        ),
+        on_postgres(
+            "sessions::eventual_reads_do_go_stale",
+            eventual_reads_do_go_stale,
+        ),
+        on_postgres(
+            "sessions::others_writes_keep_nobody_off_the_replicas",
+            sessions_are_independent,
+        ),
+        on_postgres(
+            "sessions::stay_on_one_replica_and_never_go_back_in_time",
+            never_go_back_in_time,
+        ),
+        on_postgres(
+            "sessions::a_lagging_replica_takes_over_nothing",
+            lagging_replica_takes_over_nothing,
+        ),
+        on_postgres(
+            "sessions::transactions_see_their_commit",
+            transactions_see_their_commit,
+        ),
+        on_postgres(
+            "sessions::a_rollback_keeps_nobody_off_the_replicas",
+            rollback_is_no_write,
+        ),
         on_postgres("sessions::unseen_commits_are_seen", unseen_commits_are_seen),
-        on_postgres("sessions::a_held_connection_keeps_reads_on_the_primary", held_connection),
+        on_postgres(
+            "sessions::a_held_connection_keeps_reads_on_the_primary",
+            held_connection,
+        ),
         on_postgres("sessions::ambient_sessions_nest", ambient_sessions_nest),
-        on_postgres("sessions::asynchronous_commits_are_read", asynchronous_commits_are_read),
-        on_postgres("sessions::a_failed_write_counts_as_a_write", failed_writes_count),
+        on_postgres(
+            "sessions::asynchronous_commits_are_read",
+            asynchronous_commits_are_read,
+        ),
+        on_postgres(
+            "sessions::a_failed_write_counts_as_a_write",
+            failed_writes_count,
+        ),
     ]
 }
 
@@ -57,7 +90,10 @@ async fn session_reads_its_writes() -> Result<()> {
     let session = db.session();
     let stale = pairs(1000, &session, &session).await?;
     check(stale == 0, format!("{stale} stale reads of 1000"))?;
-    check(db.status().fallbacks(Reason::NotFresh) == 1000, db.status().to_string())
+    check(
+        db.status().fallbacks(Reason::NotFresh) == 1000,
+        db.status().to_string(),
+    )
 }
 
 async fn root_reads_its_writes() -> Result<()> {
@@ -79,7 +115,10 @@ async fn eventual_reads_do_go_stale() -> Result<()> {
     }
     let session = db.session();
     let stale = pairs(1000, &session, &session.eventual()).await?;
-    check(stale == 1000, format!("{stale} stale session reads of 1000"))?;
+    check(
+        stale == 1000,
+        format!("{stale} stale session reads of 1000"),
+    )?;
     let stale = pairs(1000, &db, &db.eventual()).await?;
     check(stale == 1000, format!("{stale} stale root reads of 1000"))
 }
@@ -99,7 +138,10 @@ async fn sessions_are_independent() -> Result<()> {
     for standby in cluster.standbys() {
         served += standby.served("kv").await?.reads;
     }
-    check(served == 50, format!("the standbys served {served} of the reader's 50 reads"))
+    check(
+        served == 50,
+        format!("the standbys served {served} of the reader's 50 reads"),
+    )
 }
 
 /// The version, and the port of the server that showed it.
@@ -128,28 +170,48 @@ async fn never_go_back_in_time() -> Result<()> {
     let mut ports = BTreeSet::new();
     for _ in 0..200 {
         let (version, port) = look(&session).await?;
-        check(version >= newest, format!("from {newest} back to {version}"))?;
+        check(
+            version >= newest,
+            format!("from {newest} back to {version}"),
+        )?;
         newest = version;
         ports.insert(port);
     }
     let home = ports.pop_first().ok_or("no port")?;
-    check(ports.is_empty(), format!("the session read from {home} and from {ports:?}"))?;
+    check(
+        ports.is_empty(),
+        format!("the session read from {home} and from {ports:?}"),
+    )?;
     let of_port = |node: &&dbrouter_tests::postgres::Node| i32::from(node.port()) == home;
-    let killed = cluster.standbys().iter().find(of_port).ok_or("home is no standby")?;
+    let killed = cluster
+        .standbys()
+        .iter()
+        .find(of_port)
+        .ok_or("home is no standby")?;
     killed.kill()?;
 
-    let other = cluster.standbys().iter().find(|node| !of_port(node)).ok_or("no other standby")?;
+    let other = cluster
+        .standbys()
+        .iter()
+        .find(|node| !of_port(node))
+        .ok_or("no other standby")?;
     let mut on_other = 0;
     for _ in 0..2000 {
         let (version, port) = look(&session).await?;
-        check(version >= newest, format!("from {newest} back to {version}, on {port}"))?;
+        check(
+            version >= newest,
+            format!("from {newest} back to {version}, on {port}"),
+        )?;
         newest = version;
         on_other += usize::from(port == i32::from(other.port()));
     }
     stop.store(true, Ordering::Relaxed);
     let written = writer.await??;
     check(on_other > 0, "no read reached the other standby")?;
-    check(written > 100, format!("only {written} writes went on meanwhile"))
+    check(
+        written > 100,
+        format!("only {written} writes went on meanwhile"),
+    )
 }
 
 /// With the other standby's replay paused, the session whose standby dies has nowhere to go but the
@@ -160,8 +222,16 @@ async fn lagging_replica_takes_over_nothing() -> Result<()> {
     let session = db.session();
     let (_, home) = look(&session).await?;
     let of_port = |node: &&dbrouter_tests::postgres::Node| i32::from(node.port()) == home;
-    let killed = cluster.standbys().iter().find(of_port).ok_or("home is no standby")?;
-    let lagging = cluster.standbys().iter().find(|node| !of_port(node)).ok_or("no other")?;
+    let killed = cluster
+        .standbys()
+        .iter()
+        .find(of_port)
+        .ok_or("home is no standby")?;
+    let lagging = cluster
+        .standbys()
+        .iter()
+        .find(|node| !of_port(node))
+        .ok_or("no other")?;
     lagging.pause_replay().await?;
 
     let writer = db.session();
@@ -170,16 +240,28 @@ async fn lagging_replica_takes_over_nothing() -> Result<()> {
     }
     killed.catch_up_with(cluster.primary()).await?;
     let (seen, port) = look(&session).await?;
-    check(seen == 20 && port == home, format!("version {seen} on {port}"))?;
+    check(
+        seen == 20 && port == home,
+        format!("version {seen} on {port}"),
+    )?;
     killed.kill()?;
     for _ in 0..100 {
         let (version, port) = look(&session).await?;
-        check(version == 20, format!("from 20 back to {version} on {port}"))?;
-        check(port == i32::from(cluster.primary().port()), format!("read on {port}"))?;
+        check(
+            version == 20,
+            format!("from 20 back to {version} on {port}"),
+        )?;
+        check(
+            port == i32::from(cluster.primary().port()),
+            format!("read on {port}"),
+        )?;
     }
     // A session that has seen nothing may read from the lagging one.
     let (version, port) = look(&db.session()).await?;
-    check(version == 0 && port == i32::from(lagging.port()), format!("{version} on {port}"))
+    check(
+        version == 0 && port == i32::from(lagging.port()),
+        format!("{version} on {port}"),
+    )
 }
 
 async fn transactions_see_their_commit() -> Result<()> {
@@ -194,10 +276,16 @@ async fn transactions_see_their_commit() -> Result<()> {
         sqlx::query(WRITE).bind(version).execute(&mut *tx).await?;
         // Outside the transaction nothing is to be seen yet.
         let outside: i64 = sqlx::query_scalar(READ).fetch_one(&session).await?;
-        check(outside < version, format!("{outside} before the commit of {version}"))?;
+        check(
+            outside < version,
+            format!("{outside} before the commit of {version}"),
+        )?;
         tx.commit().await?;
         let after: i64 = sqlx::query_scalar(READ).fetch_one(&session).await?;
-        check(after == version, format!("{after} after the commit of {version}"))?;
+        check(
+            after == version,
+            format!("{after} after the commit of {version}"),
+        )?;
     }
     Ok(())
 }
@@ -239,20 +327,30 @@ async fn unseen_commits_are_seen() -> Result<()> {
     for version in 1..=200_i64 {
         write_in_a_transaction(&session, version).await?;
         let after: i64 = sqlx::query_scalar(READ).fetch_one(&session).await?;
-        check(after == version, format!("{after} after an unseen commit of {version}"))?;
+        check(
+            after == version,
+            format!("{after} after an unseen commit of {version}"),
+        )?;
     }
     for version in 201..=400_i64 {
         write_in_a_transaction(&db, version).await?;
         let after: i64 = sqlx::query_scalar(READ).fetch_one(&db).await?;
-        check(after == version, format!("{after} after an unseen commit of {version}"))?;
+        check(
+            after == version,
+            format!("{after} after an unseen commit of {version}"),
+        )?;
     }
     // Once the connections are back, nothing keeps the reads on the primary but freshness.
     for standby in cluster.standbys() {
         standby.resume_replay().await?;
     }
-    until(&db, "empty", |status| status.nodes.iter().all(|node| node.in_flight == 0)).await?;
+    until(&db, "empty", |status| {
+        status.nodes.iter().all(|node| node.in_flight == 0)
+    })
+    .await?;
     until(&db, "back on the replicas", |_| {
-        db.explain(READ).is_ok_and(|decision| decision.reason == Reason::Policy)
+        db.explain(READ)
+            .is_ok_and(|decision| decision.reason == Reason::Policy)
     })
     .await
 }
@@ -268,17 +366,24 @@ async fn held_connection() -> Result<()> {
     let decision = session.last_decision().ok_or("no decision")?;
     check(decision.reason == Reason::OpenWriter, decision.to_string())?;
     // Another session is not concerned.
-    check(db.session().explain(READ)?.reason == Reason::Policy, "the other session is")?;
+    check(
+        db.session().explain(READ)?.reason == Reason::Policy,
+        "the other session is",
+    )?;
     drop(held);
     until(&db, "back on the replicas", |_| {
-        session.explain(READ).is_ok_and(|decision| &*decision.node != "primary")
+        session
+            .explain(READ)
+            .is_ok_and(|decision| &*decision.node != "primary")
     })
     .await
 }
 
 /// Code that knows nothing of sessions.
 async fn handler(db: &RoutedPool<Postgres>) -> Result<i32> {
-    Ok(sqlx::query_scalar("select inet_server_port()").fetch_one(&db.read()).await?)
+    Ok(sqlx::query_scalar("select inet_server_port()")
+        .fetch_one(&db.read())
+        .await?)
 }
 
 async fn ambient_sessions_nest() -> Result<()> {
@@ -298,8 +403,14 @@ async fn ambient_sessions_nest() -> Result<()> {
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>((first, second, third, other))
     })
     .await?;
-    check(first == second && second == third, format!("{first}, {second}, {third}"))?;
-    check(other != first, "in turn, the inner session has the other standby")?;
+    check(
+        first == second && second == third,
+        format!("{first}, {second}, {third}"),
+    )?;
+    check(
+        other != first,
+        "in turn, the inner session has the other standby",
+    )?;
     // Outside, the root handle takes turns.
     let ports = [handler(&db).await?, handler(&db).await?];
     check(ports[0] != ports[1], format!("{ports:?}"))
@@ -309,17 +420,21 @@ async fn ambient_sessions_nest() -> Result<()> {
 async fn asynchronous_commits_are_read() -> Result<()> {
     let cluster = cluster().await?;
     let mut app = cluster.primary().admin().await?;
-    app.execute("alter role app set synchronous_commit = off").await?;
+    app.execute("alter role app set synchronous_commit = off")
+        .await?;
     let db = router(&cluster).connect().await?;
     let session = db.session();
-    let setting: String =
-        sqlx::query_scalar("show synchronous_commit").fetch_one(&session.write()).await?;
+    let setting: String = sqlx::query_scalar("show synchronous_commit")
+        .fetch_one(&session.write())
+        .await?;
     check(setting == "off", setting)?;
     let stale = pairs(1000, &session, &session).await?;
     check(stale == 0, format!("{stale} stale reads of 1000"))?;
     // And reads do come back to the standbys once the commits are flushed.
     until(&db, "back on the replicas", |_| {
-        session.explain(READ).is_ok_and(|decision| &*decision.node != "primary")
+        session
+            .explain(READ)
+            .is_ok_and(|decision| &*decision.node != "primary")
     })
     .await
 }
@@ -332,8 +447,16 @@ async fn failed_writes_count() -> Result<()> {
     }
     let session = db.session();
     let before = session.state().needs();
-    let failed = sqlx::query("insert into kv values (1, 1)").execute(&session).await;
+    let failed = sqlx::query("insert into kv values (1, 1)")
+        .execute(&session)
+        .await;
     check(failed.is_err(), "a duplicate key was accepted")?;
-    check(session.state().needs() > before, "the failed write is not remembered")?;
-    check(session.explain(READ)?.reason == Reason::NotFresh, "the read is not the primary's")
+    check(
+        session.state().needs() > before,
+        "the failed write is not remembered",
+    )?;
+    check(
+        session.explain(READ)?.reason == Reason::NotFresh,
+        "the read is not the primary's",
+    )
 }

@@ -10,7 +10,7 @@ use dbrouter_tests::{Failure, Result};
 use sqlx::Postgres;
 
 /// A case that needs PostgreSQL.
-pub fn on_postgres<B>(name: &str, body: B) -> Case
+pub(crate) fn on_postgres<B>(name: &str, body: B) -> Case
 where
     B: AsyncFnOnce() -> Result<()> + Send + 'static,
 {
@@ -18,7 +18,7 @@ where
 }
 
 /// A primary and two standbys with the table `kv`: the keys 1 to 64, and a version each.
-pub async fn cluster() -> Result<Cluster> {
+pub(crate) async fn cluster() -> Result<Cluster> {
     let cluster = Cluster::start(2).await?;
     let mut app = cluster.primary().connect().await?;
     sqlx::raw_sql(
@@ -35,7 +35,7 @@ pub async fn cluster() -> Result<Cluster> {
 }
 
 /// A router over all nodes of the cluster, not yet connected.
-pub fn router(cluster: &Cluster) -> Builder<Postgres> {
+pub(crate) fn router(cluster: &Cluster) -> Builder<Postgres> {
     cluster.standbys().iter().fold(
         RoutedPool::builder().primary(cluster.primary().url()),
         |builder, standby| builder.replica(node(standby)),
@@ -43,12 +43,12 @@ pub fn router(cluster: &Cluster) -> Builder<Postgres> {
 }
 
 /// A standby under its own name.
-pub fn node(standby: &dbrouter_tests::postgres::Node) -> NodeOptions<Postgres> {
+pub(crate) fn node(standby: &dbrouter_tests::postgres::Node) -> NodeOptions<Postgres> {
     NodeOptions::new(standby.url()).name(standby.name())
 }
 
 /// Waits until the router's status is as wanted.
-pub async fn until(
+pub(crate) async fn until(
     db: &RoutedPool<Postgres>,
     what: &str,
     wanted: impl Fn(&Status) -> bool,
@@ -65,6 +65,10 @@ pub async fn until(
 }
 
 /// Fails the case with a message if `holds` is false.
-pub fn check(holds: bool, message: impl Into<String>) -> Result<()> {
-    if holds { Ok(()) } else { Err(Failure::new(message.into()).into()) }
+pub(crate) fn check(holds: bool, message: impl Into<String>) -> Result<()> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Failure::new(message.into()).into())
+    }
 }
