@@ -50,7 +50,10 @@ impl<DB: RoutedDatabase> Builder<DB> {
     }
 
     /// A node that takes reads: a URL, connect options, a pool, or [`NodeOptions`] to say more. Its
-    /// connections are opened read-only, unless it is a pool that exists already.
+    /// connections are opened read-only, unless it is a pool that exists already. PostgreSQL is told so
+    /// by the startup parameter `options`. A PgBouncer in between refuses that unless its
+    /// `ignore_startup_parameters` lists it; or give a pool of your own. (A standby refuses writes in any
+    /// case.)
     pub fn replica(mut self, replica: impl Into<NodeOptions<DB>>) -> Self {
         self.replicas.push(replica.into());
         self

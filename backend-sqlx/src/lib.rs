@@ -78,3 +78,8 @@ pub use transaction::Transaction;
 
 pub use dbrouter;
 pub use sqlx;
+
+/// The README's code, compiled and run with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

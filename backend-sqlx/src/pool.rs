@@ -153,6 +153,12 @@ impl<DB: RoutedDatabase> RoutedPool<DB> {
         self.routed().explain(sql)
     }
 
+    /// A snapshot of the router and its nodes, to print, serialise, or alert on.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.cluster.status()
+    }
+
     /// Adds a replica while the router is in use. It takes reads once it has said who it is.
     ///
     /// # Errors
@@ -194,6 +200,6 @@ impl<DB: RoutedDatabase> Router for RoutedPool<DB> {
     }
 
     fn status(&self) -> Status {
-        self.cluster.status()
+        self.status()
     }
 }
