@@ -4,7 +4,7 @@
 //! cargo run --example quickstart
 //! ```
 
-use dbrouter_sqlx::dbrouter::{Candidates, Decision, Request, Router};
+use dbrouter_sqlx::dbrouter::{Candidates, Decision, Request};
 use dbrouter_sqlx::{NodeOptions, RoutedPool, Session, with_session};
 use sqlx::Sqlite;
 use sqlx::sqlite::SqliteConnectOptions;

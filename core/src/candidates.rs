@@ -19,6 +19,7 @@ pub struct Candidates<'a> {
 }
 
 impl<'a> Candidates<'a> {
+    #[inline]
     pub(crate) fn new(
         members: &'a [Member],
         chosen: &'a IndexSet,
@@ -33,6 +34,7 @@ impl<'a> Candidates<'a> {
 
     /// How many there are.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.chosen.len()
     }
@@ -45,12 +47,14 @@ impl<'a> Candidates<'a> {
 
     /// The candidate at an index below [`len`](Self::len).
     #[must_use]
+    #[inline]
     pub fn at(&self, index: usize) -> Option<Candidate<'a>> {
         let member = self.members.get(self.chosen.nth(index)?)?;
         Some(Candidate { member })
     }
 
     /// All candidates, by index.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = Candidate<'a>> + use<'a> {
         let members = self.members;
         self.chosen.iter().map(|index| Candidate {
@@ -61,6 +65,7 @@ impl<'a> Candidates<'a> {
     /// The index of the replica that the session has stayed with, if it is a candidate.
     /// Always `None` on the root handle, whose reads are everybody's.
     #[must_use]
+    #[inline]
     pub fn session_replica(&self) -> Option<usize> {
         self.index_of(self.session.choice())
     }
@@ -90,6 +95,7 @@ impl<'a> Candidates<'a> {
         (!self.session.is_root()).then(|| self.session.id())
     }
 
+    #[inline]
     fn index_of(&self, epoch: Epoch) -> Option<usize> {
         if epoch == 0 {
             return None;
@@ -120,6 +126,7 @@ impl<'a> Candidate<'a> {
 
     /// Its weight, above zero.
     #[must_use]
+    #[inline]
     pub fn weight(&self) -> u32 {
         self.member.weight
     }
@@ -138,6 +145,7 @@ impl<'a> Candidate<'a> {
 
     /// Work of this process that is under way on it.
     #[must_use]
+    #[inline]
     pub fn in_flight(&self) -> u32 {
         self.member.live.in_flight()
     }
@@ -150,6 +158,7 @@ impl<'a> Candidate<'a> {
 
     /// A hash of its name, the same in every process.
     #[must_use]
+    #[inline]
     pub fn name_hash(&self) -> u64 {
         self.member.name_hash
     }
@@ -181,6 +190,7 @@ impl IndexSet {
     }
 
     /// Adds an index that is not in the set.
+    #[inline]
     pub(crate) fn add(&mut self, index: usize) {
         self.words[index / 64] |= 1 << (index % 64);
         self.len += 1;
@@ -191,6 +201,7 @@ impl IndexSet {
     }
 
     /// The index at position `nth` in ascending order.
+    #[inline]
     pub(crate) fn nth(&self, mut nth: usize) -> Option<usize> {
         for (number, word) in self.words.iter().enumerate() {
             let ones = word.count_ones() as usize;

@@ -99,6 +99,13 @@ impl Classifier for Cautious {
         if !among(head, READING_HEADS) {
             return Classification::UNKNOWN;
         }
+        if head.eq_ignore_ascii_case("with") {
+            // What follows is a name, even where it looks like a function: `WITH t (a, b) AS …`.
+            words.next();
+            words
+                .next_if(|token| matches!(token, Token::Word(word) if among(word, &["recursive"])));
+            words.next_if(|token| matches!(token, Token::Word(_) | Token::Name));
+        }
         while let Some(token) = words.next() {
             let called = matches!(words.peek(), Some(Token::Open));
             let harmless = match token {
@@ -301,10 +308,9 @@ impl<'a> Iterator for Tokens<'a> {
                     _ => (Token::Word(word), length),
                 }
             }
-            b'0'..=b'9' => (
-                Token::Value,
-                run(bytes, |byte| is_name(byte) || byte == b'.'),
-            ),
+            b'0'..=b'9' => {
+                number(bytes).map_or((Token::Strange, 1), |length| (Token::Value, length))
+            }
             b'\'' => quoted(bytes).map_or((Token::Strange, 1), |length| (Token::Value, length)),
             b'"' | b'`' => {
                 quoted(bytes).map_or((Token::Strange, 1), |length| (Token::Name, length))
@@ -331,6 +337,18 @@ impl<'a> Iterator for Tokens<'a> {
         self.rest = self.rest.get(length..).unwrap_or("");
         Some(token)
     }
+}
+
+/// The length of the number at the beginning, unless a word follows without a space: some servers
+/// take `1into` for two words.
+fn number(bytes: &[u8]) -> Option<usize> {
+    let mut length = run(bytes, |byte| byte.is_ascii_digit() || byte == b'.');
+    if let [b'e' | b'E', rest @ ..] = &bytes[length..] {
+        let sign = usize::from(matches!(rest.first(), Some(b'+' | b'-')));
+        length += 1 + sign + run(&rest[sign..], |byte| byte.is_ascii_digit());
+    }
+    let glued = bytes.get(length).is_some_and(|byte| is_name(*byte));
+    (!glued).then_some(length)
 }
 
 fn is_name(byte: u8) -> bool {
@@ -386,6 +404,8 @@ mod tests {
             "select `id` from t where id = ?1",
             "SELECT row_number() over (partition by a order by b) FROM t",
             "select naïve from t",
+            "with t(a, b) as (values (1, 2)) select a + 1.5e-3 from t",
+            "WITH RECURSIVE \"t\" (n) AS (SELECT 1) SELECT * FROM t",
         ] {
             assert_eq!(classify(sql), Classification::READ, "{sql}");
         }
@@ -427,6 +447,17 @@ mod tests {
             "select u&'\\0041'",
             "select 1 \0",
             "select lower /* x */ ('a')",
+            // Some servers see two words where others see a name or an error.
+            "select 1into backup from t",
+            "select 1.into backup from t",
+            "select 1e5into backup from t",
+            "select * from t limit 1for share",
+            "select 1$$ ' $$, f(1), $$ ' $$",
+            "with recursive (select f(1))",
+            "with t as (select 1) , f(1) as (select 2) select 1",
+            "with recursive f(n) as (select g(1)) select 1",
+            "with delete (n) as (select 1) select 1, f (1)",
+            "select recursive f(1)",
         ] {
             assert_eq!(classify(sql).intent, Intent::Write, "{sql}");
         }

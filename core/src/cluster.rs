@@ -196,6 +196,10 @@ impl<B: Backend> Cluster<B> {
     ///
     /// As for [`remove`](Self::remove).
     pub async fn drain(&self, name: &str) -> Result<(), ConfigError> {
+        // What would be refused in the end is refused before the node is closed.
+        let mut without = Topology::clone(&self.shared().topology.load());
+        without.remove(name)?;
+        without.check_weights()?;
         let node = self.admit(name, Admission::Draining)?;
         node.emptied().await;
         self.remove(name)
@@ -232,10 +236,6 @@ impl<B: Backend> Cluster<B> {
     fn admit(&self, name: &str, admission: Admission) -> Result<Arc<Node<B>>, ConfigError> {
         let topology = self.shared().topology.load();
         let node = &topology.nodes[topology.known(name)?];
-        if node.id() == topology.primary && admission == Admission::Draining {
-            let problem = format!("{name:?} is the primary and cannot be drained");
-            return Err(ConfigError::new(ConfigErrorKind::Primary, "node", problem));
-        }
         node.live.change(|standing| standing.admission = admission);
         Ok(Arc::clone(node))
     }
@@ -258,6 +258,7 @@ impl<B: Backend> Cluster<B> {
     }
 
     fn watch(&self, monitor: Monitor<B>) -> AbortHandle {
+        self.shared().context.wake.watch();
         tokio::spawn(monitor.run()).abort_handle()
     }
 

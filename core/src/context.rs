@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::clock::{Clock, Instant};
 use crate::decision::Reason;
@@ -33,8 +34,16 @@ impl Context {
         }
     }
 
+    #[inline]
     pub(crate) fn now(&self) -> Instant {
         self.clock.now()
+    }
+
+    /// The instant after now. What ends now is only shown by what was asked later: on a coarse clock
+    /// a question may bear the same instant and yet have come before.
+    #[inline]
+    pub(crate) fn after_now(&self) -> Instant {
+        self.now() + Duration::from_nanos(1)
     }
 
     /// An epoch that no node has had within the last 65,534 outages of the cluster.

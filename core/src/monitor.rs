@@ -103,6 +103,9 @@ impl<B: Backend> Monitor<B> {
     /// within one data centre is mostly shorter than that takes.
     const EAGER: u32 = 5;
 
+    /// The first pause after that, if the gap is shorter.
+    const PAUSE: Duration = Duration::from_millis(1);
+
     pub(crate) fn new(shared: Arc<Shared<B>>) -> Self {
         Self {
             shared,
@@ -209,11 +212,13 @@ impl<B: Backend> Monitor<B> {
     fn ask_what_is_due(&mut self) -> time::Instant {
         let now = time::Instant::now();
         let topology = self.shared.topology.load_full();
-        self.watches
-            .retain(|id, _| topology.nodes.iter().any(|node| node.id() == *id));
-        let mut next = now + self.shared.settings.monitor.interval;
+        if self.watches.len() > topology.nodes.len() {
+            self.watches
+                .retain(|id, _| topology.nodes.iter().any(|node| node.id() == *id));
+        }
+        let mut next = later(now, self.shared.settings.monitor.interval);
         for node in &topology.nodes {
-            let due = self.due(node, node.id() == topology.primary);
+            let due = self.due(node, node.id() == topology.primary, now);
             match due {
                 None => {}
                 Some(due) if due <= now => self.ask(node),
@@ -224,10 +229,10 @@ impl<B: Backend> Monitor<B> {
     }
 
     /// When a node is to be asked; `None` while it is being asked.
-    fn due(&self, node: &Node<B>, is_primary: bool) -> Option<time::Instant> {
+    fn due(&self, node: &Node<B>, is_primary: bool, now: time::Instant) -> Option<time::Instant> {
         let settings = &self.shared.settings.monitor;
         let Some(watch) = self.watches.get(&node.id()) else {
-            return Some(time::Instant::now());
+            return Some(now);
         };
         if watch.asking.is_some() {
             return None;
@@ -244,7 +249,7 @@ impl<B: Backend> Monitor<B> {
         } else {
             settings.interval
         };
-        Some(last + pause)
+        Some(later(last, pause))
     }
 
     /// How long to leave a node alone after so many questions in vain.
@@ -254,6 +259,7 @@ impl<B: Backend> Monitor<B> {
             None => Duration::ZERO,
             Some(more) => settings
                 .gap
+                .max(Self::PAUSE)
                 .saturating_mul(1 << more.min(20))
                 .min(settings.interval),
         }
@@ -342,8 +348,19 @@ impl<B: Backend> Monitor<B> {
                 self.watches.entry(node.id()).or_default().fruitless = 0;
             }
             // A server that calls itself primary, but is not ours. Its role keeps work away from it.
-            LogStanding::Written { .. } => self.progress(node, Instant::VOID),
-            LogStanding::Replayed(replayed) => self.replayed(node, replayed),
+            LogStanding::Written { timeline, .. } => {
+                let superseded = self.timeline.is_some_and(|known| known < timeline);
+                if superseded && !self.primary_answers() {
+                    self.forget();
+                }
+                self.progress(node, Instant::VOID);
+            }
+            LogStanding::Replayed(replayed) => {
+                if is_primary {
+                    self.forget();
+                }
+                self.replayed(node, replayed);
+            }
         }
         Ok(())
     }
@@ -401,19 +418,32 @@ impl<B: Backend> Monitor<B> {
             .last()
             .is_some_and(|last| !written.inserted.covers(&last.inserted));
         if forked || went_back {
-            self.marks.clear();
-            let topology = self.shared.topology.load_full();
-            topology.replicas().for_each(|replica| self.void(replica));
+            self.forget();
         }
         self.timeline = Some(timeline);
         self.marks.record(asked, written);
     }
 
+    fn primary_answers(&self) -> bool {
+        let topology = self.shared.topology.load();
+        topology.primary().is_healthy()
+    }
+
+    /// The primary's log is another one, or no longer the primary's. What it said of the past proves
+    /// nothing of the replicas, which may follow another history by now.
+    fn forget(&mut self) {
+        if self.marks.last().is_some() {
+            self.marks.clear();
+            let topology = self.shared.topology.load_full();
+            topology.replicas().for_each(|replica| self.void(replica));
+        }
+    }
+
     fn replayed(&mut self, node: &Arc<Node<B>>, replayed: Option<Position>) {
         let watch = self.watches.entry(node.id()).or_default();
         let before = watch.replayed;
-        if let (Some(before), Some(now)) = (before, replayed)
-            && !now.covers(&before)
+        if let Some(before) = before
+            && replayed.is_none_or(|now| !now.covers(&before))
         {
             self.void(node);
         }
@@ -436,7 +466,12 @@ impl<B: Backend> Monitor<B> {
 
     /// What was proved about the node holds no longer.
     fn void(&mut self, node: &Node<B>) {
-        node.live.void(self.shared.context.next_epoch());
+        let epoch = self
+            .shared
+            .topology
+            .load()
+            .unused_epoch(&self.shared.context);
+        node.live.void(epoch);
         self.watches.entry(node.id()).or_default().replayed = None;
     }
 
@@ -445,11 +480,19 @@ impl<B: Backend> Monitor<B> {
     fn lose(&mut self, node: &Arc<Node<B>>, problem: &Problem) {
         let watch = self.watches.entry(node.id()).or_default();
         watch.fruitless = watch.fruitless.saturating_add(1);
-        if std::mem::take(&mut watch.met) {
+        watch.met = false;
+        // While the primary has not told who it is, a replica serves without having been met.
+        if node.fresh_as_of() != Instant::VOID {
             self.void(node);
         }
         if node.mark_lost(&problem.to_string()) {
             events::lost(node.name(), problem);
         }
     }
+}
+
+/// `pause` after `time`, or as late as a clock goes.
+fn later(time: time::Instant, pause: Duration) -> time::Instant {
+    const LONG: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+    time.checked_add(pause).unwrap_or(time + LONG)
 }

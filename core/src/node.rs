@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Instant;
 use crate::context::Context;
-use crate::live::{Admission, Live};
+use crate::live::Live;
 use crate::request::stable_hash;
 use crate::tags::Tags;
 use crate::vocabulary::Role;
@@ -176,15 +176,13 @@ impl<B> Node<B> {
     /// Waits until the node is found unhealthy; returns at once if it is. Race it against acquiring
     /// a connection, so that nobody waits for a server that is gone.
     pub async fn lost(&self) {
-        loop {
-            let changed = self.lost.notified();
-            tokio::pin!(changed);
-            // From here on no change is missed, so the check may come now.
-            changed.as_mut().enable();
-            if !self.is_healthy() {
-                return;
-            }
-            changed.await;
+        let lost = self.lost.notified();
+        tokio::pin!(lost);
+        // From here on no loss is missed, so the check may come now.
+        lost.as_mut().enable();
+        if self.is_healthy() {
+            // Not checked again: by then it may have been found, and its connections are broken.
+            lost.await;
         }
     }
 
@@ -194,16 +192,25 @@ impl<B> Node<B> {
             let changed = self.idle.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.live.in_flight() == 0 {
+            if self.live.is_empty() {
                 return;
             }
             changed.await;
         }
     }
 
+    /// Takes a place, unless the operator has closed the node.
+    pub(crate) fn enter(&self) -> bool {
+        let admitted = self.live.enter();
+        if !admitted {
+            self.leave();
+        }
+        admitted
+    }
+
     /// Gives a place back.
     pub(crate) fn leave(&self) {
-        if self.live.leave() && self.live.standing().admission == Admission::Draining {
+        if self.live.leave() {
             self.idle.notify_waiters();
         }
     }

@@ -101,7 +101,7 @@ impl<B> Pipeline<'_, B> {
                 Step::Primary if self.is_primary(member) => {
                     self.why_not_primary(member, Health::Required)
                 }
-                Step::Policy(among) if !self.is_primary(member) || *among == Among::All => {
+                Step::Policy(among) if *among == Among::All || !self.acts_as_primary(member) => {
                     let why_not = self.why_not(member, *among, Health::Required, needs);
                     why_not.or(Some(WhyNot::PolicyDeclined))
                 }
@@ -155,7 +155,10 @@ impl<B> Pipeline<'_, B> {
                 match self.why_not(member, among, health, needs) {
                     None => set.add(index),
                     Some(WhyNot::NotFresh(_)) => stale = true,
-                    Some(WhyNot::Unhealthy | WhyNot::JustFailed) => sick = true,
+                    // Who has not said yet what it is has not been reached yet.
+                    Some(WhyNot::Unhealthy | WhyNot::JustFailed | WhyNot::Role(Role::Unknown)) => {
+                        sick = true;
+                    }
                     Some(_) => {}
                 }
             }
@@ -217,6 +220,11 @@ impl<B> Pipeline<'_, B> {
         member.id == self.topology.primary
     }
 
+    /// Whether it is the primary, and has not turned out to be a replica.
+    fn acts_as_primary(&self, member: &Member) -> bool {
+        self.is_primary(member) && member.live.standing().role != Role::Replica
+    }
+
     /// Why the node may not take what the primary takes: its weight and its labels do not matter.
     fn why_not_primary(&self, member: &Member, health: Health) -> Option<WhyNot> {
         let standing = member.live.standing();
@@ -235,11 +243,10 @@ impl<B> Pipeline<'_, B> {
         needs: Needs,
     ) -> Option<WhyNot> {
         let standing = member.live.standing();
-        // The epoch first: its freshness is void before a new one begins.
-        let needed = needs.of(member.live.epoch());
+        let (epoch, proved) = member.live.proof();
         let fresh_as_of = match (standing.role, among) {
             (Role::Primary, Among::All) if self.is_primary(member) => Instant::ALWAYS,
-            (Role::Replica, _) => member.live.fresh_as_of(),
+            (Role::Replica, _) => proved,
             (role, _) => return Some(WhyNot::Role(role)),
         };
         if member.weight == 0 {
@@ -251,6 +258,7 @@ impl<B> Pipeline<'_, B> {
         if let Some(why_not) = self.why_not_now(member, standing, health) {
             return Some(why_not);
         }
+        let needed = needs.of(epoch);
         if fresh_as_of < needed {
             let short = (fresh_as_of != Instant::VOID).then(|| needed.since(fresh_as_of));
             return Some(WhyNot::NotFresh(short));

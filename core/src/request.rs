@@ -99,36 +99,42 @@ impl Request {
 
     /// What the work needs.
     #[must_use]
+    #[inline]
     pub fn intent(&self) -> Intent {
         self.intent
     }
 
     /// What the intent was concluded from.
     #[must_use]
+    #[inline]
     pub fn cause(&self) -> Cause {
         self.cause
     }
 
     /// The preference that the request states, if it states one.
     #[must_use]
+    #[inline]
     pub fn stated_preference(&self) -> Option<Preference> {
         self.preference
     }
 
     /// How much of the past the read must see.
     #[must_use]
+    #[inline]
     pub fn stated_consistency(&self) -> Consistency {
         self.consistency
     }
 
     /// The labels that the read's node must have.
     #[must_use]
+    #[inline]
     pub fn tags(&self) -> &Tags {
         &self.tags
     }
 
     /// The hash of the key that the request states, if it states one.
     #[must_use]
+    #[inline]
     pub fn key_hash(&self) -> Option<u64> {
         self.key
     }
@@ -139,6 +145,7 @@ impl Request {
         !self.excluded.is_empty()
     }
 
+    #[inline]
     pub(crate) fn excludes(&self, node: NodeId) -> bool {
         self.excluded.contains(&node)
     }

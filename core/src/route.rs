@@ -44,7 +44,7 @@ impl<B> Route<B> {
         session: &SessionState,
         request: &Request,
     ) -> Option<Self> {
-        if !node.live.enter() {
+        if !node.enter() {
             return None;
         }
         let intent = request.intent();
@@ -120,14 +120,21 @@ impl<B> Route<B> {
     }
 
     /// Tells what an error says of the node. A node that is unavailable gets no more work until the
-    /// monitor, which is woken at once, finds that it answers again.
+    /// monitor, which is woken at once, finds that it answers again. On a router without a monitor,
+    /// one over a single node, it is only counted.
     pub fn report(&self, fault: Fault, error: &dyn fmt::Display) {
-        if fault == Fault::Unavailable {
-            if self.node.mark_lost(&error.to_string()) {
-                crate::events::lost(self.node.name(), error);
-            }
-            self.node.context.wake.ring();
+        if fault != Fault::Unavailable {
+            return;
         }
+        let wake = &self.node.context.wake;
+        if !wake.is_watched() {
+            self.node.live.count_failure();
+            return;
+        }
+        if self.node.mark_lost(&error.to_string()) {
+            crate::events::lost(self.node.name(), error);
+        }
+        wake.ring();
     }
 }
 

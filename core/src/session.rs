@@ -68,6 +68,7 @@ impl SessionState {
 
     /// Whether this is the session shared by everybody who uses the router's root handle.
     #[must_use]
+    #[inline]
     pub fn is_root(&self) -> bool {
         self.0.kind == Kind::Root
     }
@@ -78,6 +79,7 @@ impl SessionState {
         self.causal_needs().anywhere()
     }
 
+    #[inline]
     pub(crate) fn id(&self) -> u64 {
         self.0.id
     }
@@ -86,13 +88,14 @@ impl SessionState {
         Arc::ptr_eq(&self.0.context, context)
     }
 
+    #[inline]
     pub(crate) fn causal_needs(&self) -> Needs {
         self.0.causality.needs()
     }
 
     /// A write ended now: acknowledged, or with an outcome that is not known.
     pub(crate) fn wrote(&self) {
-        let now = self.0.context.now();
+        let now = self.0.context.after_now();
         self.0.causality.wrote(now);
         self.0.context.wake.ask(now);
     }
@@ -102,14 +105,15 @@ impl SessionState {
         if self.is_root() {
             return;
         }
-        let now = self.0.context.now();
+        let now = self.0.context.after_now();
         self.0.causality.read(epoch, now);
         if reason == Reason::NotFresh {
             // What the primary has just shown must be on a replica before the next read may go there.
-            self.0.context.wake.ask(now);
+            self.0.context.wake.ask(self.needs());
         }
     }
 
+    #[inline]
     pub(crate) fn has_open_writer(&self) -> bool {
         self.0.open_writers.load(Ordering::Acquire) > 0
     }
@@ -131,6 +135,7 @@ impl SessionState {
     }
 
     /// The epoch of the replica that the session stays with; zero if there is none.
+    #[inline]
     pub(crate) fn choice(&self) -> Epoch {
         // Only ever stored from an `Epoch`.
         self.0.choice.load(Ordering::Acquire) as Epoch
@@ -152,6 +157,7 @@ impl SessionState {
     }
 
     /// Remembers a decision. The root session does not: it is everybody's, so the last one is nobody's.
+    #[inline]
     pub(crate) fn decided(&self, node: NodeId, intent: Intent, reason: Reason) {
         if !self.is_root() {
             let intent = u64::from(intent == Intent::Write);
@@ -181,5 +187,72 @@ impl fmt::Debug for SessionState {
             .field("kind", &self.0.kind)
             .field("needs", &self.needs())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, dbrouter_loom))]
+mod loom_tests {
+    use super::*;
+    use crate::candidates::{Candidates, IndexSet};
+    use crate::clock::{Clock, ManualClock};
+    use crate::live::Live;
+    use crate::node::{Member, NodeSpec};
+    use crate::vocabulary::Role;
+    use loom::thread;
+    use std::time::Duration;
+
+    fn session(clock: &ManualClock) -> SessionState {
+        SessionState::unit(&Arc::new(Context::new(Arc::new(clock.clone()))))
+    }
+
+    /// Who sees no open writer sees what the last one may have written.
+    #[test]
+    fn a_writer_leaves_its_needs_before_it_is_gone() {
+        loom::model(|| {
+            let clock = ManualClock::new();
+            let session = session(&clock);
+            session.open_writer();
+            let opened = clock.now();
+            clock.advance(Duration::from_millis(1));
+            let writer = {
+                let session = session.clone();
+                thread::spawn(move || session.close_writer())
+            };
+            if !session.has_open_writer() {
+                assert!(session.causal_needs().of(1) > opened);
+            }
+            writer.join().unwrap();
+            assert!(!session.has_open_writer() && session.needs() > opened);
+        });
+    }
+
+    /// Two first reads of one session, at once, land on one replica.
+    #[test]
+    fn first_reads_agree_on_a_replica() {
+        loom::model(|| {
+            let session = session(&ManualClock::new());
+            let members: Arc<[Member]> = [1, 2]
+                .map(|epoch| {
+                    let live = Live::new(Role::Replica, epoch);
+                    Member::new(NodeId(epoch.into()), "replica", &NodeSpec::new(), live)
+                })
+                .into();
+            let adopt = |session: SessionState, members: Arc<[Member]>, index| {
+                let mut set = IndexSet::new();
+                set.add(0);
+                set.add(1);
+                let candidates = Candidates::new(&members, &set, &session);
+                let adopted = candidates.adopt(index);
+                (adopted, candidates.session_replica())
+            };
+            let other = {
+                let (session, members) = (session.clone(), Arc::clone(&members));
+                thread::spawn(move || adopt(session, members, 0))
+            };
+            let mine = adopt(session, members, 1);
+            let theirs = other.join().unwrap();
+            assert_eq!(mine, theirs);
+            assert_eq!(mine.1, Some(mine.0));
+        });
     }
 }

@@ -40,6 +40,7 @@ impl Tags {
 
     /// Whether every demanded label is among these, with the same value.
     #[must_use]
+    #[inline]
     pub fn satisfy(&self, demanded: &Self) -> bool {
         match &demanded.0 {
             None => true,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::context::Context;
-use crate::live::Live;
+use crate::live::{Epoch, Live};
 use crate::node::{Member, Node, NodeId, NodeSpec};
 use crate::vocabulary::Role;
 
@@ -131,11 +131,25 @@ impl<B> Topology<B> {
             id,
             name,
             spec,
-            Live::new(Role::Unknown, context.next_epoch()),
+            Live::new(Role::Unknown, self.unused_epoch(context)),
         );
         self.nodes
             .push(Arc::new(Node::new(&member, context, backend)));
         self.members.push(member);
+    }
+
+    /// An epoch that no node is in: what one node has shown must never be expected of another.
+    pub(crate) fn unused_epoch(&self, context: &Context) -> Epoch {
+        loop {
+            let epoch = context.next_epoch();
+            if self
+                .members
+                .iter()
+                .all(|member| member.live.epoch() != epoch)
+            {
+                return epoch;
+            }
+        }
     }
 
     /// Removes a replica.

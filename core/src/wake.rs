@@ -1,5 +1,7 @@
 //! How work asks the monitor for fresher replicas: a thousand sessions that ask cause one round.
 
+use std::sync::atomic::AtomicBool;
+
 use tokio::sync::Notify;
 
 use crate::clock::Instant;
@@ -10,6 +12,7 @@ use crate::sync::{AtomicU64, Ordering};
 pub(crate) struct Wake {
     wanted: Wanted,
     bell: Notify,
+    watched: AtomicBool,
 }
 
 impl Wake {
@@ -17,7 +20,18 @@ impl Wake {
         Self {
             wanted: Wanted::new(),
             bell: Notify::new(),
+            watched: AtomicBool::new(false),
         }
+    }
+
+    /// From now on there is a monitor.
+    pub(crate) fn watch(&self) {
+        self.watched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there is a monitor, who alone can find a lost node again.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
     }
 
     /// Asks for replicas that are fresh as of `instant`.
@@ -81,6 +95,21 @@ mod loom_tests {
             let theirs = other.join().unwrap();
             assert!(mine != theirs);
             assert_eq!(wanted.instant(), Instant::from_nanos(7));
+        });
+    }
+
+    /// Whoever asked, and in whichever order: the latest wish stands, and somebody rang for it.
+    #[test]
+    fn the_latest_wish_stands() {
+        loom::model(|| {
+            let wanted = Arc::new(Wanted::new());
+            let other = {
+                let wanted = Arc::clone(&wanted);
+                thread::spawn(move || wanted.raise(Instant::from_nanos(9)))
+            };
+            wanted.raise(Instant::from_nanos(7));
+            assert!(other.join().unwrap(), "nobody rang for the latest");
+            assert_eq!(wanted.instant(), Instant::from_nanos(9));
         });
     }
 }

@@ -50,7 +50,7 @@ impl Policy for Rendezvous {
 /// `-w / ln(h)` for a hash `h` that is uniform between 0 and 1.
 fn score(key: u64, name: u64, weight: u32) -> f64 {
     let hash = SipHasher13::new_with_keys(key, name).finish();
-    // The upper 53 bits, as many as an f64 holds exactly; never 0 and never 1.
-    let uniform = ((hash >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+    // The upper 52 bits: with the half that keeps it from 0 and 1, as many as an f64 holds exactly.
+    let uniform = ((hash >> 12) as f64 + 0.5) / (1_u64 << 52) as f64;
     -f64::from(weight) / uniform.ln()
 }

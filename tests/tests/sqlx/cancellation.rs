@@ -4,7 +4,6 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use dbrouter_sqlx::dbrouter::Router;
 use dbrouter_sqlx::{RoutedPool, Session};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;

@@ -1,7 +1,7 @@
 //! One SQLite file, one writer, many readers.
 
 use dbrouter_sqlx::RoutedPool;
-use dbrouter_sqlx::dbrouter::{Reason, Router};
+use dbrouter_sqlx::dbrouter::Reason;
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 use sqlx::{Sqlite, SqlitePool};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use dbrouter_sqlx::dbrouter::{Reason, Role, Router, Start};
+use dbrouter_sqlx::dbrouter::{Reason, Role, Start};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 use dbrouter_tests::postgres::Cluster;

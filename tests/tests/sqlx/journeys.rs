@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use dbrouter_sqlx::dbrouter::Router;
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 

@@ -1,7 +1,7 @@
 //! What goes where, by the servers' own accounts.
 
 use dbrouter_sqlx::dbrouter::policy::{Random, RoundRobin, WeightedRandom, WeightedRoundRobin};
-use dbrouter_sqlx::dbrouter::{Candidates, Policy, Preference, Reason, Request, Router};
+use dbrouter_sqlx::dbrouter::{Candidates, Policy, Preference, Reason, Request};
 use dbrouter_sqlx::{NodeOptions, RoutedPool};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dbrouter_sqlx::dbrouter::{Reason, Router};
+use dbrouter_sqlx::dbrouter::Reason;
 use dbrouter_sqlx::{RoutedPool, Session, with_session};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;

@@ -53,7 +53,6 @@ pub(crate) async fn until(
     what: &str,
     wanted: impl Fn(&Status) -> bool,
 ) -> Result<()> {
-    use dbrouter_sqlx::dbrouter::Router;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while !wanted(&db.status()) {
         if tokio::time::Instant::now() > deadline {

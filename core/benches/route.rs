@@ -1,0 +1,184 @@
+//! What routing costs: `cargo bench -p dbrouter`.
+//!
+//! Each figure is one whole decision: the route is taken and dropped, so it includes the place on the
+//! node, the counters, and what the session learns at the end. Allocations are counted as well; there
+//! should be none but those of a new session.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot go on has failed"
+)]
+
+use std::convert::Infallible;
+
+use dbrouter::policy::{
+    LeastInFlight, Policy, Random, Rendezvous, RoundRobin, Sticky, WeightedRandom,
+    WeightedRoundRobin,
+};
+use dbrouter::{
+    Answer, Backend, Cautious, Classifier, Cluster, Dialect, Fault, NodeSpec, Pressure, Question,
+    Request, Router, SessionState, Settings, with_session,
+};
+use divan::{AllocProfiler, Bencher, black_box};
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
+
+fn main() {
+    divan::main();
+}
+
+/// A server that shares its storage with all others, and so is always fresh.
+#[derive(Clone)]
+struct File;
+
+impl Backend for File {
+    type Error = Infallible;
+
+    fn pressure(&self) -> Pressure {
+        Pressure::default()
+    }
+
+    fn fault(_: &Infallible) -> Fault {
+        Fault::Other
+    }
+
+    async fn probe(&self, _: &Question) -> Result<Answer, Infallible> {
+        Ok([Some("/a/file".to_owned())].into_iter().collect())
+    }
+}
+
+/// A router over a primary and so many replicas. Its monitor has met them and rests.
+fn router(policy: impl Policy, replicas: u32) -> Cluster<File> {
+    let settings = Settings::new().policy(policy);
+    let mut builder = Cluster::builder(Dialect::Sqlite, settings).primary(NodeSpec::new(), File);
+    for number in 0..replicas {
+        builder = builder.replica(NodeSpec::new().weight(1 + number % 3), File);
+    }
+    runtime().block_on(builder.connect()).unwrap()
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
+}
+
+fn measure(bencher: Bencher<'_, '_>, db: &Cluster<File>, session: &SessionState) {
+    let request = Request::read();
+    bencher.bench(|| drop(black_box(db.route(black_box(&request), session))));
+}
+
+macro_rules! policies {
+    ($($name:ident: $policy:expr;)*) => {
+        /// A read of the root handle over three nodes.
+        mod root {
+            use super::*;
+            $(
+                #[divan::bench]
+                fn $name(bencher: Bencher<'_, '_>) {
+                    let db = router($policy, 2);
+                    measure(bencher, &db, &db.current_session());
+                }
+            )*
+        }
+
+        /// A read of a session over three nodes; it includes a look at the clock, at its end.
+        mod session {
+            use super::*;
+            $(
+                #[divan::bench]
+                fn $name(bencher: Bencher<'_, '_>) {
+                    let db = router($policy, 2);
+                    measure(bencher, &db, &db.session());
+                }
+            )*
+        }
+
+        /// A read of the root handle over a thousand nodes.
+        mod root_of_1000 {
+            use super::*;
+            $(
+                #[divan::bench]
+                fn $name(bencher: Bencher<'_, '_>) {
+                    let db = router($policy, 999);
+                    measure(bencher, &db, &db.current_session());
+                }
+            )*
+        }
+
+        /// Reads of the root handle over three nodes, on two threads at once.
+        mod contended {
+            use super::*;
+            $(
+                #[divan::bench(threads = 2)]
+                fn $name(bencher: Bencher<'_, '_>) {
+                    let db = router($policy, 2);
+                    measure(bencher, &db, &db.current_session());
+                }
+            )*
+        }
+    };
+}
+
+policies! {
+    random: Random::new();
+    weighted_random: WeightedRandom::new();
+    round_robin: RoundRobin::new();
+    weighted_round_robin: WeightedRoundRobin::new();
+    least_in_flight: LeastInFlight::new();
+    rendezvous: Rendezvous::new();
+    sticky: Sticky::new(LeastInFlight::new());
+}
+
+/// A read of a session that has just written.
+#[divan::bench]
+fn read_after_write(bencher: Bencher<'_, '_>) {
+    let db = router(RoundRobin::new(), 2);
+    let session = db.session();
+    drop(db.route(&Request::write(), &session).unwrap());
+    measure(bencher, &db, &session);
+}
+
+/// A write, from its route to what the session needs afterwards.
+#[divan::bench]
+fn write(bencher: Bencher<'_, '_>) {
+    let db = router(RoundRobin::new(), 2);
+    let session = db.session();
+    let request = Request::write();
+    bencher.bench(|| drop(black_box(db.route(black_box(&request), &session))));
+}
+
+#[divan::bench]
+fn new_session(bencher: Bencher<'_, '_>) {
+    let db = router(RoundRobin::new(), 2);
+    bencher.bench(|| db.session());
+}
+
+/// Finding the session of the root handle outside every scope.
+#[divan::bench]
+fn current_session_outside(bencher: Bencher<'_, '_>) {
+    let db = router(RoundRobin::new(), 2);
+    bencher.bench(|| db.current_session());
+}
+
+/// Finding the ambient session.
+#[divan::bench]
+fn current_session_inside(bencher: Bencher<'_, '_>) {
+    let db = router(RoundRobin::new(), 2);
+    let inside = with_session(db.session(), async {
+        bencher.bench(|| db.current_session());
+    });
+    runtime().block_on(inside);
+}
+
+/// A statement of 120 bytes.
+#[divan::bench]
+fn classify(bencher: Bencher<'_, '_>) {
+    let sql = "SELECT id, name, email, created_at FROM users WHERE tenant = $1 \
+               AND lower(email) LIKE $2 ORDER BY created_at, id LIMIT 5";
+    assert_eq!(sql.len(), 120);
+    assert_eq!(Cautious.classify(sql), dbrouter::Classification::READ);
+    bencher.bench(|| Cautious.classify(black_box(sql)));
+}

@@ -1,0 +1,88 @@
+//! Each default is what its documentation says, by what can be observed.
+
+use std::time::Duration;
+
+use dbrouter::{Cautious, Classifier, NodeSpec, Preference, Reason, Request, Router, Settings};
+
+use crate::world::{Mood, Server, World, builder, pass};
+
+#[test]
+fn settings_show_the_documented_defaults() {
+    let shown = format!("{:?}", Settings::new());
+    for part in [
+        "preference: ReplicaPreferred",
+        "clock: SystemClock",
+        "interval: 100ms",
+        "gap: 1ms",
+        "timeout: 1s",
+        "commits: MayBeAsynchronous",
+        "start: WithPrimary",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert_eq!(Preference::default(), Preference::ReplicaPreferred);
+}
+
+#[test]
+fn a_node_has_weight_one_and_no_labels() {
+    let shown = format!("{:?}", NodeSpec::new());
+    assert!(shown.contains("name: None, weight: 1, tags: {}"), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_comes_every_100_ms_and_an_answer_is_awaited_for_one_second() {
+    let primary = Server::primary();
+    let replica = Server::standby_of(&primary);
+    let db = builder(Settings::new())
+        .primary(NodeSpec::new(), primary.clone())
+        .replica(NodeSpec::new(), replica.clone())
+        .connect()
+        .await
+        .unwrap();
+    pass(1050).await;
+    let times = primary.times();
+    assert_eq!(times.len(), 11);
+    let whole = |gap: Duration| gap.as_millis() == 100 || gap.as_millis() == 101;
+    assert!(
+        times[1..].windows(2).all(|two| whole(two[1] - two[0])),
+        "{times:?}"
+    );
+    replica.mood(Mood::Hanging);
+    pass(1000).await;
+    assert!(db.node("replica-1").unwrap().is_healthy());
+    pass(110).await;
+    assert!(!db.node("replica-1").unwrap().is_healthy());
+}
+
+/// The default policy is `Sticky` over `LeastInFlight`.
+#[tokio::test(start_paused = true)]
+async fn sessions_stay_and_the_root_goes_where_least_is_under_way() {
+    let settings = Settings::new();
+    let world = World::with(settings, vec![NodeSpec::new(); 2]).await;
+    let session = world.db.session();
+    let (home, _) = world.read(&session);
+    for _ in 0..5 {
+        assert_eq!(world.read(&session), (home.clone(), Reason::Sticky));
+    }
+    let root = world.db.current_session();
+    let busy = world.db.route(&Request::read(), &root).unwrap();
+    let other = world.db.route(&Request::read(), &root).unwrap();
+    assert_ne!(busy.node().name(), other.node().name());
+    drop(other);
+    for _ in 0..5 {
+        assert_ne!(world.read(&root).0, crate::world::name(&busy));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn statements_are_classified_cautiously() {
+    let world = World::with(Settings::new(), vec![]).await;
+    for sql in [
+        "select 1",
+        "select f(1)",
+        "insert into t values (1)",
+        "begin",
+    ] {
+        assert_eq!(world.db.classify(sql), Cautious::new().classify(sql));
+    }
+}

@@ -1,0 +1,18 @@
+//! The engine, through its public interface, over scripted servers and in virtual time.
+
+#![cfg(not(dbrouter_loom))]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod allocations;
+mod ambient;
+mod config;
+mod defaults;
+mod guarantees;
+mod in_flight;
+mod monitor;
+mod pipeline;
+mod policies;
+mod sessions;
+mod status;
+mod topology;
+mod world;

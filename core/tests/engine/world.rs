@@ -1,0 +1,381 @@
+//! A primary and its replicas, scripted: what they answer to the monitor, and when.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use dbrouter::policy::Policy;
+use dbrouter::{
+    Answer, Backend, Candidates, Clock, Cluster, ClusterBuilder, Dialect, Fault, Instant,
+    MonitorSettings, Node, NodeSpec, Pressure, Question, Reason, Request, Route, RouteError,
+    Router, SessionState, Settings, Tags,
+};
+use tokio::time;
+
+/// How a server behaves towards the monitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mood {
+    Answering,
+    Refusing,
+    Hanging,
+    Panicking,
+    Garbling,
+}
+
+/// One scripted server, which is its own backend. Clones are the same server.
+#[derive(Clone, Debug)]
+pub(crate) struct Server(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    mood: Mood,
+    /// The monitor's connection is broken: its next question fails.
+    broken: bool,
+    latency: Duration,
+    standby: bool,
+    identity: Option<String>,
+    timeline: u32,
+    /// How far the log is written.
+    written: u64,
+    /// How much of that is not flushed.
+    unflushed: u64,
+    /// Where replay stands still; `None` if it follows the primary.
+    replayed: Option<Option<u64>>,
+    primary: Option<Server>,
+    asked: Vec<(time::Instant, Asked)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    WhoItIs,
+    WhereItStands,
+}
+
+impl Server {
+    pub(crate) fn primary() -> Self {
+        Self(Arc::new(Mutex::new(State {
+            mood: Mood::Answering,
+            broken: false,
+            latency: Duration::ZERO,
+            standby: false,
+            identity: Some("7301".to_owned()),
+            timeline: 1,
+            written: 1000,
+            unflushed: 0,
+            replayed: None,
+            primary: None,
+            asked: Vec::new(),
+        })))
+    }
+
+    /// A standby that follows `primary`.
+    pub(crate) fn standby_of(primary: &Self) -> Self {
+        let standby = Self::primary();
+        standby.state().standby = true;
+        standby.state().primary = Some(primary.clone());
+        standby
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    pub(crate) fn mood(&self, mood: Mood) {
+        self.state().mood = mood;
+    }
+
+    pub(crate) fn latency(&self, latency: Duration) {
+        self.state().latency = latency;
+    }
+
+    /// A commit, and the position that shows it.
+    pub(crate) fn commit(&self) -> u64 {
+        let mut state = self.state();
+        state.written += 100;
+        state.written
+    }
+
+    pub(crate) fn unflushed(&self, bytes: u64) {
+        self.state().unflushed = bytes;
+    }
+
+    /// The log is another one from now on.
+    pub(crate) fn fork(&self, timeline: u32, written: u64) {
+        let mut state = self.state();
+        state.timeline = timeline;
+        state.written = written;
+    }
+
+    pub(crate) fn identity(&self, identity: Option<&str>) {
+        self.state().identity = identity.map(str::to_owned);
+    }
+
+    pub(crate) fn promote(&self) {
+        let at = self.shows();
+        let mut state = self.state();
+        state.standby = false;
+        state.written = at;
+    }
+
+    pub(crate) fn demote(&self) {
+        let mut state = self.state();
+        state.standby = true;
+        state.replayed = Some(Some(state.written));
+    }
+
+    /// Replay stands still.
+    pub(crate) fn pause(&self) {
+        let at = self.shows();
+        self.state().replayed = Some(Some(at));
+    }
+
+    /// Replay stands still at a position; `None` is a standby that has replayed nothing.
+    pub(crate) fn stand_at(&self, position: Option<u64>) {
+        self.state().replayed = Some(position);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.state().replayed = None;
+    }
+
+    /// The server has been restarted: connections to it are broken.
+    pub(crate) fn restart(&self) {
+        self.state().broken = true;
+    }
+
+    /// The position up to which a read sees the log.
+    pub(crate) fn shows(&self) -> u64 {
+        let state = self.state();
+        match (&state.primary, state.replayed) {
+            (_, Some(position)) => position.unwrap_or(0),
+            (Some(primary), None) if state.standby => primary.state().written,
+            _ => state.written,
+        }
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.state().asked.len()
+    }
+
+    pub(crate) fn last_asked(&self) -> Asked {
+        self.state().asked.last().unwrap().1
+    }
+
+    /// When it was asked.
+    pub(crate) fn times(&self) -> Vec<time::Instant> {
+        self.state().asked.iter().map(|(time, _)| *time).collect()
+    }
+
+    fn answer(&self, about: Asked) -> Answer {
+        let shown = self.shows();
+        let state = self.state();
+        let standby = state.standby;
+        let location = |position: u64| Some(format!("{:X}/{:X}", position >> 32, position as u32));
+        let of = |role: bool, value: Option<String>| value.filter(|_| role == standby);
+        let replayed = (state.replayed != Some(None)).then_some(shown);
+        let columns = [
+            Some(standby.to_string()),
+            of(true, replayed.and_then(location)),
+            of(false, location(state.written)),
+            of(false, location(state.written - state.unflushed)),
+            of(false, Some(format!("{:08X}", state.timeline))),
+            Some("16MB".to_owned()),
+            Some("200ms".to_owned()),
+            state.identity.clone().filter(|_| about == Asked::WhoItIs),
+        ];
+        columns.into_iter().collect()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Failure(&'static str);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl Backend for Server {
+    type Error = Failure;
+
+    fn pressure(&self) -> Pressure {
+        Pressure {
+            in_use: 2,
+            idle: 3,
+            waiting: None,
+            max: 10,
+        }
+    }
+
+    fn fault(_: &Failure) -> Fault {
+        Fault::Unavailable
+    }
+
+    async fn probe(&self, question: &Question) -> Result<Answer, Failure> {
+        let about = if question.sql().contains("system_identifier") {
+            Asked::WhoItIs
+        } else {
+            Asked::WhereItStands
+        };
+        let latency = {
+            let mut state = self.state();
+            state.asked.push((time::Instant::now(), about));
+            state.latency
+        };
+        time::sleep(latency / 2).await;
+        let (mood, broken) = {
+            let mut state = self.state();
+            (state.mood, std::mem::take(&mut state.broken))
+        };
+        let answer = self.answer(about);
+        time::sleep(latency / 2).await;
+        match mood {
+            _ if broken => Err(Failure("connection closed")),
+            Mood::Answering => Ok(answer),
+            Mood::Refusing => Err(Failure("connection refused")),
+            Mood::Hanging => std::future::pending().await,
+            Mood::Panicking => panic!("the adapter has a bug"),
+            Mood::Garbling => Ok([Some("maybe".to_owned())].into_iter().collect()),
+        }
+    }
+}
+
+/// Shows Tokio's time, which a test may pause, and ticks at each look, as real time does.
+#[derive(Debug)]
+struct TokioClock {
+    begun: time::Instant,
+    ticks: AtomicU64,
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Instant {
+        let tick = Duration::from_micros(2 * self.ticks.fetch_add(1, Ordering::SeqCst));
+        Instant::ORIGIN + Duration::from_secs(1) + self.begun.elapsed() + tick
+    }
+}
+
+pub(crate) fn settings() -> Settings {
+    let clock = TokioClock {
+        begun: time::Instant::now(),
+        ticks: AtomicU64::new(0),
+    };
+    Settings::new().clock(clock).policy(last)
+}
+
+/// A policy that is easy to predict: with the primary among the candidates, it is the first.
+pub(crate) fn last(candidates: Candidates<'_>, _: &Request) -> Option<usize> {
+    candidates.len().checked_sub(1)
+}
+
+/// A router over scripted servers.
+pub(crate) struct World {
+    pub(crate) db: Cluster<Server>,
+    pub(crate) primary: Server,
+    pub(crate) replicas: Vec<Server>,
+}
+
+impl World {
+    /// A primary and so many replicas, all well, a predictable policy, and virtual time.
+    pub(crate) async fn of(replicas: usize) -> Self {
+        Self::with(settings(), vec![NodeSpec::new(); replicas]).await
+    }
+
+    pub(crate) async fn under(policy: impl Policy, replicas: usize) -> Self {
+        Self::with(settings().policy(policy), vec![NodeSpec::new(); replicas]).await
+    }
+
+    pub(crate) async fn with(settings: Settings, replicas: Vec<NodeSpec>) -> Self {
+        let primary = Server::primary();
+        let servers: Vec<_> = replicas
+            .iter()
+            .map(|_| Server::standby_of(&primary))
+            .collect();
+        let mut builder = builder(settings).primary(NodeSpec::new(), primary.clone());
+        for (spec, server) in replicas.into_iter().zip(&servers) {
+            builder = builder.replica(spec, server.clone());
+        }
+        Self {
+            db: builder.connect().await.unwrap(),
+            primary,
+            replicas: servers,
+        }
+    }
+
+    pub(crate) fn node(&self, name: &str) -> Arc<Node<Server>> {
+        self.db.node(name).unwrap()
+    }
+
+    /// A read that ends at once: its node and the reason.
+    pub(crate) fn read(&self, session: &SessionState) -> (String, Reason) {
+        self.went(&Request::read(), session)
+    }
+
+    /// A write that ends at once.
+    pub(crate) fn write(&self, session: &SessionState) {
+        self.primary.commit();
+        drop(self.db.route(&Request::write(), session).unwrap());
+    }
+
+    /// Where a request goes and why, if it ends at once.
+    pub(crate) fn went(&self, request: &Request, session: &SessionState) -> (String, Reason) {
+        self.goes(request, session).unwrap()
+    }
+
+    pub(crate) fn goes(
+        &self,
+        request: &Request,
+        session: &SessionState,
+    ) -> Result<(String, Reason), RouteError> {
+        let route = self.db.route(request, session)?;
+        Ok((name(&route), route.reason()))
+    }
+
+    /// Traffic finds that a node does not answer.
+    pub(crate) fn lose(&self, name: &str) {
+        let node = self.node(name);
+        let session = self.db.session();
+        let only = Request::read()
+            .preference(dbrouter::Preference::Nearest)
+            .consistency(dbrouter::Consistency::Eventual);
+        let mut request = only;
+        for other in self.db.nodes() {
+            if other.id() != node.id() {
+                request.exclude(other.id());
+            }
+        }
+        let route = self.db.route(&request, &session).unwrap();
+        assert_eq!(route.node().id(), node.id());
+        route.report(Fault::Unavailable, &"connection reset");
+        route.without_effect();
+    }
+}
+
+pub(crate) fn builder(settings: Settings) -> ClusterBuilder<Server> {
+    Cluster::builder(Dialect::Postgres, settings)
+}
+
+pub(crate) fn name(route: &Route<Server>) -> String {
+    route.node().name().to_string()
+}
+
+pub(crate) fn zone(zone: &str) -> Tags {
+    Tags::new().with("zone", zone)
+}
+
+/// A monitor that nobody notices, for tests of what happens between two rounds.
+pub(crate) fn rarely() -> MonitorSettings {
+    MonitorSettings::new().interval(Duration::from_secs(3600))
+}
+
+/// Lets virtual time pass.
+pub(crate) async fn pass(millis: u64) {
+    time::sleep(Duration::from_millis(millis)).await;
+}
+
+pub(crate) fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
