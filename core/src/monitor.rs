@@ -60,9 +60,22 @@ struct Watch {
     replayed: Option<Position>,
 }
 
+/// Whether a node belongs to the cluster.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Membership {
+    /// It does, and its positions compare with the primary's.
+    Sure,
+    /// The primary has not told yet what it would be compared with.
+    Presumed,
+    /// It does, but it is not known to follow the primary's timeline.
+    Astray,
+}
+
 /// One node's answer to one question.
 struct Reply {
     node: NodeId,
+    /// The question was who it is, and not only where it stands.
+    identified: bool,
     /// Before the question was sent.
     asked: Instant,
     answer: Result<Answer, Problem>,
@@ -268,9 +281,10 @@ impl<B: Backend> Monitor<B> {
     fn ask(&mut self, node: &Arc<Node<B>>) {
         let shared = &self.shared;
         let watch = self.watches.entry(node.id()).or_default();
-        let question = match watch.met {
-            true => shared.dialect.locate(),
-            false => shared.dialect.identify(),
+        let identified = !watch.met;
+        let question = match identified {
+            true => shared.dialect.identify(),
+            false => shared.dialect.locate(),
         };
         if node.id() == shared.topology.load().primary {
             shared
@@ -290,6 +304,7 @@ impl<B: Backend> Monitor<B> {
             };
             Reply {
                 node: node.id(),
+                identified,
                 asked,
                 answer,
             }
@@ -300,22 +315,28 @@ impl<B: Backend> Monitor<B> {
 
     /// Takes in what a node replied. `None` if the node is no longer there.
     fn learn_from(&mut self, reply: Result<Reply, JoinError>) -> Option<Learnt<B>> {
-        let (id, asked, answer) = match reply {
+        let (id, identified, asked, answer) = match reply {
             Ok(Reply {
                 node,
+                identified,
                 asked,
                 answer,
-            }) => (node, asked, answer),
+            }) => (node, identified, asked, answer),
             // The adapter panicked while it asked. That is its node's problem.
             Err(error) => {
                 let mut watches = self.watches.iter();
                 let (id, _) = watches.find(|(_, watch)| watch.asking == Some(error.id()))?;
-                (*id, Instant::VOID, Err(Problem::Failed(error.into())))
+                (*id, true, Instant::VOID, Err(Problem::Failed(error.into())))
             }
         };
         let topology = self.shared.topology.load_full();
         let node = topology.nodes.iter().find(|node| node.id() == id)?;
-        self.watches.entry(id).or_default().asking = None;
+        let watch = self.watches.entry(id).or_default();
+        watch.asking = None;
+        if answer.is_ok() && !identified && !watch.met {
+            // While it was asked where it stands, it became unclear who it is.
+            return Some((Arc::clone(node), Ok(())));
+        }
         let is_primary = id == topology.primary;
         let read = |answer: Answer| self.shared.dialect.read(&answer).map_err(Problem::Answer);
         let learnt = match answer.and_then(read) {
@@ -332,7 +353,7 @@ impl<B: Backend> Monitor<B> {
         asked: Instant,
         report: Report,
     ) -> Result<(), Problem> {
-        self.check_identity(node, is_primary, &report)?;
+        let membership = self.meet(node, is_primary, &report)?;
         let configured = if is_primary {
             Role::Primary
         } else {
@@ -355,33 +376,35 @@ impl<B: Backend> Monitor<B> {
                 }
                 self.progress(node, Instant::VOID);
             }
-            LogStanding::Replayed(replayed) => {
+            LogStanding::Replayed { .. } if membership == Membership::Astray => {
+                self.progress(node, Instant::VOID);
+            }
+            LogStanding::Replayed { position, .. } => {
                 if is_primary {
                     self.forget();
                 }
-                self.replayed(node, replayed);
+                self.replayed(node, position);
             }
         }
         Ok(())
     }
 
-    /// Checks that the node belongs to the cluster, as far as that was asked and is known.
-    fn check_identity(
+    /// Finds out whether the node belongs to the cluster, unless that is known already.
+    fn meet(
         &mut self,
         node: &Node<B>,
         is_primary: bool,
         report: &Report,
-    ) -> Result<(), Problem> {
+    ) -> Result<Membership, Problem> {
         let watch = self.watches.entry(node.id()).or_default();
         if watch.met {
-            return Ok(());
+            return Ok(Membership::Sure);
         }
         match (&self.identity, &report.identity) {
             (Identity::Unknown, found) if is_primary => {
                 self.identity = found.clone().map_or(Identity::Private, Identity::Known);
             }
-            // Nothing to compare with until the primary has told: the node will be asked again.
-            (Identity::Unknown, Some(_)) => return Ok(()),
+            (Identity::Unknown, Some(_)) => return Ok(Membership::Presumed),
             (Identity::Known(expected), Some(found)) if found != expected => {
                 let (found, expected) = (found.clone(), expected.clone());
                 return Err(Problem::OtherCluster { found, expected });
@@ -390,8 +413,16 @@ impl<B: Backend> Monitor<B> {
             (Identity::Private, _) if is_primary => {}
             (Identity::Private, _) | (_, None) => return Err(Problem::Private),
         }
+        if let LogStanding::Replayed { timeline, .. } = &report.standing
+            && !is_primary
+            && self.timeline.is_some()
+            && *timeline != self.timeline
+        {
+            // It is asked again who it is until it has followed, or for ever.
+            return Ok(Membership::Astray);
+        }
         watch.met = true;
-        Ok(())
+        Ok(Membership::Sure)
     }
 
     fn take_role(&mut self, node: &Arc<Node<B>>, role: Role, configured: Role) {
@@ -430,12 +461,15 @@ impl<B: Backend> Monitor<B> {
     }
 
     /// The primary's log is another one, or no longer the primary's. What it said of the past proves
-    /// nothing of the replicas, which may follow another history by now.
+    /// nothing of the replicas, which may follow another history by now and must say which.
     fn forget(&mut self) {
         if self.marks.last().is_some() {
             self.marks.clear();
             let topology = self.shared.topology.load_full();
-            topology.replicas().for_each(|replica| self.void(replica));
+            for replica in topology.replicas() {
+                self.void(replica);
+                self.watches.entry(replica.id()).or_default().met = false;
+            }
         }
     }
 

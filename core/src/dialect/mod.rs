@@ -175,8 +175,13 @@ pub(crate) enum LogStanding {
         /// How far it has written.
         written: Written,
     },
-    /// A replica's; `None` while it has replayed nothing.
-    Replayed(Option<Position>),
+    /// A replica's.
+    Replayed {
+        /// Which history it follows, if that was asked for. It may follow a later one already.
+        timeline: Option<u64>,
+        /// How far it has replayed it; `None` while it has replayed nothing.
+        position: Option<Position>,
+    },
 }
 
 /// How far a primary has written its log.

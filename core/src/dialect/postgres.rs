@@ -5,16 +5,22 @@
 //! already counts the next page's header, which no replay position reaches on an idle system; so it is
 //! brought back to the end of the last record. And what nobody flushes does not travel; so the flush
 //! position is asked for as well, together with the setting that bounds how far it may be behind.
+//!
+//! Positions of two timelines do not compare: a standby of a primary that was replaced may have replayed
+//! further than the new primary has written, and lack its writes. Who a standby is therefore includes its
+//! timeline: what it receives, where the role may see that (`pg_read_all_stats`, part of `pg_monitor`), and
+//! else what its control file says, which lags until the standby's next restartpoint. A standby only
+//! receives a timeline that its own past leads to.
 
 use std::time::Duration;
 
 use super::{Answer, AnswerError, LogStanding, Position, Question, Report, Written};
 use crate::vocabulary::Role;
 
-const COLUMNS: usize = 8;
+const COLUMNS: usize = 9;
 
 macro_rules! question {
-    ($identity:literal) => {
+    ($identity:literal, $timeline:literal) => {
         Question::new(
             concat!(
                 "SELECT pg_is_in_recovery()::text, ",
@@ -26,16 +32,22 @@ macro_rules! question {
                 "current_setting('wal_segment_size'), ",
                 "current_setting('wal_writer_delay'), ",
                 $identity,
+                ", ",
+                $timeline,
             ),
             COLUMNS,
         )
     };
 }
 
-pub(super) const IDENTIFY: Question =
-    question!("(SELECT system_identifier::text FROM pg_control_system())");
+pub(super) const IDENTIFY: Question = question!(
+    "(SELECT system_identifier::text FROM pg_control_system())",
+    "(SELECT greatest(timeline_id, min_recovery_end_timeline, \
+      (SELECT received_tli FROM pg_stat_wal_receiver))::text \
+      FROM pg_control_checkpoint(), pg_control_recovery())"
+);
 
-pub(super) const LOCATE: Question = question!("NULL::text");
+pub(super) const LOCATE: Question = question!("NULL::text", "NULL::text");
 
 pub(super) fn read(answer: &Answer) -> Result<Report, AnswerError> {
     let in_recovery = match answer.required(0, "pg_is_in_recovery")? {
@@ -50,10 +62,7 @@ pub(super) fn read(answer: &Answer) -> Result<Report, AnswerError> {
         }
     };
     let standing = if in_recovery {
-        let replayed = answer
-            .column(1)
-            .map(|text| location("pg_last_wal_replay_lsn", text));
-        LogStanding::Replayed(replayed.transpose()?.map(Position::Log))
+        standby(answer)?
     } else {
         written(answer)?
     };
@@ -66,6 +75,17 @@ pub(super) fn read(answer: &Answer) -> Result<Report, AnswerError> {
         identity: answer.column(7).map(str::to_owned),
         standing,
     })
+}
+
+fn standby(answer: &Answer) -> Result<LogStanding, AnswerError> {
+    let replay = |text| location("pg_last_wal_replay_lsn", text).map(Position::Log);
+    let number = |text: &str| {
+        let wrong = |_| AnswerError::new("min_recovery_end_timeline", text, "a number");
+        text.parse().map_err(wrong)
+    };
+    let timeline = answer.column(8).map(number).transpose()?;
+    let position = answer.column(1).map(replay).transpose()?;
+    Ok(LogStanding::Replayed { timeline, position })
 }
 
 fn written(answer: &Answer) -> Result<LogStanding, AnswerError> {
@@ -172,6 +192,7 @@ mod tests {
             Some("16MB"),
             Some("200ms"),
             Some("7301"),
+            None,
         ]))
         .unwrap();
         let written = Written {
@@ -192,24 +213,32 @@ mod tests {
 
     #[test]
     fn a_standby_reports_what_it_replayed() {
-        let standby = |replayed| {
+        let standby = |replayed, timeline| {
+            let settings = [Some("16MB"), Some("1s")];
             let columns = [
                 Some("true"),
                 replayed,
                 None,
                 None,
                 None,
-                Some("16MB"),
-                Some("1s"),
+                settings[0],
+                settings[1],
                 None,
             ];
-            read(&answer(columns)).unwrap().standing
+            let mut all = [None; COLUMNS];
+            all[..8].copy_from_slice(&columns);
+            all[8] = timeline;
+            read(&answer(all)).unwrap().standing
+        };
+        let replayed = |position: Option<u64>, timeline| LogStanding::Replayed {
+            timeline,
+            position: position.map(Position::Log),
         };
         assert_eq!(
-            standby(Some("0/10")),
-            LogStanding::Replayed(Some(Position::Log(16)))
+            standby(Some("0/10"), Some("3")),
+            replayed(Some(16), Some(3))
         );
-        assert_eq!(standby(None), LogStanding::Replayed(None));
+        assert_eq!(standby(None, None), replayed(None, None));
     }
 
     #[test]
@@ -236,7 +265,17 @@ mod tests {
 
     #[test]
     fn nonsense_is_an_error_that_names_the_column() {
-        let garbled = answer([Some("maybe"), None, None, None, None, None, None, None]);
+        let garbled = answer([
+            Some("maybe"),
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+        ]);
         let error = read(&garbled).unwrap_err().to_string();
         assert_eq!(
             error,

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use dbrouter::policy::{RoundRobin, Sticky};
 use dbrouter::{
-    Commits, Fault, Instant, MonitorSettings, NodeSpec, Preference, Reason, Request, Role, Router,
-    Start,
+    Cluster, Commits, Dialect, Fault, Instant, MonitorSettings, NodeSpec, Preference, Reason,
+    Request, Role, Router, Settings, Start,
 };
 use tokio::time;
 
@@ -474,4 +474,48 @@ async fn a_thousand_replicas_are_watched() {
     pass(1000).await;
     assert_eq!(begun.elapsed(), millis(1000));
     assert!(world.replicas[999].asked() - before >= 8);
+}
+
+/// After a failover that it missed, a standby may have replayed further on the old timeline than the new
+/// primary has written on its own.
+#[tokio::test(start_paused = true)]
+async fn a_standby_of_another_timeline_proves_nothing() {
+    let world = World::of(2).await;
+    let session = world.db.session();
+    world.replicas[0].astray(Some(1));
+    world.replicas[0].stand_at(Some(1_000_000));
+    world.primary.fork(2, 1100);
+    pass(150).await;
+    world.primary.commit();
+    pass(150).await;
+    assert_eq!(world.node("replica-1").fresh_as_of(), Instant::VOID);
+    assert!(world.node("replica-1").is_healthy());
+    for _ in 0..10 {
+        assert_eq!(world.read(&session).0, "replica-2");
+        assert_eq!(world.read(&world.db.session()).0, "replica-2");
+    }
+    // Once it follows, it proves where it stands like any other.
+    world.replicas[0].astray(None);
+    world.replicas[0].resume();
+    pass(150).await;
+    assert!(world.node("replica-1").fresh_as_of() > Instant::ORIGIN);
+}
+
+/// The same, when the router is started after the failover.
+#[tokio::test(start_paused = true)]
+async fn a_standby_of_another_timeline_proves_nothing_at_the_start() {
+    let primary = Server::primary();
+    primary.fork(2, 1100);
+    let standby = Server::standby_of(&primary);
+    standby.astray(Some(1));
+    standby.stand_at(Some(1_000_000));
+    let builder = Cluster::builder(Dialect::Postgres, Settings::new());
+    let builder = builder.primary(NodeSpec::new(), primary);
+    let db = builder
+        .replica(NodeSpec::new(), standby)
+        .connect()
+        .await
+        .unwrap();
+    let route = db.route(&Request::read(), &db.session()).unwrap();
+    assert_eq!(&**route.node().name(), "primary");
 }

@@ -43,6 +43,8 @@ struct State {
     /// Where replay stands still; `None` if it follows the primary.
     replayed: Option<Option<u64>>,
     primary: Option<Server>,
+    /// The timeline of a standby that does not follow its primary.
+    astray: Option<u32>,
     asked: Vec<(time::Instant, Asked)>,
 }
 
@@ -65,6 +67,7 @@ impl Server {
             unflushed: 0,
             replayed: None,
             primary: None,
+            astray: None,
             asked: Vec::new(),
         })))
     }
@@ -105,6 +108,11 @@ impl Server {
         let mut state = self.state();
         state.timeline = timeline;
         state.written = written;
+    }
+
+    /// A standby says that it follows this timeline, whatever its primary's is; `None`: its primary's.
+    pub(crate) fn astray(&self, timeline: Option<u32>) {
+        self.state().astray = timeline;
     }
 
     pub(crate) fn identity(&self, identity: Option<&str>) {
@@ -171,6 +179,10 @@ impl Server {
         let shown = self.shows();
         let state = self.state();
         let standby = state.standby;
+        let timeline = match (&state.primary, state.astray) {
+            (Some(primary), None) if standby => primary.state().timeline,
+            (_, astray) => astray.unwrap_or(state.timeline),
+        };
         let location = |position: u64| Some(format!("{:X}/{:X}", position >> 32, position as u32));
         let of = |role: bool, value: Option<String>| value.filter(|_| role == standby);
         let replayed = (state.replayed != Some(None)).then_some(shown);
@@ -183,6 +195,7 @@ impl Server {
             Some("16MB".to_owned()),
             Some("200ms".to_owned()),
             state.identity.clone().filter(|_| about == Asked::WhoItIs),
+            of(true, Some(timeline.to_string())).filter(|_| about == Asked::WhoItIs),
         ];
         columns.into_iter().collect()
     }

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use dbrouter_sqlx::RoutedPool;
 use dbrouter_sqlx::dbrouter::{Reason, Role, Start};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 use dbrouter_tests::postgres::Cluster;
+use sqlx::Postgres;
 use tokio::task::JoinHandle;
 
-use crate::support::{check, cluster, on_postgres, router, until};
+use crate::support::{check, cluster, node, on_postgres, router, until};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -37,6 +39,14 @@ pub(crate) fn cases() -> Vec<Case> {
         on_postgres(
             "failover::a_demoted_primary_takes_no_writes",
             demoted_primary,
+        ),
+        on_postgres(
+            "failover::a_standby_left_on_the_old_timeline_is_not_read",
+            left_on_the_old_timeline,
+        ),
+        on_postgres(
+            "failover::a_standby_that_follows_the_promoted_node_is_read",
+            follows_the_promoted_node,
         ),
         on_postgres(
             "failover::a_full_pool_is_no_sick_node",
@@ -244,4 +254,74 @@ async fn full_pool_is_no_sick_node() -> Result<()> {
         cluster.primary().served("kv").await?.reads == 1,
         "the primary did not serve",
     )
+}
+
+/// The second standby goes on following the old primary, which goes on writing: it has replayed further
+/// than the promoted node has written, and lacks everything written there.
+async fn left_on_the_old_timeline() -> Result<()> {
+    let cluster = cluster().await?;
+    let [promoted, left] = cluster.standbys() else {
+        return check(false, "not two standbys");
+    };
+    promoted.promote().await?;
+    let mut old = cluster.primary().connect().await?;
+    for _ in 0..200 {
+        sqlx::query("update kv set version = -1")
+            .execute(&mut old)
+            .await?;
+    }
+    left.catch_up_with(cluster.primary()).await?;
+
+    let db = RoutedPool::<Postgres>::builder()
+        .primary(promoted.url())
+        .replica(node(left))
+        .connect()
+        .await?;
+    let session = db.session();
+    for version in 1..=200_i64 {
+        sqlx::query("update kv set version = $1 where id = 1")
+            .bind(version)
+            .execute(&session)
+            .await?;
+        let read: i64 = sqlx::query_scalar(READ).fetch_one(&session).await?;
+        check(read == version, format!("{read} instead of {version}"))?;
+    }
+    let read: i64 = sqlx::query_scalar(READ).fetch_one(&db.session()).await?;
+    check(
+        read == 200,
+        format!("{read}: a session that needs nothing read another history"),
+    )?;
+    check(
+        left.served("kv").await?.reads == 0,
+        "the standby left behind was read",
+    )
+}
+
+async fn follows_the_promoted_node() -> Result<()> {
+    let cluster = cluster().await?;
+    let [promoted, follower] = cluster.standbys() else {
+        return check(false, "not two standbys");
+    };
+    // Without this, the standby's timeline is only known after its next restartpoint.
+    let mut admin = cluster.primary().admin().await?;
+    sqlx::query("grant pg_read_all_stats to app")
+        .execute(&mut admin)
+        .await?;
+    drop(admin);
+    cluster.primary().stop().await?;
+    promoted.promote().await?;
+    follower.follow(promoted).await?;
+    let db = RoutedPool::<Postgres>::builder()
+        .primary(promoted.url())
+        .replica(node(follower))
+        .connect()
+        .await?;
+    sqlx::query("update kv set version = 1")
+        .execute(&db)
+        .await?;
+    until(&db, "read from", |_| {
+        db.explain(READ)
+            .is_ok_and(|decision| *decision.node == *follower.name())
+    })
+    .await
 }
