@@ -180,7 +180,7 @@ impl<DB: RoutedDatabase> Work<DB> {
             Ok(transaction) => Ok(crate::Transaction::new(transaction, route)),
             Err(error) => {
                 route.report(SqlxBackend::<DB>::fault(&error), &error);
-                route.without_effect();
+                route.unsent();
                 Err(error)
             }
         }

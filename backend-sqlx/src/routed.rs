@@ -111,7 +111,7 @@ impl<DB: RoutedDatabase> Routed<DB> {
         let work = self.work().of_statement(sql);
         let route = work.cluster.route(&work.request, &work.session)?;
         let decision = route.decision();
-        route.without_effect();
+        route.unsent();
         Ok(decision)
     }
 

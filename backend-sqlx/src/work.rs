@@ -66,7 +66,7 @@ impl<DB: RoutedDatabase> Work<DB> {
                 Ok(connection) => return Ok(Acquired { connection, route }),
                 Err(error) => {
                     let going_on = self.go_on(&route, error);
-                    route.without_effect();
+                    route.unsent();
                     going_on?;
                 }
             }

@@ -162,12 +162,20 @@ impl<B: Backend> Cluster<B> {
     }
 
     /// Adds a replica. It takes work as soon as it has said who it is; until then it is not healthy.
-    /// Needs a Tokio runtime if it is the router's first one.
     ///
     /// # Errors
     ///
-    /// If the name is taken, or there is no room for another node.
+    /// If the name is taken, if there is no room for another node, or outside a Tokio runtime, where
+    /// nothing could watch it.
     pub fn add_replica(&self, spec: &NodeSpec, backend: B) -> Result<(), ConfigError> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            let problem = "replicas can only be added inside a Tokio runtime, which watches them";
+            return Err(ConfigError::new(
+                ConfigErrorKind::Runtime,
+                "replica",
+                problem,
+            ));
+        }
         self.change(|topology| topology.add_replica(spec, &self.shared().context, backend))?;
         self.0
             .monitor
@@ -184,8 +192,7 @@ impl<B: Backend> Cluster<B> {
     /// If there is no such node, if it is the primary, or if only replicas of weight zero would remain.
     pub fn remove(&self, name: &str) -> Result<(), ConfigError> {
         let node = self.change(|topology| topology.remove(name))?;
-        node.live
-            .change(|standing| standing.admission = Admission::Draining);
+        node.admit(Admission::Draining);
         Ok(())
     }
 
@@ -194,7 +201,8 @@ impl<B: Backend> Cluster<B> {
     ///
     /// # Errors
     ///
-    /// As for [`remove`](Self::remove).
+    /// As for [`remove`](Self::remove); and if somebody enables or disables the replica meanwhile, which
+    /// then stays.
     pub async fn drain(&self, name: &str) -> Result<(), ConfigError> {
         // What would be refused in the end is refused before the node is closed.
         let mut without = Topology::clone(&self.shared().topology.load());
@@ -202,6 +210,15 @@ impl<B: Backend> Cluster<B> {
         without.check_weights()?;
         let node = self.admit(name, Admission::Draining)?;
         node.emptied().await;
+        if node.admission() != Admission::Draining {
+            let problem =
+                format!("{name:?} is no longer drained: its admission was changed meanwhile");
+            return Err(ConfigError::new(
+                ConfigErrorKind::NotDrained,
+                "node",
+                problem,
+            ));
+        }
         self.remove(name)
     }
 
@@ -236,7 +253,7 @@ impl<B: Backend> Cluster<B> {
     fn admit(&self, name: &str, admission: Admission) -> Result<Arc<Node<B>>, ConfigError> {
         let topology = self.shared().topology.load();
         let node = &topology.nodes[topology.known(name)?];
-        node.live.change(|standing| standing.admission = admission);
+        node.admit(admission);
         Ok(Arc::clone(node))
     }
 

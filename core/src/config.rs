@@ -42,6 +42,10 @@ pub enum ConfigErrorKind {
     OtherCluster,
     /// The primary cannot be reached.
     Unreachable,
+    /// A drain was called off.
+    NotDrained,
+    /// There is no Tokio runtime.
+    Runtime,
 }
 
 impl ConfigError {

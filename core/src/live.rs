@@ -3,7 +3,7 @@
 
 use crate::clock::Instant;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::vocabulary::Role;
+use crate::vocabulary::{Intent, Role};
 
 /// Whether the operator lets work onto a node. It is a wish; health is a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -184,13 +184,20 @@ impl Live {
     }
 
     #[inline]
-    pub(crate) fn count_read(&self) {
-        self.reads.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count(&self, intent: Intent) {
+        self.counter(intent).fetch_add(1, Ordering::Relaxed);
     }
 
-    #[inline]
-    pub(crate) fn count_write(&self) {
-        self.writes.fetch_add(1, Ordering::Relaxed);
+    /// What was counted was not sent after all.
+    pub(crate) fn uncount(&self, intent: Intent) {
+        self.counter(intent).fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn counter(&self, intent: Intent) -> &AtomicU64 {
+        match intent {
+            Intent::Read => &self.reads,
+            Intent::Write => &self.writes,
+        }
     }
 
     pub(crate) fn count_failure(&self) {

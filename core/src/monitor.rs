@@ -333,8 +333,9 @@ impl<B: Backend> Monitor<B> {
         let node = topology.nodes.iter().find(|node| node.id() == id)?;
         let watch = self.watches.entry(id).or_default();
         watch.asking = None;
-        if answer.is_ok() && !identified && !watch.met {
-            // While it was asked where it stands, it became unclear who it is.
+        let met = watch.met;
+        if answer.is_ok() && !((met || identified) && node.answers_since(asked)) {
+            // While it was asked, it was lost, or it became unclear who it is. It will be asked again.
             return Some((Arc::clone(node), Ok(())));
         }
         let is_primary = id == topology.primary;

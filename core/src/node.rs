@@ -7,8 +7,9 @@ use tokio::sync::Notify;
 
 use crate::clock::Instant;
 use crate::context::Context;
-use crate::live::Live;
+use crate::live::{Admission, Live};
 use crate::request::stable_hash;
+use crate::sync::{AtomicU64, Ordering};
 use crate::tags::Tags;
 use crate::vocabulary::Role;
 
@@ -104,6 +105,8 @@ pub struct Node<B> {
     pub(crate) context: Arc<Context>,
     pub(crate) live: Arc<Live>,
     lost: Notify,
+    /// When traffic last found it lost.
+    lost_at: AtomicU64,
     idle: Notify,
     last_error: Mutex<Option<Arc<str>>>,
 }
@@ -117,6 +120,7 @@ impl<B> Node<B> {
             context: Arc::clone(context),
             live: Arc::clone(&member.live),
             lost: Notify::new(),
+            lost_at: AtomicU64::new(0),
             idle: Notify::new(),
             last_error: Mutex::new(None),
         }
@@ -186,17 +190,27 @@ impl<B> Node<B> {
         }
     }
 
-    /// Waits until no work is under way on the node.
+    /// Waits until no work is under way on the draining node, or the operator no longer drains it.
     pub(crate) async fn emptied(&self) {
         loop {
             let changed = self.idle.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.live.is_empty() {
+            if self.live.is_empty() || self.admission() != Admission::Draining {
                 return;
             }
             changed.await;
         }
+    }
+
+    pub(crate) fn admission(&self) -> Admission {
+        self.live.standing().admission
+    }
+
+    /// Lets work onto the node, or no longer.
+    pub(crate) fn admit(&self, admission: Admission) {
+        self.live.change(|standing| standing.admission = admission);
+        self.idle.notify_waiters();
     }
 
     /// Takes a place, unless the operator has closed the node.
@@ -213,6 +227,17 @@ impl<B> Node<B> {
         if self.live.leave() {
             self.idle.notify_waiters();
         }
+    }
+
+    /// Traffic has found the node lost: answers to what it was asked before say nothing of it now.
+    pub(crate) fn forget_answers(&self) {
+        let now = self.context.now().as_nanos();
+        self.lost_at.fetch_max(now, Ordering::AcqRel);
+    }
+
+    /// Whether an answer to a question of that instant still says something of the node.
+    pub(crate) fn answers_since(&self, asked: Instant) -> bool {
+        asked.as_nanos() >= self.lost_at.load(Ordering::Acquire)
     }
 
     /// The node does not answer. Returns whether that is news.

@@ -49,20 +49,16 @@ impl<B> Route<B> {
         }
         let intent = request.intent();
         let ending = match intent {
-            Intent::Write => {
-                node.live.count_write();
-                Ending::Write(session.clone())
+            Intent::Write => Ending::Write(session.clone()),
+            // The root's reads are not monotonic, and an eventual read promises nothing.
+            Intent::Read
+                if session.is_root() || request.stated_consistency() == Consistency::Eventual =>
+            {
+                Ending::Silent
             }
-            Intent::Read => {
-                node.live.count_read();
-                if session.is_root() || request.stated_consistency() == Consistency::Eventual {
-                    // The root's reads are not monotonic, and an eventual read promises nothing.
-                    Ending::Silent
-                } else {
-                    Ending::Read(session.clone(), epoch)
-                }
-            }
+            Intent::Read => Ending::Read(session.clone(), epoch),
         };
+        node.live.count(intent);
         session.decided(node.id(), intent, reason);
         Some(Self {
             node: Arc::clone(node),
@@ -110,11 +106,20 @@ impl<B> Route<B> {
         self
     }
 
-    /// Ends the work without effect: nothing was sent to the node, or what was sent was rolled back.
+    /// Ends the work without effect: it ran, and changed and showed nothing, or was rolled back.
     pub fn without_effect(mut self) {
-        match &self.ending {
-            Ending::OpenWriter(session) => session.close_silent_writer(),
-            Ending::Silent | Ending::Read(..) | Ending::Write(_) => {}
+        self.silence();
+    }
+
+    /// Ends the work before it began: nothing was sent to the node, and nothing is counted.
+    pub fn unsent(mut self) {
+        self.silence();
+        self.node.live.uncount(self.intent);
+    }
+
+    fn silence(&mut self) {
+        if let Ending::OpenWriter(session) = &self.ending {
+            session.close_silent_writer();
         }
         self.ending = Ending::Silent;
     }
@@ -131,6 +136,7 @@ impl<B> Route<B> {
             self.node.live.count_failure();
             return;
         }
+        self.node.forget_answers();
         if self.node.mark_lost(&error.to_string()) {
             crate::events::lost(self.node.name(), error);
         }

@@ -48,7 +48,8 @@ pub trait Router: Send + Sync + 'static {
 ///   connection broken, and never of a full pool: an exhausted pool is no sick node.
 /// * `probe` asks its question on a connection of its own, never one of the application's, and never
 ///   waits for one of those. It may be dropped at any time; the next probe then uses a new connection.
-/// * After `probe` has failed, the next one uses a new connection.
+/// * A broken connection is a failed probe, never one that is quietly asked again on another: that is
+///   how the monitor learns that a server was restarted. The next probe then uses a new connection.
 /// * The backend of a replica opens its connections read-only, where it is the one who opens them.
 pub trait Backend: Clone + Send + Sync + 'static {
     /// The ORM's error.

@@ -278,3 +278,33 @@ async fn a_node_that_nobody_watches_is_never_lost() {
         assert!(lost.is_err());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_is_called_off_leaves_the_replica() {
+    let world = World::of(2).await;
+    let held = world
+        .db
+        .route(&Request::read(), &world.db.session())
+        .unwrap();
+    let name = held.node().name().to_string();
+    let drain = tokio::spawn({
+        let (db, name) = (world.db.clone(), name.clone());
+        async move { db.drain(&name).await }
+    });
+    pass(10).await;
+    world.db.enable(&name).unwrap();
+    let error = drain.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ConfigErrorKind::NotDrained);
+    drop(held);
+    assert!(world.db.node(&name).is_some());
+}
+
+#[test]
+fn outside_a_runtime_nothing_is_added() {
+    let db = Cluster::single(Dialect::Postgres, Settings::new(), Server::primary());
+    let error = db
+        .add_replica(&NodeSpec::new(), Server::primary())
+        .unwrap_err();
+    assert_eq!(error.kind(), ConfigErrorKind::Runtime);
+    assert_eq!(db.nodes().len(), 1);
+}
