@@ -65,14 +65,19 @@ impl Standing {
 /// Zero is nobody's.
 pub(crate) type Epoch = u16;
 
+/// One piece of work under way. 22 bits are enough for four million, and leave 42 for those begun: a year
+/// of a hundred thousand a second.
+const UNDER_WAY: u64 = 1;
+const BEGUN: u64 = 1 << 22;
+
 /// The live state of one node.
 #[derive(Debug)]
 pub(crate) struct Live {
     standing: AtomicU32,
     epoch: AtomicU32,
     fresh_as_of: AtomicU64,
-    in_flight: AtomicU32,
-    reads: AtomicU64,
+    /// Work under way in the lower bits, work begun so far in the upper ones: one step for both.
+    work: AtomicU64,
     writes: AtomicU64,
     failures: AtomicU64,
 }
@@ -88,8 +93,7 @@ impl Live {
             standing: AtomicU32::new(standing.pack()),
             epoch: AtomicU32::new(epoch.into()),
             fresh_as_of: AtomicU64::new(Instant::VOID.as_nanos()),
-            in_flight: AtomicU32::new(0),
-            reads: AtomicU64::new(0),
+            work: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             failures: AtomicU64::new(0),
         }
@@ -161,42 +165,38 @@ impl Live {
     /// is to be given back at once: a drain that saw it taken waits for [`Live::leave`].
     #[inline]
     pub(crate) fn enter(&self) -> bool {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.work.fetch_add(BEGUN + UNDER_WAY, Ordering::AcqRel);
         self.standing().admission == Admission::Enabled
     }
 
     /// Gives a place back, and tells whether somebody waits for the last one.
     #[inline]
     pub(crate) fn leave(&self) -> bool {
-        self.in_flight.fetch_sub(1, Ordering::AcqRel) == 1
+        self.work.fetch_sub(UNDER_WAY, Ordering::AcqRel) % BEGUN == UNDER_WAY
             && self.standing().admission == Admission::Draining
     }
 
     /// Whether no place is taken, asked after the node was closed. It has to be an addition: then a
     /// place that is taken or given back later is after the closing, too, and sees it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.in_flight.fetch_add(0, Ordering::AcqRel) == 0
+        self.work.fetch_add(0, Ordering::AcqRel) % BEGUN == 0
     }
 
     #[inline]
     pub(crate) fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
+        (self.work.load(Ordering::Relaxed) % BEGUN) as u32
     }
 
-    #[inline]
-    pub(crate) fn count(&self, intent: Intent) {
-        self.counter(intent).fetch_add(1, Ordering::Relaxed);
+    /// The work that has entered is a write.
+    pub(crate) fn count_write(&self) {
+        self.writes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What was counted was not sent after all.
+    /// The work that has entered was not sent after all.
     pub(crate) fn uncount(&self, intent: Intent) {
-        self.counter(intent).fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn counter(&self, intent: Intent) -> &AtomicU64 {
-        match intent {
-            Intent::Read => &self.reads,
-            Intent::Write => &self.writes,
+        self.work.fetch_sub(BEGUN, Ordering::Relaxed);
+        if intent == Intent::Write {
+            self.writes.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -206,12 +206,10 @@ impl Live {
 
     /// Reads, writes and failures so far.
     pub(crate) fn counts(&self) -> (u64, u64, u64) {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        (
-            count(&self.reads),
-            count(&self.writes),
-            count(&self.failures),
-        )
+        let begun = self.work.load(Ordering::Relaxed) / BEGUN;
+        let writes = self.writes.load(Ordering::Relaxed);
+        let failures = self.failures.load(Ordering::Relaxed);
+        (begun.saturating_sub(writes), writes, failures)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::live::{Admission, Live};
 use crate::request::stable_hash;
 use crate::sync::{AtomicU64, Ordering};
 use crate::tags::Tags;
-use crate::vocabulary::Role;
+use crate::vocabulary::{Intent, Role};
 
 /// Identifies a node within its router. Never used twice, even for a node that comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -217,6 +217,7 @@ impl<B> Node<B> {
     pub(crate) fn enter(&self) -> bool {
         let admitted = self.live.enter();
         if !admitted {
+            self.live.uncount(Intent::Read);
             self.leave();
         }
         admitted

@@ -49,7 +49,10 @@ impl<B> Route<B> {
         }
         let intent = request.intent();
         let ending = match intent {
-            Intent::Write => Ending::Write(session.clone()),
+            Intent::Write => {
+                node.live.count_write();
+                Ending::Write(session.clone())
+            }
             // The root's reads are not monotonic, and an eventual read promises nothing.
             Intent::Read
                 if session.is_root() || request.stated_consistency() == Consistency::Eventual =>
@@ -58,7 +61,6 @@ impl<B> Route<B> {
             }
             Intent::Read => Ending::Read(session.clone(), epoch),
         };
-        node.live.count(intent);
         session.decided(node.id(), intent, reason);
         Some(Self {
             node: Arc::clone(node),
