@@ -1,11 +1,13 @@
 //! How one piece of work finds its node and gets a connection to it.
 
 use std::pin::pin;
+use std::time::Duration;
 
-use dbrouter::{Backend, Cluster, Fault, Intent, Request, Role, Route, Router, SessionState};
+use dbrouter::{Backend, Cluster, Fault, Intent, Request, Route, Router, SessionState};
 use futures_util::future::{Either, select};
 use sqlx::pool::PoolConnection;
 use sqlx::{Pool, Transaction};
+use tokio::time::timeout;
 
 use crate::backend::SqlxBackend;
 use crate::database::RoutedDatabase;
@@ -106,6 +108,10 @@ pub(crate) struct Acquired<DB: RoutedDatabase> {
     pub(crate) route: Route<SqlxBackend<DB>>,
 }
 
+/// How long a read waits for a connection before the monitor is asked whether the node is there at all:
+/// longer than a connection within one region takes to open, and shorter than anybody notices.
+const PATIENCE: Duration = Duration::from_millis(10);
+
 /// Takes a connection from the node's pool. sqlx's pool tries to reach a server that refuses connections
 /// until its acquire timeout, 30 s by default. A read need not wait for that: when the node is found
 /// lost, it goes elsewhere.
@@ -114,10 +120,19 @@ async fn connect<DB: RoutedDatabase>(
 ) -> Result<PoolConnection<DB>, sqlx::Error> {
     let node = route.node();
     let acquire = node.backend().pool().acquire();
-    if route.intent() == Intent::Write || node.role() == Role::Unknown || !node.is_healthy() {
+    if route.intent() == Intent::Write || !node.is_healthy() {
         return acquire.await;
     }
-    match select(pin!(acquire), pin!(node.lost())).await {
+    let (acquire, lost_meanwhile) = (pin!(acquire), pin!(node.lost()));
+    let mut either = select(acquire, lost_meanwhile);
+    let first = match timeout(PATIENCE, &mut either).await {
+        Ok(first) => first,
+        Err(_) => {
+            node.doubt();
+            either.await
+        }
+    };
+    match first {
         Either::Left((acquired, _)) => acquired,
         Either::Right(((), _)) => Err(lost(node.name(), node.last_error().as_deref())),
     }

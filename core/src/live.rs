@@ -172,19 +172,24 @@ impl Live {
     /// Gives a place back, and tells whether somebody waits for the last one.
     #[inline]
     pub(crate) fn leave(&self) -> bool {
-        self.work.fetch_sub(UNDER_WAY, Ordering::AcqRel) % BEGUN == UNDER_WAY
+        Self::under_way(self.work.fetch_sub(UNDER_WAY, Ordering::AcqRel)) == 1
             && self.standing().admission == Admission::Draining
     }
 
     /// Whether no place is taken, asked after the node was closed. It has to be an addition: then a
     /// place that is taken or given back later is after the closing, too, and sees it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.work.fetch_add(0, Ordering::AcqRel) % BEGUN == 0
+        Self::under_way(self.work.fetch_add(0, Ordering::AcqRel)) == 0
     }
 
     #[inline]
     pub(crate) fn in_flight(&self) -> u32 {
-        (self.work.load(Ordering::Relaxed) % BEGUN) as u32
+        Self::under_way(self.work.load(Ordering::Relaxed))
+    }
+
+    fn under_way(work: u64) -> u32 {
+        // The remainder has 22 bits.
+        (work % BEGUN) as u32
     }
 
     /// The work that has entered is a write.

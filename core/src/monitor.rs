@@ -255,7 +255,7 @@ impl<B: Backend> Monitor<B> {
         let asked = self.marks.asked();
         let pause = if !node.is_healthy() {
             self.patience(watch.fruitless)
-        } else if is_primary && asked.is_some_and(|asked| asked < wanted) {
+        } else if node.is_doubted() || is_primary && asked.is_some_and(|asked| asked < wanted) {
             settings.gap
         } else if !is_primary && node.fresh_as_of() < wanted.min(asked.unwrap_or(Instant::VOID)) {
             self.patience(watch.fruitless)
@@ -293,6 +293,7 @@ impl<B: Backend> Monitor<B> {
                 .rounds
                 .fetch_add(1, Ordering::Relaxed);
         }
+        node.end_doubt();
         let limit = shared.settings.monitor.timeout;
         let asked = shared.context.now();
         let node = Arc::clone(node);

@@ -9,7 +9,7 @@ use crate::clock::Instant;
 use crate::context::Context;
 use crate::live::{Admission, Live};
 use crate::request::stable_hash;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::tags::Tags;
 use crate::vocabulary::{Intent, Role};
 
@@ -107,6 +107,7 @@ pub struct Node<B> {
     lost: Notify,
     /// When traffic last found it lost.
     lost_at: AtomicU64,
+    doubted: AtomicU32,
     idle: Notify,
     last_error: Mutex<Option<Arc<str>>>,
 }
@@ -121,6 +122,7 @@ impl<B> Node<B> {
             live: Arc::clone(&member.live),
             lost: Notify::new(),
             lost_at: AtomicU64::new(0),
+            doubted: AtomicU32::new(0),
             idle: Notify::new(),
             last_error: Mutex::new(None),
         }
@@ -188,6 +190,23 @@ impl<B> Node<B> {
             // Not checked again: by then it may have been found, and its connections are broken.
             lost.await;
         }
+    }
+
+    /// Work has waited for the node longer than it should. The monitor, if there is one, asks it at once
+    /// whether it is still there, whatever the interval.
+    pub fn doubt(&self) {
+        self.doubted.store(1, Ordering::Release);
+        self.context.wake.ring();
+    }
+
+    /// Whether work waits for the node; asked before the node is.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::Acquire) == 1
+    }
+
+    /// The node is being asked.
+    pub(crate) fn end_doubt(&self) {
+        self.doubted.store(0, Ordering::Release);
     }
 
     /// Waits until no work is under way on the draining node, or the operator no longer drains it.
