@@ -8,6 +8,7 @@ use dbrouter_sqlx::dbrouter::Reason;
 use dbrouter_sqlx::{RoutedPool, Session, with_session};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
+use dbrouter_tests::postgres::Cluster;
 use sqlx::{Acquire, Executor, Postgres};
 
 use crate::support::{check, cluster, on_postgres, router, until};
@@ -66,6 +67,16 @@ pub(crate) fn cases() -> Vec<Case> {
 const READ: &str = "select version from kv where id = 1";
 const WRITE: &str = "update kv set version = $1 where id = 1";
 
+/// A router over a cluster whose standbys replay nothing from now on.
+async fn stalled() -> Result<(Cluster, RoutedPool<Postgres>)> {
+    let cluster = cluster().await?;
+    let db = router(&cluster).connect().await?;
+    for standby in cluster.standbys() {
+        standby.pause_replay().await?;
+    }
+    Ok((cluster, db))
+}
+
 /// Writes a version and reads it back, so many times. Returns how many reads were stale.
 async fn pairs<'e, W, R>(times: i64, writer: W, reader: R) -> Result<usize>
 where
@@ -82,11 +93,7 @@ where
 }
 
 async fn session_reads_its_writes() -> Result<()> {
-    let cluster = cluster().await?;
-    let db = router(&cluster).connect().await?;
-    for standby in cluster.standbys() {
-        standby.pause_replay().await?;
-    }
+    let (_cluster, db) = stalled().await?;
     let session = db.session();
     let stale = pairs(1000, &session, &session).await?;
     check(stale == 0, format!("{stale} stale reads of 1000"))?;
@@ -97,22 +104,14 @@ async fn session_reads_its_writes() -> Result<()> {
 }
 
 async fn root_reads_its_writes() -> Result<()> {
-    let cluster = cluster().await?;
-    let db = router(&cluster).connect().await?;
-    for standby in cluster.standbys() {
-        standby.pause_replay().await?;
-    }
+    let (_cluster, db) = stalled().await?;
     let stale = pairs(1000, &db, &db).await?;
     check(stale == 0, format!("{stale} stale reads of 1000"))
 }
 
 /// The two cases above can fail: this one is they, with the guarantee switched off.
 async fn eventual_reads_do_go_stale() -> Result<()> {
-    let cluster = cluster().await?;
-    let db = router(&cluster).connect().await?;
-    for standby in cluster.standbys() {
-        standby.pause_replay().await?;
-    }
+    let (_cluster, db) = stalled().await?;
     let session = db.session();
     let stale = pairs(1000, &session, &session.eventual()).await?;
     check(
@@ -124,11 +123,7 @@ async fn eventual_reads_do_go_stale() -> Result<()> {
 }
 
 async fn sessions_are_independent() -> Result<()> {
-    let cluster = cluster().await?;
-    let db = router(&cluster).connect().await?;
-    for standby in cluster.standbys() {
-        standby.pause_replay().await?;
-    }
+    let (cluster, db) = stalled().await?;
     let (writer, reader) = (db.session(), db.session());
     for version in 1..=50_i64 {
         sqlx::query(WRITE).bind(version).execute(&writer).await?;
@@ -265,11 +260,7 @@ async fn lagging_replica_takes_over_nothing() -> Result<()> {
 }
 
 async fn transactions_see_their_commit() -> Result<()> {
-    let cluster = cluster().await?;
-    let db = router(&cluster).connect().await?;
-    for standby in cluster.standbys() {
-        standby.pause_replay().await?;
-    }
+    let (_cluster, db) = stalled().await?;
     for version in 1..=100_i64 {
         let session = db.session();
         let mut tx = session.begin().await?;
@@ -291,11 +282,7 @@ async fn transactions_see_their_commit() -> Result<()> {
 }
 
 async fn rollback_is_no_write() -> Result<()> {
-    let cluster = cluster().await?;
-    let db = router(&cluster).connect().await?;
-    for standby in cluster.standbys() {
-        standby.pause_replay().await?;
-    }
+    let (_cluster, db) = stalled().await?;
     let session = db.session();
     let mut tx = session.begin().await?;
     sqlx::query(WRITE).bind(9_i64).execute(&mut *tx).await?;
@@ -318,11 +305,7 @@ async fn write_in_a_transaction<'a>(
 }
 
 async fn unseen_commits_are_seen() -> Result<()> {
-    let cluster = cluster().await?;
-    let db = router(&cluster).connect().await?;
-    for standby in cluster.standbys() {
-        standby.pause_replay().await?;
-    }
+    let (cluster, db) = stalled().await?;
     let session = db.session();
     for version in 1..=200_i64 {
         write_in_a_transaction(&session, version).await?;
@@ -440,11 +423,7 @@ async fn asynchronous_commits_are_read() -> Result<()> {
 }
 
 async fn failed_writes_count() -> Result<()> {
-    let cluster = cluster().await?;
-    let db = router(&cluster).connect().await?;
-    for standby in cluster.standbys() {
-        standby.pause_replay().await?;
-    }
+    let (_cluster, db) = stalled().await?;
     let session = db.session();
     let before = session.state().needs();
     let failed = sqlx::query("insert into kv values (1, 1)")
