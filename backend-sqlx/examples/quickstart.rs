@@ -89,7 +89,7 @@ async fn main() -> Result<()> {
     with_session(&request, handler(&db)).await?;
     story.tell(COUNT, "ambient session", last(&request)?);
 
-    println!("\nWhat went where, and why\n\n{story}");
+    println!("\nWhat goes where, and why\n\n{story}");
     println!("What the nodes did\n\n{}", db.status());
     db.close().await;
     Ok(())
@@ -106,7 +106,7 @@ fn last(session: &Session<Sqlite>) -> Result<Decision> {
         .ok_or_else(|| "the session has done nothing".into())
 }
 
-/// What went where, as a table.
+/// What goes where, as a table.
 #[derive(Default)]
 struct Story(Vec<(String, String, Decision)>);
 

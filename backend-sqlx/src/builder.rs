@@ -1,5 +1,6 @@
 //! How a router over sqlx pools is configured.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use dbrouter::{
 };
 use sqlx::pool::PoolOptions;
 use sqlx::{Connection, Pool};
+use tokio::runtime::Handle;
 
 use crate::backend::SqlxBackend;
 use crate::database::{Options, RoutedDatabase};
@@ -60,18 +62,27 @@ impl<DB: RoutedDatabase> Builder<DB> {
     }
 
     /// The nodes that variables name, such as the environment's.
-    pub(crate) fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         const PRIMARY: &str = "DATABASE_URL";
         const REPLICAS: &str = "DATABASE_REPLICA_URLS";
         let mut builder = Self::new();
-        match variable(PRIMARY).filter(|url| !url.trim().is_empty()) {
+        let mut variable = |name| match variable(name)?.into_string() {
+            Ok(text) => Some(text),
+            Err(_) => {
+                let problem = "is not Unicode, so it is no URL";
+                builder.wrong(ConfigError::new(ConfigErrorKind::Url, name, problem));
+                Some(String::new())
+            }
+        };
+        let (primary, replicas) = (variable(PRIMARY), variable(REPLICAS));
+        match primary.filter(|url| !url.trim().is_empty()) {
             Some(url) => builder = builder.primary(url.trim()),
             None => {
                 let problem = "is not set; set it to the URL of the server that takes the writes";
                 builder.wrong(ConfigError::new(ConfigErrorKind::Primary, PRIMARY, problem));
             }
         }
-        let Some(list) = variable(REPLICAS) else {
+        let Some(list) = replicas else {
             return builder;
         };
         let urls = || list.split(',').map(str::trim).filter(|url| !url.is_empty());
@@ -344,6 +355,14 @@ impl<DB: RoutedDatabase> Opening<DB> {
         role: Role,
         position: &str,
     ) -> Result<SqlxBackend<DB>, ConfigError> {
+        if Handle::try_current().is_err() {
+            let problem = "pools can only be opened inside a Tokio runtime";
+            return Err(ConfigError::new(
+                ConfigErrorKind::Runtime,
+                position,
+                problem,
+            ));
+        }
         let connect_options = match &node.place {
             Place::Pool(pool) => return Ok(SqlxBackend::new(pool.clone())),
             Place::Options(options) => options.clone(),
@@ -392,7 +411,7 @@ mod tests {
         Builder::from_variables(|name| {
             let mut all = variables.iter();
             all.find(|(known, _)| *known == name)
-                .map(|(_, value)| (*value).to_owned())
+                .map(|(_, value)| (*value).into())
         })
     }
 
@@ -420,6 +439,29 @@ mod tests {
             assert_eq!(error.kind(), ConfigErrorKind::EmptyList, "{list:?}");
             assert_eq!(error.field(), "DATABASE_REPLICA_URLS");
         }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_is_not_unicode_is_not_silently_unset() {
+        use std::os::unix::ffi::OsStringExt;
+        let builder = Builder::<Postgres>::from_variables(|name| match name {
+            "DATABASE_URL" => Some("postgres://h/d".into()),
+            _ => Some(OsString::from_vec(vec![0xFF])),
+        });
+        let error = error(builder).await;
+        assert_eq!(error.kind(), ConfigErrorKind::Url);
+        assert_eq!(error.field(), "DATABASE_REPLICA_URLS");
+    }
+
+    #[test]
+    fn without_a_runtime_there_is_an_error_and_no_panic() {
+        use futures_util::FutureExt;
+        let connecting = Builder::<Postgres>::new()
+            .primary("postgres://h/d")
+            .connect();
+        let error = connecting.now_or_never().unwrap().map(drop).unwrap_err();
+        assert_eq!(error.kind(), ConfigErrorKind::Runtime);
     }
 
     #[test]

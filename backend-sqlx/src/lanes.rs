@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dbrouter::Route;
-use sqlx::pool::{PoolConnection, PoolOptions};
+use sqlx::pool::PoolConnection;
 use sqlx::{Pool, Transaction};
 
 use crate::backend::SqlxBackend;
@@ -62,6 +62,14 @@ impl<DB: RoutedDatabase> Lanes<DB> {
         Ok(transaction)
     }
 
+    /// Closes all lanes.
+    pub(crate) async fn close(&self) {
+        let pools: Vec<_> = lock(&self.0).iter().map(|lane| lane.pool.clone()).collect();
+        for pool in pools {
+            pool.close().await;
+        }
+    }
+
     fn occupy(&self, pool: &Pool<DB>, stay: Stay<DB>) -> (Pool<DB>, Occupant<DB>) {
         let mut lanes = lock(&self.0);
         for lane in lanes.iter() {
@@ -106,9 +114,11 @@ impl<DB: RoutedDatabase> Drop for Beginning<'_, DB> {
 
 fn open<DB: RoutedDatabase>(pool: &Pool<DB>, occupant: &Occupant<DB>) -> Pool<DB> {
     let leaves = Arc::clone(occupant);
-    PoolOptions::new()
+    // As the node's own pool, its hooks included, but for the one that is needed here.
+    let options = pool.options().clone();
+    options
+        .min_connections(0)
         .max_connections(1)
-        .acquire_timeout(pool.options().get_acquire_timeout())
         // A connection past its lifetime is closed without the hook being called.
         .max_lifetime(None)
         .after_release(move |_, _| {

@@ -71,6 +71,7 @@ pub use backend::SqlxBackend;
 pub use builder::{Builder, NodeOptions};
 pub use connection::Connection;
 pub use database::RoutedDatabase;
+pub use error::refusal;
 pub use pool::RoutedPool;
 pub use routed::Routed;
 pub use session::{Session, with_session};

@@ -45,7 +45,7 @@ impl<DB: RoutedDatabase> RoutedPool<DB> {
     /// Begins to configure a router from the environment: `DATABASE_URL` for the primary and, if it is
     /// set, `DATABASE_REPLICA_URLS` for the replicas, separated by commas.
     pub fn from_env() -> Builder<DB> {
-        Builder::from_variables(|name| std::env::var(name).ok())
+        Builder::from_variables(|name| std::env::var_os(name))
     }
 
     /// A router over pools that exist already. Their connections are as they are: replicas' are not made
@@ -176,9 +176,11 @@ impl<DB: RoutedDatabase> RoutedPool<DB> {
         &self.cluster
     }
 
-    /// Closes all pools and waits until they are.
+    /// Closes all pools and waits until they are. The monitor goes on with its own connections until
+    /// the last handle is dropped.
     pub async fn close(&self) {
         for node in self.cluster.nodes() {
+            node.backend().lanes().close().await;
             node.backend().pool().close().await;
         }
     }

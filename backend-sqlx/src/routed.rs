@@ -1,8 +1,8 @@
 //! A handle with its mind made up: an intent, a preference, labels, a key.
 
 use dbrouter::{
-    Cause, Cluster, Consistency, Decision, Intent, Preference, Request, RouteError, Router,
-    SessionState, Tags,
+    Cause, Cluster, Consistency, Decision, Intent, Preference, Request, RouteError, SessionState,
+    Tags,
 };
 
 use crate::backend::SqlxBackend;
@@ -109,10 +109,7 @@ impl<DB: RoutedDatabase> Routed<DB> {
     /// If it could go nowhere now.
     pub fn explain(&self, sql: &str) -> Result<Decision, RouteError> {
         let work = self.work().of_statement(sql);
-        let route = work.cluster.route(&work.request, &work.session)?;
-        let decision = route.decision();
-        route.unsent();
-        Ok(decision)
+        work.cluster.explain(&work.request, &work.session)
     }
 
     /// A connection to keep: to the primary, or to a replica if the intent is to read.

@@ -42,7 +42,7 @@ impl<DB: RoutedDatabase> Transaction<DB> {
         committed
     }
 
-    /// Rolls back. The session's reads need not see anything new.
+    /// Rolls back. The session's reads need not see what was written, only what the transaction may have read.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl<DB: RoutedDatabase> Transaction<DB> {
     pub async fn rollback(self) -> Result<(), sqlx::Error> {
         let Self { transaction, route } = self;
         transaction.rollback().await?;
-        route.without_effect();
+        route.rolled_back();
         Ok(())
     }
 

@@ -51,7 +51,8 @@ fn scheme(url: &str) -> Option<&str> {
 pub(crate) fn masked(url: &str) -> String {
     match Url::parse(url) {
         // What is no `scheme://…` may be anything, such as a user and a password.
-        Ok(mut parsed) if !parsed.cannot_be_a_base() => {
+        // And an unescaped `/` in a password leaves the rest of it in the path.
+        Ok(mut parsed) if !parsed.cannot_be_a_base() && !parsed.path().contains('@') => {
             let has_password = parsed.password().is_some();
             if has_password && parsed.set_password(Some("***")).is_err() {
                 return hidden(url);
@@ -84,6 +85,10 @@ mod tests {
             "app:sup3r-secret@host",
             "sup3r-secret",
             "postgres://app:sup3r-secret",
+            "postgres://app:/sup3r-secret@host/db",
+            "postgres://app:12/sup3r-secret@host/db",
+            "postgres://app:12#sup3r-secret@host/db",
+            "postgres://app:12?sup3r-secret@host/db",
         ] {
             let shown = masked(url);
             assert!(!shown.contains("sup3r"), "{url} is shown as {shown}");

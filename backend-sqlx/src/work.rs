@@ -57,28 +57,41 @@ impl<DB: RoutedDatabase> Work<DB> {
     /// Gets a connection to a node that will do. A read goes on to the next node when one cannot be
     /// reached or has no room; a write has nowhere to go.
     pub(crate) async fn acquire(&mut self) -> Result<Acquired<DB>, sqlx::Error> {
+        let mut route = self.route()?;
+        if let Some(limit) = self
+            .cluster
+            .should_wait(&route, &self.session, &self.request)
+        {
+            let (request, session) = (&self.request, &self.session);
+            self.cluster
+                .wait_for_replica(route, request, session, limit)
+                .await;
+            route = self.route()?;
+        }
         loop {
-            let route = match self.cluster.route(&self.request, &self.session) {
-                Ok(route) => route,
-                Err(refusal) => {
-                    return Err(self.failure.take().unwrap_or_else(|| refused(refusal)));
+            let going_on = match connect(&route).await {
+                Ok(connection) => return Ok(Acquired { connection, route }),
+                Err(Missed::Failed(error)) => self.go_on(&route, error),
+                Err(Missed::Lost(error)) => {
+                    self.leave_out(&route, error);
+                    Ok(())
                 }
             };
-            match connect(&route).await {
-                Ok(connection) => return Ok(Acquired { connection, route }),
-                Err(error) => {
-                    let going_on = self.go_on(&route, error);
-                    route.unsent();
-                    going_on?;
-                }
-            }
+            route.unsent();
+            going_on?;
+            route = self.route()?;
         }
     }
 
     /// Takes a place on a node that will do. If there is none left, what failed first is the error.
     pub(crate) fn route(&mut self) -> Result<Route<SqlxBackend<DB>>, sqlx::Error> {
         let route = self.cluster.route(&self.request, &self.session);
-        route.map_err(|refusal| self.failure.take().unwrap_or_else(|| refused(refusal)))
+        let route =
+            route.map_err(|refusal| self.failure.take().unwrap_or_else(|| refused(refusal)))?;
+        if self.request.is_retry() {
+            self.cluster.count_failover();
+        }
+        Ok(route)
     }
 
     /// Takes in that the work failed on a node. It may be run on another only if it is a read and the
@@ -92,13 +105,16 @@ impl<DB: RoutedDatabase> Work<DB> {
         route.report(fault, &error);
         match (route.intent(), fault) {
             (Intent::Read, Fault::Unavailable | Fault::Busy | Fault::Conflict) => {
-                self.request.exclude(route.node().id());
-                self.cluster.count_failover();
-                self.failure = Some(error);
+                self.leave_out(route, error);
                 Ok(())
             }
             _ => Err(error),
         }
+    }
+
+    fn leave_out(&mut self, route: &Route<SqlxBackend<DB>>, error: sqlx::Error) {
+        self.request.exclude(route.node().id());
+        self.failure = Some(error);
     }
 }
 
@@ -106,6 +122,14 @@ impl<DB: RoutedDatabase> Work<DB> {
 pub(crate) struct Acquired<DB: RoutedDatabase> {
     pub(crate) connection: PoolConnection<DB>,
     pub(crate) route: Route<SqlxBackend<DB>>,
+}
+
+/// Why there is no connection.
+enum Missed {
+    /// The pool says so.
+    Failed(sqlx::Error),
+    /// The node was found lost meanwhile, by somebody who has reported it.
+    Lost(sqlx::Error),
 }
 
 /// How long a read waits for a connection before the monitor is asked whether the node is there at all:
@@ -117,11 +141,11 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// lost, it goes elsewhere.
 async fn connect<DB: RoutedDatabase>(
     route: &Route<SqlxBackend<DB>>,
-) -> Result<PoolConnection<DB>, sqlx::Error> {
+) -> Result<PoolConnection<DB>, Missed> {
     let node = route.node();
     let acquire = node.backend().pool().acquire();
     if route.intent() == Intent::Write || !node.is_healthy() {
-        return acquire.await;
+        return acquire.await.map_err(Missed::Failed);
     }
     let (acquire, lost_meanwhile) = (pin!(acquire), pin!(node.lost()));
     let mut either = select(acquire, lost_meanwhile);
@@ -133,8 +157,11 @@ async fn connect<DB: RoutedDatabase>(
         }
     };
     match first {
-        Either::Left((acquired, _)) => acquired,
-        Either::Right(((), _)) => Err(lost(node.name(), node.last_error().as_deref())),
+        Either::Left((acquired, _)) => acquired.map_err(Missed::Failed),
+        Either::Right(((), _)) => Err(Missed::Lost(lost(
+            node.name(),
+            node.last_error().as_deref(),
+        ))),
     }
 }
 

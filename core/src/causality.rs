@@ -72,6 +72,14 @@ impl Causality {
     }
 
     #[inline]
+    /// Needs what another session needs now.
+    pub(crate) fn assume(&self, other: &Self) {
+        self.last
+            .store(other.last.load(Ordering::Acquire), Ordering::Release);
+        self.needs
+            .store(other.needs.load(Ordering::Acquire), Ordering::Release);
+    }
+
     pub(crate) fn needs(&self) -> Needs {
         let last = Last::unpack(self.last.load(Ordering::Acquire));
         let always = Instant::from_nanos(self.needs.load(Ordering::Acquire));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::task::AbortHandle;
@@ -10,7 +11,7 @@ use crate::ambient::ambient;
 use crate::classify::Classification;
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::context::Context;
-use crate::decision::{Decision, RouteError};
+use crate::decision::{Decision, Reason, RouteError};
 use crate::dialect::Dialect;
 use crate::live::Admission;
 use crate::monitor::Monitor;
@@ -23,6 +24,7 @@ use crate::session::SessionState;
 use crate::settings::Settings;
 use crate::status::{Fallback, NodeStatus, Status, staleness};
 use crate::topology::Topology;
+use crate::vocabulary::Intent;
 
 /// The engine that an adapter's handles share. Clones are the same router; when the last one is
 /// dropped, its monitor ends.
@@ -153,6 +155,91 @@ impl<B: Backend> Cluster<B> {
     #[must_use]
     pub fn nodes(&self) -> Vec<Arc<Node<B>>> {
         self.shared().topology.load().nodes.clone()
+    }
+
+    /// Where a piece of work would go now, and why. Neither the session nor the status takes notice; the
+    /// policy is asked, so one that takes turns loses one.
+    ///
+    /// # Errors
+    ///
+    /// If it could go nowhere now.
+    pub fn explain(
+        &self,
+        request: &Request,
+        session: &SessionState,
+    ) -> Result<Decision, RouteError> {
+        let route = self.find(request, &session.copy())?;
+        let decision = route.decision();
+        route.unsent();
+        Ok(decision)
+    }
+
+    fn find(&self, request: &Request, session: &SessionState) -> Result<Route<B>, RouteError> {
+        let shared = self.shared();
+        let pipeline = Pipeline {
+            topology: &shared.topology.load(),
+            context: &shared.context,
+            policy: &*shared.settings.policy,
+            preference: shared.settings.preference,
+            request,
+            session,
+        };
+        pipeline.run()
+    }
+
+    /// Whether a read that has just been routed should rather wait for a replica, and how long at most.
+    ///
+    /// A session that reads without pause after it wrote would never leave the primary: what the primary
+    /// has just shown it can be on no replica yet, as far as can be known. So at the fourth such read in a
+    /// row it waits for the next proof that will do, and if that does not come in time, again at the
+    /// eighth, the sixteenth, and so on: while replication stands still, that costs next to nothing.
+    #[must_use]
+    pub fn should_wait(
+        &self,
+        route: &Route<B>,
+        session: &SessionState,
+        request: &Request,
+    ) -> Option<Duration> {
+        /// More than a round and the usual lag within one region take.
+        const MOMENT: Duration = Duration::from_millis(5);
+        let fallbacks = session.fallbacks();
+        let waits = route.reason() == Reason::NotFresh
+            && !session.is_root()
+            && !request.is_retry()
+            && fallbacks >= 4
+            && fallbacks.is_power_of_two();
+        waits.then_some(MOMENT)
+    }
+
+    /// Gives up the primary and waits until the read would find a replica, at most for `limit`.
+    pub async fn wait_for_replica(
+        &self,
+        route: Route<B>,
+        request: &Request,
+        session: &SessionState,
+        limit: Duration,
+    ) {
+        self.shared()
+            .context
+            .counters
+            .did_not_fall_back(route.reason());
+        route.unsent();
+        let wake = &self.shared().context.wake;
+        let fresh = async {
+            loop {
+                let proof = wake.next_proof();
+                tokio::pin!(proof);
+                proof.as_mut().enable();
+                let found = self.explain(request, session);
+                if found.is_ok_and(|decision| decision.reason != Reason::NotFresh) {
+                    return;
+                }
+                wake.ask(session.needs());
+                proof.await;
+            }
+        };
+        // Whether it came in time is seen when the read is routed again.
+        tokio::time::timeout(limit, fresh).await.ok();
     }
 
     /// A piece of work is run again on another node.
@@ -288,16 +375,20 @@ impl<B: Backend> Router for Cluster<B> {
     type Backend = B;
 
     fn route(&self, request: &Request, session: &SessionState) -> Result<Route<B>, RouteError> {
-        let shared = self.shared();
-        let pipeline = Pipeline {
-            topology: &shared.topology.load(),
-            context: &shared.context,
-            policy: &*shared.settings.policy,
-            preference: shared.settings.preference,
-            request,
-            session,
-        };
-        pipeline.run()
+        let route = self.find(request, session)?;
+        session.decided(route.node().id(), route.intent(), route.reason());
+        let reason = route.reason();
+        if !session.is_root() && route.intent() == Intent::Read {
+            session.count_fallback(reason);
+        }
+        if reason.is_fallback() {
+            let context = &self.shared().context;
+            context.counters.fell_back(reason);
+            if reason == Reason::NotFresh {
+                context.wake.ask(session.needs());
+            }
+        }
+        Ok(route)
     }
 
     fn status(&self) -> Status {

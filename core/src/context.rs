@@ -81,6 +81,11 @@ impl Counters {
         self.fallbacks[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A read that was to fall back to the primary, and waits instead.
+    pub(crate) fn did_not_fall_back(&self, reason: Reason) {
+        self.fallbacks[reason as usize].fetch_sub(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn fallbacks(&self) -> impl Iterator<Item = (Reason, u64)> {
         let counts = self
             .fallbacks

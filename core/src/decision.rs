@@ -51,6 +51,23 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether the primary has the read only because no candidate would do.
+    pub(crate) fn is_fallback(self) -> bool {
+        match self {
+            Self::NotFresh
+            | Self::NoHealthyReplica
+            | Self::NoReplica
+            | Self::PolicyDeclined
+            | Self::OpenWriter => true,
+            Self::Write
+            | Self::Unclassified
+            | Self::SessionState
+            | Self::Policy
+            | Self::Sticky
+            | Self::PreferenceIsPrimary => false,
+        }
+    }
+
     /// All reasons, in a stable order.
     pub(crate) const ALL: [Self; 11] = [
         Self::Write,

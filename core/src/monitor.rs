@@ -250,7 +250,9 @@ impl<B: Backend> Monitor<B> {
         if watch.asking.is_some() {
             return None;
         }
-        let last = watch.last_asked?;
+        let Some(last) = watch.last_asked else {
+            return Some(now);
+        };
         let wanted = self.shared.context.wake.wanted();
         let asked = self.marks.asked();
         let pause = if !node.is_healthy() {
@@ -379,10 +381,13 @@ impl<B: Backend> Monitor<B> {
                 self.progress(node, Instant::VOID);
             }
             LogStanding::Replayed { .. } if membership == Membership::Astray => {
+                if node.fresh_as_of() != Instant::VOID {
+                    self.void(node);
+                }
                 self.progress(node, Instant::VOID);
             }
             LogStanding::Replayed { position, .. } => {
-                if is_primary {
+                if is_primary && self.timeline.is_some() {
                     self.forget();
                 }
                 self.replayed(node, position);
@@ -399,8 +404,18 @@ impl<B: Backend> Monitor<B> {
         report: &Report,
     ) -> Result<Membership, Problem> {
         let watch = self.watches.entry(node.id()).or_default();
-        if watch.met {
+        let told = match &report.standing {
+            LogStanding::Replayed { timeline, .. } if !is_primary => Some(*timeline),
+            _ => None,
+        };
+        let follows_another =
+            |told: Option<u64>| told.is_some() && self.timeline.is_some() && told != self.timeline;
+        if watch.met && !told.is_some_and(follows_another) {
             return Ok(Membership::Sure);
+        }
+        if watch.met {
+            watch.met = false;
+            return Ok(Membership::Astray);
         }
         match (&self.identity, &report.identity) {
             (Identity::Unknown, found) if is_primary => {
@@ -415,11 +430,7 @@ impl<B: Backend> Monitor<B> {
             (Identity::Private, _) if is_primary => {}
             (Identity::Private, _) | (_, None) => return Err(Problem::Private),
         }
-        if let LogStanding::Replayed { timeline, .. } = &report.standing
-            && !is_primary
-            && self.timeline.is_some()
-            && *timeline != self.timeline
-        {
+        if self.timeline.is_some() && told.is_some_and(|told| told != self.timeline) {
             // It is asked again who it is until it has followed, or for ever.
             return Ok(Membership::Astray);
         }
@@ -445,7 +456,7 @@ impl<B: Backend> Monitor<B> {
     /// Takes in where the primary's log stands. On another timeline, or if the log went back, nothing
     /// that was proved before holds any longer.
     fn record(&mut self, asked: Instant, timeline: u64, written: Written) {
-        let forked = self.timeline.is_some_and(|known| known != timeline);
+        let forked = self.timeline != Some(timeline);
         let went_back = self
             .marks
             .last()
@@ -465,13 +476,14 @@ impl<B: Backend> Monitor<B> {
     /// The primary's log is another one, or no longer the primary's. What it said of the past proves
     /// nothing of the replicas, which may follow another history by now and must say which.
     fn forget(&mut self) {
-        if self.marks.last().is_some() {
-            self.marks.clear();
-            let topology = self.shared.topology.load_full();
-            for replica in topology.replicas() {
+        self.timeline = None;
+        self.marks.clear();
+        let topology = self.shared.topology.load_full();
+        for replica in topology.replicas() {
+            if replica.fresh_as_of() != Instant::VOID {
                 self.void(replica);
-                self.watches.entry(replica.id()).or_default().met = false;
             }
+            self.watches.entry(replica.id()).or_default().met = false;
         }
     }
 
@@ -493,9 +505,16 @@ impl<B: Backend> Monitor<B> {
     fn progress(&mut self, node: &Node<B>, instant: Instant) {
         let before = node.fresh_as_of();
         node.live.prove_fresh(instant);
+        let now = node.fresh_as_of();
+        if now > before {
+            self.shared.context.wake.proved();
+        }
+        let satisfied = now >= self.shared.context.wake.wanted();
         let watch = self.watches.entry(node.id()).or_default();
-        watch.fruitless = match node.fresh_as_of() > before {
-            true => 0,
+        watch.fruitless = match now > before {
+            true if satisfied => 0,
+            // It moves, but has not arrived: it is asked again at the gap, not all the time.
+            true => (watch.fruitless + 1).min(Self::EAGER),
             false => watch.fruitless.saturating_add(1),
         };
     }
@@ -520,6 +539,9 @@ impl<B: Backend> Monitor<B> {
         // While the primary has not told who it is, a replica serves without having been met.
         if node.fresh_as_of() != Instant::VOID {
             self.void(node);
+        }
+        if matches!(problem, Problem::OtherCluster { .. } | Problem::Private) {
+            node.live.change(|standing| standing.role = Role::Unknown);
         }
         if node.mark_lost(&problem.to_string()) {
             events::lost(node.name(), problem);

@@ -89,7 +89,6 @@ impl<B> Pipeline<'_, B> {
                     },
                     Step::Primary => {
                         if let Some(route) = self.primary(health, reason) {
-                            self.note_fallback(reason);
                             return Ok(route);
                         }
                     }
@@ -119,16 +118,6 @@ impl<B> Pipeline<'_, B> {
             Needs::EVERYTHING
         } else {
             self.session.causal_needs()
-        }
-    }
-
-    /// The primary has taken a read that no candidate could take.
-    fn note_fallback(&self, reason: Reason) {
-        if reason != Reason::PreferenceIsPrimary {
-            self.context.counters.fell_back(reason);
-        }
-        if reason == Reason::NotFresh {
-            self.context.wake.ask(self.session.needs());
         }
     }
 

@@ -30,9 +30,9 @@ enum Ending {
     /// A read ended.
     Read(SessionState, Epoch),
     /// A write ended.
-    Write(SessionState),
+    Write(SessionState, Epoch),
     /// A connection that may have been writing is back in its pool.
-    OpenWriter(SessionState),
+    OpenWriter(SessionState, Epoch),
 }
 
 impl<B> Route<B> {
@@ -51,7 +51,7 @@ impl<B> Route<B> {
         let ending = match intent {
             Intent::Write => {
                 node.live.count_write();
-                Ending::Write(session.clone())
+                Ending::Write(session.clone(), epoch)
             }
             // The root's reads are not monotonic, and an eventual read promises nothing.
             Intent::Read
@@ -61,7 +61,6 @@ impl<B> Route<B> {
             }
             Intent::Read => Ending::Read(session.clone(), epoch),
         };
-        session.decided(node.id(), intent, reason);
         Some(Self {
             node: Arc::clone(node),
             intent,
@@ -101,14 +100,23 @@ impl<B> Route<B> {
     /// The work is a connection that is held and may write at any time, unseen. Until it is back, the
     /// session's reads go to the primary; then all that may have been written counts as written.
     pub fn hold_open(mut self) -> Self {
-        if let Ending::Write(session) = &self.ending {
+        if let Ending::Write(session, epoch) = &self.ending {
             session.open_writer();
-            self.ending = Ending::OpenWriter(session.clone());
+            self.ending = Ending::OpenWriter(session.clone(), *epoch);
         }
         self
     }
 
-    /// Ends the work without effect: it ran, and changed and showed nothing, or was rolled back.
+    /// Ends a transaction that was rolled back: it changed nothing, and may have shown something.
+    pub fn rolled_back(mut self) {
+        if let Ending::Write(session, epoch) | Ending::OpenWriter(session, epoch) = &self.ending {
+            // As a read that the primary has served because no replica could.
+            session.read(*epoch, Reason::NotFresh);
+        }
+        self.silence();
+    }
+
+    /// Ends the work without effect: it ran, and changed and showed nothing.
     pub fn without_effect(mut self) {
         self.silence();
     }
@@ -120,7 +128,7 @@ impl<B> Route<B> {
     }
 
     fn silence(&mut self) {
-        if let Ending::OpenWriter(session) = &self.ending {
+        if let Ending::OpenWriter(session, _) = &self.ending {
             session.close_silent_writer();
         }
         self.ending = Ending::Silent;
@@ -152,8 +160,8 @@ impl<B> Drop for Route<B> {
         match &self.ending {
             Ending::Silent => {}
             Ending::Read(session, epoch) => session.read(*epoch, self.reason),
-            Ending::Write(session) => session.wrote(),
-            Ending::OpenWriter(session) => session.close_writer(),
+            Ending::Write(session, _) => session.wrote(),
+            Ending::OpenWriter(session, _) => session.close_writer(),
         }
         self.node.leave();
     }

@@ -33,6 +33,8 @@ struct Inner {
     choice: AtomicU32,
     /// Connections that are out and may be writing.
     open_writers: AtomicU32,
+    /// Reads in a row that found no fresh replica.
+    fallbacks: AtomicU32,
     /// The node, intent and reason of the last decision, for whoever asks.
     decision: AtomicU64,
 }
@@ -62,8 +64,19 @@ impl SessionState {
             causality: Causality::new(),
             choice: AtomicU32::new(0),
             open_writers: AtomicU32::new(0),
+            fallbacks: AtomicU32::new(0),
             decision: AtomicU64::new(0),
         }))
+    }
+
+    /// A session of its own that needs what this one needs now, and stays with the same replica.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self::new(self.0.kind, &self.0.context);
+        copy.0.causality.assume(&self.0.causality);
+        copy.0.choice.store(self.choice().into(), Ordering::Release);
+        let open_writers = self.0.open_writers.load(Ordering::Acquire);
+        copy.0.open_writers.store(open_writers, Ordering::Release);
+        copy
     }
 
     /// Whether this is the session shared by everybody who uses the router's root handle.
@@ -154,6 +167,19 @@ impl SessionState {
             )
             .map(drop)
             .map_err(|other| other as Epoch)
+    }
+
+    /// A read of the session found no fresh replica, or one did.
+    pub(crate) fn count_fallback(&self, reason: Reason) {
+        if reason == Reason::NotFresh {
+            self.0.fallbacks.fetch_add(1, Ordering::Relaxed);
+        } else if self.fallbacks() > 0 {
+            self.0.fallbacks.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn fallbacks(&self) -> u32 {
+        self.0.fallbacks.load(Ordering::Relaxed)
     }
 
     /// Remembers a decision. The root session does not: it is everybody's, so the last one is nobody's.

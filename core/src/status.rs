@@ -18,7 +18,7 @@ pub struct Status {
     pub nodes: Vec<NodeStatus>,
     /// Reads that went to the primary because no candidate would do, by reason.
     pub fallbacks: Vec<Fallback>,
-    /// Statements that were run again elsewhere because a node failed them.
+    /// How often a read was run again on another node because one had failed it.
     pub failovers: u64,
     /// Picks of the policy that were no candidate's index.
     pub policy_out_of_range: u64,

@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::clock::Instant;
 use crate::sync::{AtomicU64, Ordering};
@@ -12,6 +13,8 @@ use crate::sync::{AtomicU64, Ordering};
 pub(crate) struct Wake {
     wanted: Wanted,
     bell: Notify,
+    /// Rung by the monitor when a replica has become fresher.
+    proof: Notify,
     watched: AtomicBool,
 }
 
@@ -20,6 +23,7 @@ impl Wake {
         Self {
             wanted: Wanted::new(),
             bell: Notify::new(),
+            proof: Notify::new(),
             watched: AtomicBool::new(false),
         }
     }
@@ -44,6 +48,16 @@ impl Wake {
     /// Asks for a round, whatever is known: a node was lost, or added.
     pub(crate) fn ring(&self) {
         self.bell.notify_one();
+    }
+
+    /// A replica has become fresher.
+    pub(crate) fn proved(&self) {
+        self.proof.notify_waiters();
+    }
+
+    /// Completes when a replica becomes fresher after this call.
+    pub(crate) fn next_proof(&self) -> Notified<'_> {
+        self.proof.notified()
     }
 
     pub(crate) fn wanted(&self) -> Instant {

@@ -47,7 +47,10 @@ pub(super) const IDENTIFY: Question = question!(
       FROM pg_control_checkpoint(), pg_control_recovery())"
 );
 
-pub(super) const LOCATE: Question = question!("NULL::text", "NULL::text");
+pub(super) const LOCATE: Question = question!(
+    "NULL::text",
+    "(SELECT received_tli::text FROM pg_stat_wal_receiver)"
+);
 
 pub(super) fn read(answer: &Answer) -> Result<Report, AnswerError> {
     let in_recovery = match answer.required(0, "pg_is_in_recovery")? {

@@ -20,6 +20,14 @@
 //!     candidates.iter().position(|candidate| candidate.tags().value("zone") == Some("a"))
 //! });
 //! ```
+//!
+//! Nothing else is:
+//!
+//! ```compile_fail,E0277
+//! # use dbrouter::policy::Policy;
+//! fn accepts(_: impl Policy) {}
+//! accepts("round robin");
+//! ```
 
 mod dice;
 mod least_in_flight;

@@ -153,7 +153,10 @@ async fn prepared_statements() -> Result<()> {
         .await?;
     let name: String = prepared.query_scalar().bind(2).fetch_one(&db).await?;
     check(name == "grace", name)?;
-    check(prepared.columns().len() == 1, "columns")
+    check(prepared.columns().len() == 1, "columns")?;
+    let select = sqlx::SqlSafeStr::into_sql_str("select id, name from users");
+    let described = (&db).describe(select).await?;
+    check(described.columns().len() == 2, format!("{described:?}"))
 }
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");

@@ -1,8 +1,12 @@
 //! What goes where, by the servers' own accounts.
 
+use std::time::Duration;
+
 use dbrouter_sqlx::dbrouter::policy::{Random, RoundRobin, WeightedRandom, WeightedRoundRobin};
-use dbrouter_sqlx::dbrouter::{Candidates, Policy, Preference, Reason, Request};
-use dbrouter_sqlx::{NodeOptions, RoutedPool};
+use dbrouter_sqlx::dbrouter::{
+    Admission, Candidates, MonitorSettings, Policy, Preference, Reason, Refusal, Request, WhyNot,
+};
+use dbrouter_sqlx::{NodeOptions, RoutedPool, refusal};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 use dbrouter_tests::postgres::Cluster;
@@ -12,6 +16,14 @@ use crate::support::{check, cluster, node, on_postgres, router};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
+        on_postgres(
+            "routing::explaining_changes_nothing",
+            explaining_changes_nothing,
+        ),
+        on_postgres(
+            "routing::checkouts_ping_after_a_while",
+            checkouts_ping_after_a_while,
+        ),
         on_postgres(
             "routing::writes_reach_the_primary_alone",
             writes_reach_the_primary_alone,
@@ -251,8 +263,17 @@ async fn preferences_are_kept() -> Result<()> {
     }
     let only_replicas = db.routed().preference(Preference::Replica);
     let refused = sqlx::query(READ).fetch_one(&only_replicas).await.map(drop);
-    let refused = refused.expect_err("no replica is enabled").to_string();
-    check(refused.contains("it is disabled"), refused)
+    let refused = refused.expect_err("no replica is enabled");
+    let refusal = refusal(&refused).ok_or("not the router's refusal")?;
+    let disabled = |refusal: &&Refusal| refusal.why == WhyNot::Admission(Admission::Disabled);
+    check(
+        refusal.refusals().iter().filter(disabled).count() == 2,
+        refusal.to_string(),
+    )?;
+    check(
+        refused.to_string().contains("it is disabled"),
+        refused.to_string(),
+    )
 }
 
 async fn tags_are_demanded() -> Result<()> {
@@ -500,4 +521,65 @@ async fn every_decision_is_explained() -> Result<()> {
         format!("{first}; {second}"),
     )?;
     check(first.node == second.node, format!("{first}; {second}"))
+}
+
+async fn explaining_changes_nothing() -> Result<()> {
+    let cluster = cluster().await?;
+    let db = router(&cluster).connect().await?;
+    let session = db.session();
+    session.execute(READ).await?;
+    let before = (
+        session.last_decision(),
+        db.status().nodes.iter().map(|node| node.reads).sum::<u64>(),
+    );
+    for sql in [READ, WRITE, "select who_knows()"] {
+        session.explain(sql)?;
+        db.explain(sql)?;
+    }
+    let after = (
+        session.last_decision(),
+        db.status().nodes.iter().map(|node| node.reads).sum::<u64>(),
+    );
+    check(before == after, format!("{before:?}, then {after:?}"))?;
+    check(
+        db.status().fallbacks.is_empty(),
+        format!("{:?}", db.status().fallbacks),
+    )?;
+    check(
+        session.explain(READ)?.reason == Reason::Sticky,
+        "it does not know the session's replica",
+    )
+}
+
+/// All connections to the standbys are cut while they are idle. A checkout that pings finds out; one that
+/// does not has the read run again elsewhere.
+async fn checkouts_ping_after_a_while() -> Result<()> {
+    let cluster = cluster().await?;
+    for (window, failovers) in [(Duration::ZERO, 0), (Duration::from_secs(3600), 1)] {
+        let one = sqlx::postgres::PgPoolOptions::new().max_connections(1);
+        let db = router(&cluster)
+            .pool_options(one)
+            .ping_after(window)
+            // Nobody but the read itself looks at the standbys.
+            .monitor(MonitorSettings::new().interval(Duration::from_secs(3600)))
+            .policy(RoundRobin::new())
+            .connect()
+            .await?;
+        read(&db, 2).await?;
+        for standby in cluster.standbys() {
+            let cut = "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity \
+                       where usename = 'app' and application_name = '' and query like '%version%'";
+            let cut: i64 = sqlx::query_scalar(cut)
+                .fetch_one(&mut standby.admin().await?)
+                .await?;
+            check(cut == 1, format!("{cut} connections were cut"))?;
+        }
+        read(&db, 1).await?;
+        let status = db.status();
+        check(
+            (status.failovers > 0) == (failovers > 0),
+            format!("{} failovers with a window of {window:?}", status.failovers),
+        )?;
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ use dbrouter_sqlx::{RoutedPool, Session, with_session};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 use dbrouter_tests::postgres::Cluster;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{Acquire, Executor, Postgres};
 
 use crate::support::{check, cluster, on_postgres, router, until};
@@ -44,6 +45,14 @@ pub(crate) fn cases() -> Vec<Case> {
             transactions_see_their_commit,
         ),
         on_postgres(
+            "sessions::what_a_rolled_back_transaction_read_stays_read",
+            what_a_rolled_back_transaction_read_stays_read,
+        ),
+        on_postgres(
+            "sessions::reads_without_pause_leave_the_primary",
+            reads_without_pause_leave_the_primary,
+        ),
+        on_postgres(
             "sessions::a_rollback_keeps_nobody_off_the_replicas",
             rollback_is_no_write,
         ),
@@ -51,6 +60,10 @@ pub(crate) fn cases() -> Vec<Case> {
         on_postgres(
             "sessions::a_held_connection_keeps_reads_on_the_primary",
             held_connection,
+        ),
+        on_postgres(
+            "sessions::unseen_transactions_keep_the_pools_hooks",
+            lanes_keep_hooks,
         ),
         on_postgres("sessions::ambient_sessions_nest", ambient_sessions_nest),
         on_postgres(
@@ -202,7 +215,10 @@ async fn never_go_back_in_time() -> Result<()> {
     }
     stop.store(true, Ordering::Relaxed);
     let written = writer.await??;
-    check(on_other > 0, "no read reached the other standby")?;
+    check(
+        on_other > 1000,
+        format!("{on_other} of 2000 reads on the other standby"),
+    )?;
     check(
         written > 100,
         format!("only {written} writes went on meanwhile"),
@@ -283,14 +299,47 @@ async fn transactions_see_their_commit() -> Result<()> {
 
 async fn rollback_is_no_write() -> Result<()> {
     let (_cluster, db) = stalled().await?;
-    let session = db.session();
-    let mut tx = session.begin().await?;
+    let mut tx = db.begin().await?;
     sqlx::query(WRITE).bind(9_i64).execute(&mut *tx).await?;
     tx.rollback().await?;
-    let decision = session.explain(READ)?;
+    let decision = db.explain(READ)?;
     check(decision.reason == Reason::Policy, decision.to_string())?;
-    let version: i64 = sqlx::query_scalar(READ).fetch_one(&session).await?;
+    let version: i64 = sqlx::query_scalar(READ).fetch_one(&db).await?;
     check(version == 0, format!("rolled back, and {version} is there"))
+}
+
+async fn what_a_rolled_back_transaction_read_stays_read() -> Result<()> {
+    let (_cluster, db) = stalled().await?;
+    sqlx::query(WRITE)
+        .bind(7_i64)
+        .execute(&db.session())
+        .await?;
+    let session = db.session();
+    let mut tx = session.begin().await?;
+    let inside: i64 = sqlx::query_scalar(READ).fetch_one(&mut *tx).await?;
+    tx.rollback().await?;
+    let after: i64 = sqlx::query_scalar(READ).fetch_one(&session).await?;
+    check(
+        (inside, after) == (7, 7),
+        format!("{inside} inside, {after} afterwards"),
+    )
+}
+
+/// Many reads without a pause: the session comes back from the primary all the same.
+async fn reads_without_pause_leave_the_primary() -> Result<()> {
+    let cluster = cluster().await?;
+    let db = router(&cluster).connect().await?;
+    let session = db.session();
+    sqlx::query(WRITE).bind(1_i64).execute(&session).await?;
+    for _ in 0..1000 {
+        let version: i64 = sqlx::query_scalar(READ).fetch_one(&session).await?;
+        check(version == 1, format!("version {version}"))?;
+    }
+    let served = cluster.primary().served("kv").await?.reads;
+    check(
+        served < 500,
+        format!("the primary served {served} of 1000 reads"),
+    )
 }
 
 /// What a library does that takes anything a connection can be acquired from.
@@ -438,4 +487,23 @@ async fn failed_writes_count() -> Result<()> {
         session.explain(READ)?.reason == Reason::NotFresh,
         "the read is not the primary's",
     )
+}
+
+/// A transaction begun through sqlx's own trait has connections that the pool's options have set up.
+async fn lanes_keep_hooks() -> Result<()> {
+    let cluster = cluster().await?;
+    let options = PgPoolOptions::new().after_connect(|connection, _| {
+        Box::pin(async move {
+            sqlx::query("set application_name = 'shop'")
+                .execute(connection)
+                .await
+                .map(drop)
+        })
+    });
+    let db = router(&cluster).pool_options(options).connect().await?;
+    let mut tx = Acquire::begin(&db).await?;
+    let name: String = sqlx::query_scalar("show application_name")
+        .fetch_one(&mut *tx)
+        .await?;
+    check(name == "shop", name)
 }
