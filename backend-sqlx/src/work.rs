@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use dbrouter::{Backend, Cluster, Fault, Intent, Request, Route, Router, SessionState};
+use dbrouter::{Backend, Cluster, Fault, Intent, Request, Route, RouteError, Router, SessionState};
 use futures_util::future::{Either, select};
 use sqlx::pool::PoolConnection;
 use sqlx::{Pool, Transaction};
@@ -57,16 +57,13 @@ impl<DB: RoutedDatabase> Work<DB> {
     /// Gets a connection to a node that will do. A read goes on to the next node when one cannot be
     /// reached or has no room; a write has nowhere to go.
     pub(crate) async fn acquire(&mut self) -> Result<Acquired<DB>, sqlx::Error> {
-        let mut route = self.route()?;
-        if let Some(limit) = self
-            .cluster
-            .should_wait(&route, &self.session, &self.request)
-        {
-            let (request, session) = (&self.request, &self.session);
-            self.cluster
-                .wait_for_replica(route, request, session, limit)
-                .await;
-            route = self.route()?;
+        let first = self.cluster.route_patiently(&self.request, &self.session);
+        let mut route = match first.await {
+            Ok(route) => route,
+            Err(refusal) => return Err(self.refused(refusal)),
+        };
+        if self.request.is_retry() {
+            self.cluster.count_failover();
         }
         loop {
             let going_on = match connect(&route).await {
@@ -80,18 +77,19 @@ impl<DB: RoutedDatabase> Work<DB> {
             route.unsent();
             going_on?;
             route = self.route()?;
+            self.cluster.count_failover();
         }
     }
 
-    /// Takes a place on a node that will do. If there is none left, what failed first is the error.
+    /// Takes a place on a node that will do.
     pub(crate) fn route(&mut self) -> Result<Route<SqlxBackend<DB>>, sqlx::Error> {
         let route = self.cluster.route(&self.request, &self.session);
-        let route =
-            route.map_err(|refusal| self.failure.take().unwrap_or_else(|| refused(refusal)))?;
-        if self.request.is_retry() {
-            self.cluster.count_failover();
-        }
-        Ok(route)
+        route.map_err(|refusal| self.refused(refusal))
+    }
+
+    /// No node is left. If there was one and the work failed there, that is the error.
+    fn refused(&mut self, refusal: RouteError) -> sqlx::Error {
+        self.failure.take().unwrap_or_else(|| refused(refusal))
     }
 
     /// Takes in that the work failed on a node. It may be run on another only if it is a read and the

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use crate::ambient::ambient;
 use crate::classify::Classification;
@@ -187,59 +188,57 @@ impl<B: Backend> Cluster<B> {
         pipeline.run()
     }
 
-    /// Whether a read that has just been routed should rather wait for a replica, and how long at most.
+    /// Finds the node for a piece of work as [`route`](Router::route) does, but lets a session wait for a
+    /// replica, 5 ms at most, that would otherwise never leave the primary.
     ///
-    /// A session that reads without pause after it wrote would never leave the primary: what the primary
-    /// has just shown it can be on no replica yet, as far as can be known. So at the fourth such read in a
-    /// row it waits for the next proof that will do, and if that does not come in time, again at the
-    /// eighth, the sixteenth, and so on: while replication stands still, that costs next to nothing.
-    #[must_use]
-    pub fn should_wait(
+    /// What the primary has just shown a session is on no replica yet, as far as can be known. Who reads
+    /// without a pause after a write would so read from the primary for ever. At the fourth such read in a
+    /// row the session therefore waits for the next proof that will do; and if that does not come in time,
+    /// again at the eighth, the sixteenth, and so on: while replication stands still, that costs next to
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// If no node may run the work now.
+    pub async fn route_patiently(
         &self,
-        route: &Route<B>,
-        session: &SessionState,
         request: &Request,
-    ) -> Option<Duration> {
+        session: &SessionState,
+    ) -> Result<Route<B>, RouteError> {
         /// More than a round and the usual lag within one region take.
         const MOMENT: Duration = Duration::from_millis(5);
+        let route = self.route(request, session)?;
         let fallbacks = session.fallbacks();
-        let waits = route.reason() == Reason::NotFresh
-            && !session.is_root()
-            && !request.is_retry()
-            && fallbacks >= 4
-            && fallbacks.is_power_of_two();
-        waits.then_some(MOMENT)
-    }
-
-    /// Gives up the primary and waits until the read would find a replica, at most for `limit`.
-    pub async fn wait_for_replica(
-        &self,
-        route: Route<B>,
-        request: &Request,
-        session: &SessionState,
-        limit: Duration,
-    ) {
+        let patient = !session.is_root() && fallbacks >= 4 && fallbacks.is_power_of_two();
+        if route.reason() != Reason::NotFresh || !patient {
+            return Ok(route);
+        }
         self.shared()
             .context
             .counters
             .did_not_fall_back(route.reason());
         route.unsent();
+        // Whether a replica came in time is seen when the read is routed again.
+        timeout(MOMENT, self.fresh_replica(request, session))
+            .await
+            .ok();
+        self.route(request, session)
+    }
+
+    /// Waits until the read would not have to fall back to the primary for freshness.
+    async fn fresh_replica(&self, request: &Request, session: &SessionState) {
         let wake = &self.shared().context.wake;
-        let fresh = async {
-            loop {
-                let proof = wake.next_proof();
-                tokio::pin!(proof);
-                proof.as_mut().enable();
-                let found = self.explain(request, session);
-                if found.is_ok_and(|decision| decision.reason != Reason::NotFresh) {
-                    return;
-                }
-                wake.ask(session.needs());
-                proof.await;
+        loop {
+            let proof = wake.next_proof();
+            tokio::pin!(proof);
+            proof.as_mut().enable();
+            let found = self.explain(request, session);
+            if found.is_ok_and(|decision| decision.reason != Reason::NotFresh) {
+                return;
             }
-        };
-        // Whether it came in time is seen when the read is routed again.
-        tokio::time::timeout(limit, fresh).await.ok();
+            wake.ask(session.needs());
+            proof.await;
+        }
     }
 
     /// A piece of work is run again on another node.
