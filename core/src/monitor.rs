@@ -408,14 +408,13 @@ impl<B: Backend> Monitor<B> {
             LogStanding::Replayed { timeline, .. } if !is_primary => Some(*timeline),
             _ => None,
         };
-        let follows_another =
-            |told: Option<u64>| told.is_some() && self.timeline.is_some() && told != self.timeline;
-        if watch.met && !told.is_some_and(follows_another) {
-            return Ok(Membership::Sure);
-        }
-        if watch.met {
+        let compared = told.flatten().zip(self.timeline);
+        if watch.met && compared.is_some_and(|(told, known)| told != known) {
             watch.met = false;
             return Ok(Membership::Astray);
+        }
+        if watch.met {
+            return Ok(Membership::Sure);
         }
         match (&self.identity, &report.identity) {
             (Identity::Unknown, found) if is_primary => {
