@@ -51,7 +51,9 @@ pub(crate) fn cases() -> Vec<Case> {
         on_postgres(
             "sessions::reads_without_pause_leave_the_primary",
             reads_without_pause_leave_the_primary,
-        ),
+        )
+        // Other cases' load would make pauses between the reads.
+        .alone(),
         on_postgres(
             "sessions::a_rollback_keeps_nobody_off_the_replicas",
             rollback_is_no_write,
@@ -337,7 +339,7 @@ async fn reads_without_pause_leave_the_primary() -> Result<()> {
     }
     let served = cluster.primary().served("kv").await?.reads;
     check(
-        served < 500,
+        served < 100,
         format!("the primary served {served} of 1000 reads"),
     )
 }
