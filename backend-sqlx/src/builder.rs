@@ -208,7 +208,6 @@ impl<DB: RoutedDatabase> fmt::Debug for Builder<DB> {
 pub struct NodeOptions<DB: RoutedDatabase> {
     place: Place<DB>,
     spec: NodeSpec,
-    name: Option<String>,
     pool_options: Option<PoolOptions<DB>>,
 }
 
@@ -239,16 +238,13 @@ impl<DB: RoutedDatabase> NodeOptions<DB> {
         Self {
             place,
             spec: NodeSpec::new(),
-            name: None,
             pool_options: None,
         }
     }
 
     /// The node's name in decisions, status and errors. Defaults to `primary`, `replica-1`, …
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        let name = name.into();
-        self.spec = self.spec.name(name.clone());
-        self.name = Some(name);
+        self.spec = self.spec.name(name);
         self
     }
 
@@ -367,7 +363,7 @@ impl<DB: RoutedDatabase> Opening<DB> {
             Place::Pool(pool) => return Ok(SqlxBackend::new(pool.clone())),
             Place::Options(options) => options.clone(),
             Place::Url(url) => {
-                let name = node.name.as_deref().unwrap_or(position);
+                let name = node.spec.stated_name().unwrap_or(position);
                 url::parse::<DB>(&format!("{name}.url"), url)?
             }
         };

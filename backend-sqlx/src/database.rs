@@ -9,6 +9,8 @@ use std::future::Future;
 
 use dbrouter::{Answer, Dialect, Fault, Question};
 use sqlx::error::DatabaseError;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use sqlx::{ColumnIndex, Decode, Row, Type};
 use sqlx::{ConnectOptions, Connection, Database};
 
 /// The connect options of a driver.
@@ -40,4 +42,16 @@ pub trait RoutedDatabase: Database<Arguments: Clone> {
 /// The same options for the monitor, whose questions nobody wants to read in a log.
 pub(crate) fn unlogged<DB: Database>(options: Options<DB>) -> Options<DB> {
     options.disable_statement_logging()
+}
+
+/// The one row that a question was answered with.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+fn answer<'r, R: Row>(row: &'r R, question: &Question) -> Result<Answer, sqlx::Error>
+where
+    usize: ColumnIndex<R>,
+    Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    (0..question.columns())
+        .map(|column| row.try_get(column))
+        .collect()
 }

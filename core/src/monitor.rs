@@ -381,9 +381,7 @@ impl<B: Backend> Monitor<B> {
                 self.progress(node, Instant::VOID);
             }
             LogStanding::Replayed { .. } if membership == Membership::Astray => {
-                if node.fresh_as_of() != Instant::VOID {
-                    self.void(node);
-                }
+                self.disprove(node);
                 self.progress(node, Instant::VOID);
             }
             LogStanding::Replayed { position, .. } => {
@@ -479,9 +477,7 @@ impl<B: Backend> Monitor<B> {
         self.marks.clear();
         let topology = self.shared.topology.load_full();
         for replica in topology.replicas() {
-            if replica.fresh_as_of() != Instant::VOID {
-                self.void(replica);
-            }
+            self.disprove(replica);
             self.watches.entry(replica.id()).or_default().met = false;
         }
     }
@@ -518,7 +514,14 @@ impl<B: Backend> Monitor<B> {
         };
     }
 
-    /// What was proved about the node holds no longer.
+    /// What was proved about the node, if anything was, holds no longer.
+    fn disprove(&mut self, node: &Node<B>) {
+        if node.fresh_as_of() != Instant::VOID {
+            self.void(node);
+        }
+    }
+
+    /// The node may have gone back in time, or another may stand in its place.
     fn void(&mut self, node: &Node<B>) {
         let epoch = self
             .shared
@@ -536,9 +539,7 @@ impl<B: Backend> Monitor<B> {
         watch.fruitless = watch.fruitless.saturating_add(1);
         watch.met = false;
         // While the primary has not told who it is, a replica serves without having been met.
-        if node.fresh_as_of() != Instant::VOID {
-            self.void(node);
-        }
+        self.disprove(node);
         if matches!(problem, Problem::OtherCluster { .. } | Problem::Private) {
             node.live.change(|standing| standing.role = Role::Unknown);
         }

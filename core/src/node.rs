@@ -51,6 +51,12 @@ impl NodeSpec {
         self
     }
 
+    /// The name that was given, if one was.
+    #[must_use]
+    pub fn stated_name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     /// The node's share of reads relative to the others', for policies that weigh. Zero means never:
     /// it is then no candidate under any policy. Defaults to 1.
     #[must_use]

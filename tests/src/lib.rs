@@ -11,6 +11,6 @@
 mod failure;
 pub mod harness;
 pub mod postgres;
-mod wait;
+pub mod wait;
 
 pub use failure::{Failure, Result};

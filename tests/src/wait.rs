@@ -6,13 +6,13 @@ use std::{
 };
 
 /// How long a fixture waits for anything. Generous: it is met only by what is broken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Asks until the answer is `true`; `false` if it was not within [`PATIENCE`], during which a
 /// question that hangs is given up, too.
-pub(crate) async fn until(mut question: impl AsyncFnMut() -> bool) -> bool {
+pub async fn until(mut question: impl AsyncFnMut() -> bool) -> bool {
     let asking = async {
         while !question().await {
             tokio::time::sleep(PAUSE).await;

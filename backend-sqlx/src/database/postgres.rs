@@ -1,9 +1,9 @@
 use dbrouter::{Answer, Dialect, Fault, Question};
+use sqlx::Postgres;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{Postgres, Row};
 
-use super::RoutedDatabase;
+use super::{RoutedDatabase, answer};
 
 impl RoutedDatabase for Postgres {
     const DIALECT: Dialect = Dialect::Postgres;
@@ -32,8 +32,6 @@ impl RoutedDatabase for Postgres {
         question: &Question,
     ) -> Result<Answer, sqlx::Error> {
         let row = sqlx::query(question.sql()).fetch_one(connection).await?;
-        (0..question.columns())
-            .map(|column| row.try_get(column))
-            .collect()
+        answer(&row, question)
     }
 }

@@ -1,9 +1,9 @@
 use dbrouter::{Answer, Dialect, Fault, Question};
+use sqlx::Sqlite;
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{Row, Sqlite};
 
-use super::RoutedDatabase;
+use super::{RoutedDatabase, answer};
 
 impl RoutedDatabase for Sqlite {
     const DIALECT: Dialect = Dialect::Sqlite;
@@ -31,9 +31,7 @@ impl RoutedDatabase for Sqlite {
         question: &Question,
     ) -> Result<Answer, sqlx::Error> {
         let row = sqlx::query(question.sql()).fetch_one(connection).await?;
-        (0..question.columns())
-            .map(|column| row.try_get(column))
-            .collect()
+        answer(&row, question)
     }
 }
 

@@ -8,7 +8,7 @@ use dbrouter_sqlx::dbrouter::Reason;
 use dbrouter_sqlx::{RoutedPool, Session, with_session};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
-use dbrouter_tests::postgres::Cluster;
+use dbrouter_tests::postgres::{Cluster, Node};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Acquire, Executor, Postgres};
 
@@ -160,6 +160,15 @@ async fn look(session: &Session<Postgres>) -> Result<(i64, i32)> {
     Ok(both.fetch_one(&session.read()).await?)
 }
 
+/// The standby at that port, and the one that is not.
+fn home_and_other(cluster: &Cluster, port: i32) -> Result<(&Node, &Node)> {
+    match cluster.standbys() {
+        [one, two] if i32::from(one.port()) == port => Ok((one, two)),
+        [one, two] if i32::from(two.port()) == port => Ok((two, one)),
+        _ => Err("home is no standby, or there are not two".into()),
+    }
+}
+
 async fn never_go_back_in_time() -> Result<()> {
     let cluster = cluster().await?;
     let db = router(&cluster).connect().await?;
@@ -192,19 +201,9 @@ async fn never_go_back_in_time() -> Result<()> {
         ports.is_empty(),
         format!("the session read from {home} and from {ports:?}"),
     )?;
-    let of_port = |node: &&dbrouter_tests::postgres::Node| i32::from(node.port()) == home;
-    let killed = cluster
-        .standbys()
-        .iter()
-        .find(of_port)
-        .ok_or("home is no standby")?;
+    let (killed, other) = home_and_other(&cluster, home)?;
     killed.kill()?;
 
-    let other = cluster
-        .standbys()
-        .iter()
-        .find(|node| !of_port(node))
-        .ok_or("no other standby")?;
     let mut on_other = 0;
     for _ in 0..2000 {
         let (version, port) = look(&session).await?;
@@ -234,17 +233,7 @@ async fn lagging_replica_takes_over_nothing() -> Result<()> {
     let db = router(&cluster).connect().await?;
     let session = db.session();
     let (_, home) = look(&session).await?;
-    let of_port = |node: &&dbrouter_tests::postgres::Node| i32::from(node.port()) == home;
-    let killed = cluster
-        .standbys()
-        .iter()
-        .find(of_port)
-        .ok_or("home is no standby")?;
-    let lagging = cluster
-        .standbys()
-        .iter()
-        .find(|node| !of_port(node))
-        .ok_or("no other")?;
+    let (killed, lagging) = home_and_other(&cluster, home)?;
     lagging.pause_replay().await?;
 
     let writer = db.session();

@@ -1,12 +1,10 @@
 //! What the cases share: a cluster with one table, and a router over it.
 
-use std::time::Duration;
-
 use dbrouter_sqlx::dbrouter::Status;
 use dbrouter_sqlx::{Builder, NodeOptions, RoutedPool};
 use dbrouter_tests::harness::{Case, Need};
 use dbrouter_tests::postgres::Cluster;
-use dbrouter_tests::{Failure, Result};
+use dbrouter_tests::{Failure, Result, wait};
 use sqlx::Postgres;
 
 /// A case that needs PostgreSQL.
@@ -53,14 +51,8 @@ pub(crate) async fn until(
     what: &str,
     wanted: impl Fn(&Status) -> bool,
 ) -> Result<()> {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    while !wanted(&db.status()) {
-        if tokio::time::Instant::now() > deadline {
-            return Err(Failure::new(format!("not {what} in time:\n{}", db.status())).into());
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    Ok(())
+    let in_time = wait::until(async || wanted(&db.status())).await;
+    check(in_time, format!("not {what} in time:\n{}", db.status()))
 }
 
 /// Fails the case with a message if `holds` is false.
