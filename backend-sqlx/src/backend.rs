@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use dbrouter::{Answer, Backend, Fault, Pressure, Question};
-use sqlx::{ConnectOptions, Pool};
+use sqlx::{ConnectOptions, Connection, Pool};
 use tokio::sync::Mutex;
 
 use crate::database::{RoutedDatabase, unlogged};
@@ -98,5 +98,12 @@ impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
         let answer = DB::ask(&mut connection, question).await?;
         *place = Some(connection);
         Ok(answer)
+    }
+
+    async fn ask(&self, question: &Question) -> Result<Answer, sqlx::Error> {
+        let mut connection = self.connect().await?;
+        let answer = DB::ask(&mut connection, question).await;
+        connection.close().await?;
+        answer
     }
 }

@@ -99,12 +99,15 @@ where
                 };
                 drop(results);
                 match failure {
-                    None => break,
+                    None => {
+                        work.done(statement.sql.as_str());
+                        break;
+                    }
                     Some(error) if handed_out => {
                         route.report(SqlxBackend::<DB>::fault(&error), &error);
                         Err(error)?;
                     }
-                    Some(error) => work.go_on(&route, error)?,
+                    Some(error) => work.statement_failed(statement.sql.as_str(), &route, error)?,
                 }
             }
         })
@@ -121,8 +124,11 @@ where
                 .fetch_optional(statement.next_run(route.intent()))
                 .await
             {
-                Err(error) => work.go_on(&route, error)?,
-                result => return result,
+                Err(error) => work.statement_failed(statement.sql.as_str(), &route, error)?,
+                result => {
+                    work.done(statement.sql.as_str());
+                    return result;
+                }
             }
         }
     }
@@ -136,7 +142,7 @@ where
             } = work.acquire().await?;
             let prepared = connection.prepare_with(sql.clone(), types).await;
             match prepared {
-                Err(error) => work.go_on(&route, error)?,
+                Err(error) => work.statement_failed(sql.as_str(), &route, error)?,
                 result => {
                     // Nothing was executed.
                     route.without_effect();
@@ -154,7 +160,7 @@ where
                 route,
             } = work.acquire().await?;
             match connection.describe(sql.clone()).await {
-                Err(error) => work.go_on(&route, error)?,
+                Err(error) => work.statement_failed(sql.as_str(), &route, error)?,
                 result => {
                     route.without_effect();
                     return result;

@@ -131,6 +131,7 @@ impl<DB: RoutedDatabase> Routed<DB> {
             request: self.request.clone(),
             intent: self.intent,
             failure: None,
+            suspicion: None,
         }
     }
 }

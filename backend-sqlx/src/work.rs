@@ -1,9 +1,13 @@
 //! How one piece of work finds its node and gets a connection to it.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use dbrouter::{Backend, Cluster, Fault, Intent, Request, Route, RouteError, Router, SessionState};
+use dbrouter::{
+    Backend, Cause, Cluster, Fault, Intent, Node, Request, Role, Route, RouteError, Router,
+    SessionState,
+};
 use futures_util::future::{Either, select};
 use sqlx::pool::PoolConnection;
 use sqlx::{Pool, Transaction};
@@ -21,6 +25,8 @@ pub(crate) struct Work<DB: RoutedDatabase> {
     pub(crate) intent: IntentFrom,
     /// Why the work is being run again, if it is.
     pub(crate) failure: Option<sqlx::Error>,
+    /// The replica that has refused the work, maybe only because it is one.
+    pub(crate) suspicion: Option<Arc<Node<SqlxBackend<DB>>>>,
 }
 
 /// Where the intent of a statement comes from.
@@ -39,7 +45,7 @@ impl<DB: RoutedDatabase> Work<DB> {
             let classification = self.cluster.classify(sql);
             self.request = self
                 .request
-                .with_intent(classification.intent, classification.cause);
+                .with_intent(classification.intent, classification.reason);
         }
         self
     }
@@ -47,9 +53,7 @@ impl<DB: RoutedDatabase> Work<DB> {
     /// The same work, whose intent is a write unless the request states another.
     pub(crate) fn of_connection(mut self) -> Self {
         if self.intent == IntentFrom::Statement {
-            self.request = self
-                .request
-                .with_intent(Intent::Write, dbrouter::Cause::Asked);
+            self.request = self.request.with_intent(Intent::Write, Cause::Asked);
         }
         self
     }
@@ -92,9 +96,34 @@ impl<DB: RoutedDatabase> Work<DB> {
         self.failure.take().unwrap_or_else(|| refused(refusal))
     }
 
+    /// Takes in that a statement failed on a node. One that a replica refused, and that was only taken for a
+    /// read, is for the primary; nothing happened on the replica.
+    pub(crate) fn statement_failed(
+        &mut self,
+        sql: &str,
+        route: &Route<SqlxBackend<DB>>,
+        error: sqlx::Error,
+    ) -> Result<(), sqlx::Error> {
+        let presumed = self.request.cause() == Cause::Query && route.node().role() != Role::Primary;
+        match SqlxBackend::<DB>::fault(&error) {
+            Fault::ReadOnly if presumed => {
+                self.cluster.misjudged(sql, route.node());
+                self.request.refused_as_write();
+            }
+            Fault::Unsupported if presumed => {
+                self.suspicion = Some(Arc::clone(route.node()));
+                self.request.refused_as_write();
+            }
+            Fault::Missing if presumed => self.request.not_replayed(),
+            _ => return self.go_on(route, error),
+        }
+        self.failure = Some(error);
+        Ok(())
+    }
+
     /// Takes in that the work failed on a node. It may be run on another only if it is a read and the
     /// node is at fault; otherwise the error is given back. No node gets the same work twice.
-    pub(crate) fn go_on(
+    fn go_on(
         &mut self,
         route: &Route<SqlxBackend<DB>>,
         error: sqlx::Error,
@@ -107,6 +136,14 @@ impl<DB: RoutedDatabase> Work<DB> {
                 Ok(())
             }
             _ => Err(error),
+        }
+    }
+
+    /// Takes in that the work has been done. If a replica had refused it for a reason that was not clear,
+    /// now it is.
+    pub(crate) fn done(&mut self, sql: &str) {
+        if let Some(node) = self.suspicion.take() {
+            self.cluster.misjudged(sql, &node);
         }
     }
 

@@ -16,8 +16,8 @@ use dbrouter::policy::{
     WeightedRoundRobin,
 };
 use dbrouter::{
-    Answer, Backend, Cautious, Classifier, Cluster, Dialect, Fault, NodeSpec, Pressure, Question,
-    Request, Router, SessionState, Settings, with_session,
+    Answer, Backend, Cluster, Dialect, Fault, NodeSpec, Pressure, Question, Request, Router,
+    SessionState, Settings, with_session,
 };
 use divan::{AllocProfiler, Bencher, black_box};
 
@@ -171,14 +171,4 @@ fn current_session_inside(bencher: Bencher<'_, '_>) {
         bencher.bench(|| db.current_session());
     });
     runtime().block_on(inside);
-}
-
-/// A statement of 120 bytes.
-#[divan::bench]
-fn classify(bencher: Bencher<'_, '_>) {
-    let sql = "SELECT id, name, email, created_at FROM users WHERE tenant = $1 \
-               AND lower(email) LIKE $2 ORDER BY created_at, id LIMIT 5";
-    assert_eq!(sql.len(), 120);
-    assert_eq!(Cautious.classify(sql), dbrouter::Classification::READ);
-    bencher.bench(|| Cautious.classify(black_box(sql)));
 }

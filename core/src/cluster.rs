@@ -9,12 +9,13 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::ambient::ambient;
-use crate::classify::Classification;
+use crate::classify::{Classification, Classifier};
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::context::Context;
-use crate::decision::{Decision, Reason, RouteError};
+use crate::decision::{Cause, Decision, Reason, RouteError};
 use crate::dialect::Dialect;
 use crate::live::Admission;
+use crate::misjudged::Misjudged;
 use crate::monitor::Monitor;
 use crate::node::{Node, NodeSpec};
 use crate::pipeline::Pipeline;
@@ -43,6 +44,8 @@ pub(crate) struct Shared<B: Backend> {
     pub(crate) context: Arc<Context>,
     pub(crate) settings: Settings,
     pub(crate) dialect: Dialect,
+    pub(crate) classifier: Arc<dyn Classifier>,
+    misjudged: Misjudged,
     /// Held while the topology is replaced by a changed copy. Routes never take it.
     changing: Mutex<()>,
 }
@@ -89,11 +92,14 @@ impl<B: Backend> Cluster<B> {
     ) -> Self {
         let root = SessionState::root(&context);
         let topology = ArcSwap::from_pointee(topology);
+        let classifier = settings.classifier_for(dialect);
         let shared = Shared {
             topology,
             context,
             settings,
             dialect,
+            classifier,
+            misjudged: Misjudged::default(),
             changing: Mutex::new(()),
         };
         Self(Arc::new(Handle {
@@ -116,10 +122,24 @@ impl<B: Backend> Cluster<B> {
         ambient(&self.shared().context).unwrap_or_else(|| self.0.root.clone())
     }
 
-    /// What the router's classifier says of a statement.
+    /// What the router's classifier says of a statement, unless it is known to have
+    /// [misjudged](Self::misjudged) it.
     #[must_use]
     pub fn classify(&self, sql: &str) -> Classification {
-        self.shared().settings.classifier.classify(sql)
+        let shared = self.shared();
+        if shared.misjudged.contains(sql) {
+            return Classification::because(Cause::Refused);
+        }
+        shared.classifier.classify(sql)
+    }
+
+    /// A replica has refused a statement as a write that the classifier took for a read: nothing happened
+    /// there, and the adapter runs it again on the primary. This is counted; the first time it is reported;
+    /// and from then on that text is a write.
+    pub fn misjudged(&self, sql: &str, node: &Node<B>) {
+        if self.shared().misjudged.remember(sql) {
+            crate::events::misjudged(node.name(), sql);
+        }
     }
 
     /// The last decision made for a session; `None` for the root session, which is everybody's.
@@ -428,6 +448,7 @@ impl<B: Backend> Router for Cluster<B> {
                 .map(|(reason, count)| Fallback { reason, count })
                 .collect(),
             failovers: count(&counters.failovers),
+            misjudged: shared.misjudged.count(),
             policy_out_of_range: count(&counters.policy_out_of_range),
             monitor_rounds: count(&counters.rounds),
         }

@@ -9,15 +9,79 @@ use crate::vocabulary::{Intent, Role};
 
 /// What an intent was concluded from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Cause {
     /// The caller said so.
     Asked,
-    /// The classifier knows the statement.
-    Classified,
-    /// The classifier does not know the statement, and so takes it for a write.
-    Unclassified,
-    /// The statement changes the state of its connection, which only makes sense on a held one.
+    /// The statement begins with a comment that says so.
+    Hint,
+    /// All of the statement is known, and it only reads.
+    Query,
+    /// It writes, or is of a kind that does.
+    Writes,
+    /// It reads, and locks what it reads.
+    Locks,
+    /// It calls a function that may change something.
+    Volatile,
+    /// It calls a function that is not known.
+    UnknownFunction,
+    /// What it returns depends on its connection or its server: a variable, the last generated key, the
+    /// server's own activity.
+    SessionDependent,
+    /// It changes the state of its connection: `BEGIN`, `SET`, a temporary table, a cursor, `LISTEN`,
+    /// `PREPARE`. On a pooled handle the next statement may get another connection; use the handle's
+    /// `begin` or `acquire_write` instead and keep what it returns.
     SessionState,
+    /// It is more than one statement.
+    SeveralStatements,
+    /// It cannot be read: a string or comment without an end, a parenthesis too many or too few.
+    Malformed,
+    /// It is empty, or of a kind that is not known.
+    Unknown,
+    /// It was taken for a read, and a replica has refused it as a write.
+    Refused,
+    /// It is a read, and a replica did not know a table, column or function that it names.
+    NotReplayed,
+}
+
+impl Cause {
+    /// The reason for sending a write to the primary.
+    pub(crate) fn of_write(self) -> Reason {
+        match self {
+            Self::Asked | Self::Hint | Self::Writes | Self::Locks => Reason::Write,
+            Self::SessionState => Reason::SessionState,
+            Self::Refused => Reason::Misrouted,
+            Self::Query
+            | Self::Volatile
+            | Self::UnknownFunction
+            | Self::SessionDependent
+            | Self::SeveralStatements
+            | Self::Malformed
+            | Self::Unknown
+            | Self::NotReplayed => Reason::Unclassified,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Asked => "the caller said so",
+            Self::Hint => "a hint says so",
+            Self::Query => "only reads",
+            Self::Writes => "writes",
+            Self::Locks => "locks what it reads",
+            Self::Volatile => "calls a function that may change something",
+            Self::UnknownFunction => "calls a function that is not known",
+            Self::SessionDependent => "depends on its connection or server",
+            Self::SessionState => "changes its connection's state",
+            Self::SeveralStatements => "more than one statement",
+            Self::Malformed => "cannot be read",
+            Self::Unknown => "empty, or of an unknown kind",
+            Self::Refused => "a replica refused it as a write",
+            Self::NotReplayed => "names what a replica did not know",
+        })
+    }
 }
 
 /// Why a piece of work went where it went.
@@ -30,8 +94,11 @@ pub enum Reason {
     Write,
     /// It is not surely a read, so the primary has it.
     Unclassified,
-    /// It changes the state of a connection, so the primary has it.
+    /// It changes the state of a connection, so the primary has it. On a pooled handle the next statement
+    /// may get another connection: use `begin` or `acquire_write`, and keep what it returns.
     SessionState,
+    /// It was taken for a read, and a replica refused it as a write. Nothing happened there.
+    Misrouted,
     /// The policy chose this node among the candidates.
     Policy,
     /// The session read from this node before, and the policy stayed with it.
@@ -42,6 +109,9 @@ pub enum Reason {
     NotFresh,
     /// No healthy replica is left, so the primary has the read.
     NoHealthyReplica,
+    /// A replica did not know a table, column or function that the read names, and may not have replayed
+    /// its creation yet, so the primary has the read.
+    NotReplayed,
     /// There is no replica that would suit the read at all, so the primary has it.
     NoReplica,
     /// The policy chose none of the candidates, so the primary has the read.
@@ -55,6 +125,7 @@ impl Reason {
     pub(crate) fn is_fallback(self) -> bool {
         match self {
             Self::NotFresh
+            | Self::NotReplayed
             | Self::NoHealthyReplica
             | Self::NoReplica
             | Self::PolicyDeclined
@@ -62,6 +133,7 @@ impl Reason {
             Self::Write
             | Self::Unclassified
             | Self::SessionState
+            | Self::Misrouted
             | Self::Policy
             | Self::Sticky
             | Self::PreferenceIsPrimary => false,
@@ -69,14 +141,16 @@ impl Reason {
     }
 
     /// All reasons, in a stable order.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Write,
         Self::Unclassified,
         Self::SessionState,
+        Self::Misrouted,
         Self::Policy,
         Self::Sticky,
         Self::PreferenceIsPrimary,
         Self::NotFresh,
+        Self::NotReplayed,
         Self::NoHealthyReplica,
         Self::NoReplica,
         Self::PolicyDeclined,
@@ -90,10 +164,12 @@ impl fmt::Display for Reason {
             Self::Write => "a write",
             Self::Unclassified => "not surely a read",
             Self::SessionState => "changes its connection's state",
+            Self::Misrouted => "a replica refused it as a write",
             Self::Policy => "chosen by the policy",
             Self::Sticky => "the session's replica",
             Self::PreferenceIsPrimary => "the primary is preferred",
             Self::NotFresh => "no replica is fresh enough yet",
+            Self::NotReplayed => "names what the replica did not know",
             Self::NoHealthyReplica => "no replica is healthy",
             Self::NoReplica => "no replica suits",
             Self::PolicyDeclined => "the policy declined",

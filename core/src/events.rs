@@ -38,3 +38,27 @@ pub(crate) fn policy_out_of_range(index: usize, candidates: usize) {
     #[cfg(not(feature = "tracing"))]
     let _: (_, _) = (index, candidates);
 }
+
+/// A replica refused as a write what the classifier took for a read. Reported once per statement.
+pub(crate) fn misjudged(node: &str, sql: &str) {
+    #[cfg(feature = "tracing")]
+    {
+        // Enough to find the statement by; the rest may be values.
+        let statement: String = sql.chars().take(200).collect();
+        tracing::warn!(
+            node,
+            statement,
+            "a replica refused as a write what was taken for a read; it goes to the primary now"
+        );
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _: (_, _) = (node, sql);
+}
+
+/// What the classifier wants to know of the server could not be asked.
+pub(crate) fn not_learnt(problem: &dyn Display) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(%problem, "the server's functions could not be read; calls of unknown ones go to the primary");
+    #[cfg(not(feature = "tracing"))]
+    let _ = problem;
+}

@@ -28,6 +28,8 @@
 //! # Features
 //!
 //! * `serde`: [`Status`] and [`Decision`] can be serialised.
+//! * `sql`: `Sql`, the classifier of SQL text. Without it, and without a classifier of your own, work
+//!   whose intent is not stated goes to the primary.
 //! * `tracing`: a node lost or found and a policy out of bounds are reported as events.
 
 mod ambient;
@@ -42,7 +44,9 @@ mod decision;
 mod dialect;
 mod events;
 mod freshness;
+mod learning;
 mod live;
+mod misjudged;
 mod monitor;
 mod node;
 mod pipeline;
@@ -61,7 +65,9 @@ mod wake;
 
 pub use ambient::with_session;
 pub use candidates::{Candidate, Candidates};
-pub use classify::{Cautious, Classification, Classifier};
+pub use classify::{Classification, Classifier};
+#[cfg(feature = "sql")]
+pub use classify::{Inspection, Sql};
 pub use clock::{Clock, Instant, ManualClock, SystemClock};
 pub use cluster::{Cluster, ClusterBuilder};
 pub use config::{ConfigError, ConfigErrorKind};

@@ -24,6 +24,7 @@ use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::{Answer, AnswerError, LogStanding, Position, Report, Written};
 use crate::events;
 use crate::freshness::Marks;
+use crate::learning::{keep_learning, learn};
 use crate::node::{Node, NodeId};
 use crate::router::Backend;
 use crate::settings::Start;
@@ -36,6 +37,8 @@ pub(crate) struct Monitor<B: Backend> {
     marks: Marks,
     watches: HashMap<NodeId, Watch>,
     questions: JoinSet<Reply>,
+    /// The classifier knows what it wants to know of the server.
+    learnt: bool,
 }
 
 /// What all nodes of the cluster have in common.
@@ -127,6 +130,7 @@ impl<B: Backend> Monitor<B> {
             marks: Marks::default(),
             watches: HashMap::new(),
             questions: JoinSet::new(),
+            learnt: false,
         }
     }
 
@@ -155,6 +159,7 @@ impl<B: Backend> Monitor<B> {
                 }
             }
         }
+        self.learnt = learn(&self.shared).await;
         Ok(())
     }
 
@@ -193,8 +198,18 @@ impl<B: Backend> Monitor<B> {
         }
     }
 
-    /// Watches the nodes for ever.
-    pub(crate) async fn run(mut self) {
+    /// Watches the nodes, and teaches the classifier, for ever.
+    pub(crate) async fn run(self) {
+        let mut learning = pin!(keep_learning(Arc::clone(&self.shared), self.learnt));
+        let mut watching = pin!(self.watch());
+        poll_fn(|cx| match learning.as_mut().poll(cx) {
+            Poll::Pending => watching.as_mut().poll(cx),
+            ready @ Poll::Ready(()) => ready,
+        })
+        .await;
+    }
+
+    async fn watch(mut self) {
         loop {
             let next = self.ask_what_is_due();
             if let Some(reply) = self.reply_before(next).await

@@ -62,11 +62,7 @@ impl<B> Pipeline<'_, B> {
     }
 
     fn write(&self) -> Result<Route<B>, RouteError> {
-        let reason = match self.request.cause() {
-            Cause::Asked | Cause::Classified => Reason::Write,
-            Cause::Unclassified => Reason::Unclassified,
-            Cause::SessionState => Reason::SessionState,
-        };
+        let reason = self.request.cause().of_write();
         self.primary(Health::Ignored, reason).ok_or_else(|| {
             self.refusal(|member| match self.is_primary(member) {
                 true => self.why_not_primary(member, Health::Ignored),
@@ -80,7 +76,10 @@ impl<B> Pipeline<'_, B> {
         let steps = steps(preference);
         let needs = self.needs();
         for health in [Health::Required, Health::Ignored] {
-            let mut reason = Reason::PreferenceIsPrimary;
+            let mut reason = match self.request.cause() {
+                Cause::NotReplayed => Reason::NotReplayed,
+                _ => Reason::PreferenceIsPrimary,
+            };
             for step in steps {
                 match step {
                     Step::Policy(among) => match self.candidate(*among, health, needs) {

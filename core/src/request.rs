@@ -97,6 +97,18 @@ impl Request {
         self.excluded.push(node);
     }
 
+    /// A replica has refused the work as a write: it is one, and for the primary.
+    pub fn refused_as_write(&mut self) {
+        self.intent = Intent::Write;
+        self.cause = Cause::Refused;
+    }
+
+    /// A replica did not know what the read names. The primary is asked.
+    pub fn not_replayed(&mut self) {
+        self.preference = Some(Preference::Primary);
+        self.cause = Cause::NotReplayed;
+    }
+
     /// What the work needs.
     #[must_use]
     #[inline]

@@ -66,4 +66,10 @@ pub trait Backend: Clone + Send + Sync + 'static {
         &self,
         question: &Question,
     ) -> impl Future<Output = Result<Answer, Self::Error>> + Send;
+
+    /// Asks the node a question of the same kind that may take its time: on a connection of its own, so that
+    /// no [`probe`](Self::probe) waits for it. Defaults to a probe.
+    fn ask(&self, question: &Question) -> impl Future<Output = Result<Answer, Self::Error>> + Send {
+        self.probe(question)
+    }
 }

@@ -120,7 +120,7 @@ impl SessionState {
         }
         let now = self.0.context.after_now();
         self.0.causality.read(epoch, now);
-        if reason == Reason::NotFresh {
+        if matches!(reason, Reason::NotFresh | Reason::NotReplayed) {
             // What the primary has just shown must be on a replica before the next read may go there.
             self.0.context.wake.ask(self.needs());
         }

@@ -20,6 +20,8 @@ pub struct Status {
     pub fallbacks: Vec<Fallback>,
     /// How often a read was run again on another node because one had failed it.
     pub failovers: u64,
+    /// How often a replica refused as a write what the classifier took for a read.
+    pub misjudged: u64,
     /// Picks of the policy that were no candidate's index.
     pub policy_out_of_range: u64,
     /// Questions about its log position that the monitor has asked the primary.

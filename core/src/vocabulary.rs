@@ -98,6 +98,12 @@ pub enum Fault {
     Busy,
     /// The node refused a write because it is read-only.
     ReadOnly,
+    /// The node refused the statement, maybe because it is a replica: what recovery does not allow bears
+    /// the same code as what no server can do.
+    Unsupported,
+    /// The node does not know a table, column or function that the statement names. A replica may not have
+    /// replayed its creation yet.
+    Missing,
     /// The node cancelled the statement in favour of replication; elsewhere it may succeed.
     Conflict,
     /// Nothing: the statement is at fault, or the caller.

@@ -1,7 +1,7 @@
 use dbrouter::{Answer, Dialect, Fault, Question};
 use sqlx::Postgres;
 use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError};
 
 use super::{RoutedDatabase, answer};
 
@@ -19,6 +19,11 @@ impl RoutedDatabase for Postgres {
             // Too many connections.
             "53300" => Fault::Busy,
             "25006" => Fault::ReadOnly,
+            // What recovery does not allow, not every time as a read-only transaction. A prepared statement
+            // whose result has changed bears such a code as well.
+            "0A000" | "55000" | "XX000" if !is_stale_plan(error) => Fault::Unsupported,
+            // An unknown schema, column, type, function or table.
+            "3F000" | "42703" | "42704" | "42883" | "42P01" => Fault::Missing,
             // On a standby: a conflict with recovery, as an error or as a deadlock.
             "40001" | "40P01" => Fault::Conflict,
             // The class of connection exceptions.
@@ -34,4 +39,9 @@ impl RoutedDatabase for Postgres {
         let row = sqlx::query(question.sql()).fetch_one(connection).await?;
         answer(&row, question)
     }
+}
+
+fn is_stale_plan(error: &dyn DatabaseError) -> bool {
+    let error = error.try_downcast_ref::<PgDatabaseError>();
+    error.and_then(PgDatabaseError::routine) == Some("RevalidateCachedQuery")
 }

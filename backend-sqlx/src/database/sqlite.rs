@@ -22,6 +22,8 @@ impl RoutedDatabase for Sqlite {
             BUSY | LOCKED => Fault::Busy,
             READONLY => Fault::ReadOnly,
             IO_ERROR | CANNOT_OPEN => Fault::Unavailable,
+            // A temporary table, an attached database, a function: the writer may have it.
+            ERROR if error.message().starts_with("no such ") => Fault::Missing,
             _ => Fault::Other,
         }
     }
@@ -36,6 +38,7 @@ impl RoutedDatabase for Sqlite {
 }
 
 // SQLite's primary result codes (sqlite.org/rescode.html).
+const ERROR: u32 = 1;
 const BUSY: u32 = 5;
 const LOCKED: u32 = 6;
 const READONLY: u32 = 8;

@@ -67,7 +67,9 @@ pub struct Question {
 }
 
 impl Question {
-    const fn new(sql: &'static str, columns: usize) -> Self {
+    /// A question with as many columns in its answer.
+    #[must_use]
+    pub const fn new(sql: &'static str, columns: usize) -> Self {
         Self { sql, columns }
     }
 
@@ -102,7 +104,12 @@ impl FromIterator<Option<String>> for Answer {
 }
 
 impl Answer {
-    fn column(&self, index: usize) -> Option<&str> {
+    /// The columns: text, or NULL.
+    pub fn columns(&self) -> impl Iterator<Item = Option<&str>> {
+        self.0.iter().map(Option::as_deref)
+    }
+
+    pub(crate) fn column(&self, index: usize) -> Option<&str> {
         self.0.get(index)?.as_deref()
     }
 

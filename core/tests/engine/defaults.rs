@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dbrouter::{Cautious, Classifier, NodeSpec, Preference, Reason, Request, Router, Settings};
+use dbrouter::{NodeSpec, Preference, Reason, Request, Router, Settings};
 
 use crate::world::{Mood, Server, World, builder, pass};
 
@@ -16,6 +16,7 @@ fn settings_show_the_documented_defaults() {
         "gap: 1ms",
         "timeout: 1s",
         "commits: MayBeAsynchronous",
+        "refresh: 30s",
         "start: WithPrimary",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
@@ -74,15 +75,33 @@ async fn sessions_stay_and_the_root_goes_where_least_is_under_way() {
     }
 }
 
+#[cfg(feature = "sql")]
 #[tokio::test(start_paused = true)]
-async fn statements_are_classified_cautiously() {
-    let world = World::with(Settings::new(), vec![]).await;
-    for sql in [
-        "select 1",
-        "select f(1)",
-        "insert into t values (1)",
-        "begin",
+async fn statements_are_classified_by_the_dialect() {
+    use dbrouter::{Classifier, Cluster, Dialect, Sql};
+    for (dialect, sql) in [
+        (Dialect::Postgres, Sql::postgres()),
+        (Dialect::Sqlite, Sql::sqlite()),
     ] {
-        assert_eq!(world.db.classify(sql), Cautious::new().classify(sql));
+        let db = Cluster::single(dialect, Settings::new(), Server::primary());
+        for text in [
+            "select 1",
+            "select [a](1)",
+            "insert into t values (1)",
+            "table t",
+            "begin",
+        ] {
+            assert_eq!(db.classify(text), sql.classify(text), "{text}");
+        }
     }
+}
+
+#[cfg(not(feature = "sql"))]
+#[tokio::test(start_paused = true)]
+async fn without_a_classifier_nothing_is_a_read() {
+    let world = World::with(Settings::new(), vec![]).await;
+    assert_eq!(
+        world.db.classify("select 1"),
+        dbrouter::Classification::UNKNOWN
+    );
 }

@@ -9,6 +9,8 @@ mod config;
 mod defaults;
 mod guarantees;
 mod in_flight;
+mod learning;
+mod misjudged;
 mod monitor;
 mod pipeline;
 mod policies;

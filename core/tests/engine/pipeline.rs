@@ -3,7 +3,7 @@ use dbrouter::{
     RouteError, Router, SessionState, WhyNot,
 };
 
-use crate::world::{Mood, Server, World, builder, millis, pass, settings, zone};
+use crate::world::{Mood, Server, World, builder, millis, name, pass, settings, zone};
 
 const PREFERENCES: [Preference; 5] = [
     Preference::Primary,
@@ -208,14 +208,39 @@ async fn a_write_tells_what_it_was_concluded_from() {
     let world = World::of(1).await;
     for (cause, reason) in [
         (Cause::Asked, Reason::Write),
-        (Cause::Classified, Reason::Write),
-        (Cause::Unclassified, Reason::Unclassified),
+        (Cause::Hint, Reason::Write),
+        (Cause::Writes, Reason::Write),
+        (Cause::Locks, Reason::Write),
+        (Cause::Volatile, Reason::Unclassified),
+        (Cause::UnknownFunction, Reason::Unclassified),
+        (Cause::SessionDependent, Reason::Unclassified),
+        (Cause::SeveralStatements, Reason::Unclassified),
+        (Cause::Malformed, Reason::Unclassified),
+        (Cause::Unknown, Reason::Unclassified),
         (Cause::SessionState, Reason::SessionState),
+        (Cause::Refused, Reason::Misrouted),
     ] {
         let request = Request::read().with_intent(dbrouter::Intent::Write, cause);
         let went = world.went(&request, &world.db.session());
         assert_eq!(went, ("primary".to_owned(), reason));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_a_replica_does_not_understand_is_the_primarys() {
+    let world = World::of(2).await;
+    let session = world.db.session();
+    let mut request = Request::read();
+    request.not_replayed();
+    let route = world.db.route(&request, &session).unwrap();
+    assert_eq!(
+        (name(&route), route.reason()),
+        ("primary".to_owned(), Reason::NotReplayed)
+    );
+    drop(route);
+    assert_eq!(world.db.status().fallbacks(Reason::NotReplayed), 1);
+    // What the primary has shown must be on a replica before the session may read there again.
+    assert_eq!(world.read(&session).1, Reason::NotFresh);
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,6 +46,9 @@ struct State {
     /// The timeline of a standby that does not follow its primary.
     astray: Option<u32>,
     asked: Vec<(time::Instant, Asked)>,
+    /// When it was asked at leisure, and what it answers then.
+    consulted: Vec<time::Instant>,
+    knows: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,8 @@ impl Server {
             primary: None,
             astray: None,
             asked: Vec::new(),
+            consulted: Vec::new(),
+            knows: None,
         })))
     }
 
@@ -175,6 +180,16 @@ impl Server {
         self.state().asked.iter().map(|(time, _)| *time).collect()
     }
 
+    /// What it answers when it is asked at leisure; at first that fails.
+    pub(crate) fn knows(&self, what: &'static str) {
+        self.state().knows = Some(what);
+    }
+
+    /// When it was asked at leisure.
+    pub(crate) fn consulted(&self) -> Vec<time::Instant> {
+        self.state().consulted.clone()
+    }
+
     fn answer(&self, about: Asked) -> Answer {
         let shown = self.shows();
         let state = self.state();
@@ -226,6 +241,13 @@ impl Backend for Server {
 
     fn fault(_: &Failure) -> Fault {
         Fault::Unavailable
+    }
+
+    async fn ask(&self, _: &Question) -> Result<Answer, Failure> {
+        let mut state = self.state();
+        state.consulted.push(time::Instant::now());
+        let knows = state.knows.ok_or(Failure("no such relation"))?;
+        Ok([Some(knows.to_owned())].into_iter().collect())
     }
 
     async fn probe(&self, question: &Question) -> Result<Answer, Failure> {

@@ -1,0 +1,682 @@
+//! The walk over a statement's tokens that decides what it needs.
+//!
+//! It knows just enough of the grammar to tell a keyword from a name and a call from an alias or a type.
+//! The first token that could make the statement anything but a read ends the walk; a statement that gets
+//! to its end is one.
+
+use super::functions::{Effect, Functions, NAME_LENGTH};
+use super::lexer::{Kind, Lexer, Rules, Token, unquoted};
+use super::sql::Grammar;
+use super::words::{self, Key, among};
+use crate::decision::Cause;
+
+/// What a statement is, and the token that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Verdict<'a> {
+    pub(super) cause: Cause,
+    pub(super) token: &'a str,
+}
+
+/// What a statement is.
+pub(super) fn scan<'a>(sql: &'a str, rules: Rules, functions: &Functions) -> Verdict<'a> {
+    if let Some(nul) = sql.bytes().position(|byte| byte == 0) {
+        let token = &sql[nul..=nul];
+        let cause = Cause::Malformed;
+        return Verdict { cause, token };
+    }
+    let mut scan = Scan::new(sql, rules, functions);
+    match scan.head().and_then(|goal| scan.walk(goal)) {
+        Ok(verdict) | Err(verdict) => verdict,
+    }
+}
+
+/// An early end of the walk, with the verdict.
+type Step<'a, T> = Result<T, Verdict<'a>>;
+
+/// What is looked for in the rest of a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goal {
+    /// That it only reads.
+    Query,
+    /// That it is one statement: it runs nothing of what it contains.
+    Shape,
+    /// That what it copies only reads, and goes to the client.
+    CopyOfQuery,
+    /// That it goes to the client.
+    CopyOfTable,
+}
+
+struct Scan<'a, 'f> {
+    lexer: Lexer<'a>,
+    grammar: Grammar,
+    functions: &'f Functions,
+    /// The token before, and its key; and the key of the one before that.
+    before: Token<'a>,
+    keys_before: [Key; 2],
+    /// The token before is a name for sure: it stands behind `AS` or `::`.
+    named_before: bool,
+    /// The token before stands behind a dot.
+    dotted_before: bool,
+    token: Token<'a>,
+    key: Key,
+    named: bool,
+    next: Token<'a>,
+    /// The open parentheses, and the open brackets.
+    depth: usize,
+    brackets: usize,
+    /// What stands before the last dot.
+    owner: Option<Token<'a>>,
+    /// Lists of common table expressions that have been begun, innermost last.
+    lists: Vec<List>,
+    /// The depths of parentheses that an operand follows, as in `DISTINCT ON (…) f(…)`.
+    before_operand: Vec<usize>,
+    /// The last parenthesis closed was one of those.
+    closed_before_operand: bool,
+}
+
+/// A list of common table expressions: `WITH name (columns) AS (…), …`.
+struct List {
+    depth: usize,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// A name follows, which looks like a call if columns follow.
+    Name,
+    /// `AS` follows.
+    As,
+    /// The query in its parentheses follows.
+    Body,
+    /// The query has begun. Behind it follows the next one, or the statement.
+    Begun,
+    /// `SEARCH` or `CYCLE`, whose own lists have commas too.
+    Extras,
+}
+
+impl<'a, 'f> Scan<'a, 'f> {
+    fn new(sql: &'a str, rules: Rules, functions: &'f Functions) -> Self {
+        let mut lexer = Lexer::new(sql, rules);
+        let token = lexer.next();
+        let next = lexer.next();
+        Self {
+            lexer,
+            grammar: rules.grammar,
+            functions,
+            before: Token {
+                kind: Kind::Semicolon,
+                ..token
+            },
+            keys_before: [Key::Other; 2],
+            named_before: false,
+            dotted_before: false,
+            token,
+            key: Key::Other,
+            named: false,
+            next,
+            depth: 0,
+            brackets: 0,
+            owner: None,
+            lists: Vec::new(),
+            before_operand: Vec::new(),
+            closed_before_operand: false,
+        }
+    }
+
+    fn advance(&mut self) {
+        self.keys_before = [self.keys_before[1], self.key];
+        self.named_before = self.named;
+        self.dotted_before = self.before.kind == Kind::Dot;
+        self.key = Key::Other;
+        self.named = false;
+        self.before = self.token;
+        self.token = self.next;
+        self.next = self.lexer.next();
+    }
+
+    fn stop<T>(&self, cause: Cause) -> Step<'a, T> {
+        let cause = match self.token.kind {
+            Kind::Strange => Cause::Malformed,
+            _ => cause,
+        };
+        let token = self.token.text;
+        Err(Verdict { cause, token })
+    }
+
+    /// The word under examination, in lower case.
+    fn word(&self) -> Option<Folded> {
+        word_of(self.token)
+    }
+
+    fn is_next(&self, words: &[&str]) -> bool {
+        word_of(self.next).is_some_and(|word| among(&word, words))
+    }
+
+    /// Reads the beginning of a statement: what must be looked for in the rest of it.
+    fn head(&mut self) -> Step<'a, Goal> {
+        self.open_all();
+        let in_parentheses = self.depth > 0;
+        let Some(word) = self.word() else {
+            return self.stop(Cause::Unknown);
+        };
+        if in_parentheses && self.grammar == Grammar::Sqlite {
+            return self.stop(Cause::Malformed);
+        }
+        if Key::of(&word).heads_a_query() {
+            return Ok(Goal::Query);
+        }
+        let mysql = self.grammar == Grammar::MySql;
+        match &*word {
+            _ if in_parentheses => self.stop(Cause::Unknown),
+            b"explain" => self.explain(),
+            b"analyze" if mysql && self.is_next(&["format", "select", "with"]) => self.explain(),
+            b"desc" | b"describe" if mysql => self.explain(),
+            b"show" => self.show(),
+            b"copy" if self.grammar == Grammar::Postgres => self.copy(),
+            b"create" | b"drop" => self.create(),
+            b"load" if self.grammar == Grammar::Postgres => self.stop(Cause::SessionState),
+            word if among(word, words::STATE_HEADS) => self.stop(Cause::SessionState),
+            word if among(word, words::WRITE_HEADS) => self.stop(Cause::Writes),
+            _ => self.stop(Cause::Unknown),
+        }
+    }
+
+    fn open_all(&mut self) {
+        while self.token.kind == Kind::Open {
+            self.depth += 1;
+            self.advance();
+        }
+    }
+
+    fn explain(&mut self) -> Step<'a, Goal> {
+        let executes = match self.grammar {
+            Grammar::Postgres => self.explain_options(),
+            Grammar::MySql => {
+                // Some versions run subqueries in order to explain the query around them.
+                self.advance();
+                while self.word().is_some_and(|word| {
+                    among(&word, &["analyze", "extended", "format", "partitions"])
+                }) {
+                    self.advance();
+                    if self.token.text == "=" {
+                        self.advance();
+                        self.advance();
+                    }
+                }
+                true
+            }
+            Grammar::Sqlite => {
+                self.advance();
+                while self
+                    .word()
+                    .is_some_and(|word| among(&word, &["plan", "query"]))
+                {
+                    self.advance();
+                }
+                false
+            }
+        };
+        self.open_all();
+        let Some(word) = self.word() else {
+            let named = self.grammar == Grammar::MySql && self.token.kind == Kind::Quoted;
+            return if named {
+                Ok(Goal::Shape)
+            } else {
+                self.stop(Cause::Unknown)
+            };
+        };
+        match Key::of(&word) {
+            key if key.heads_a_query() && executes => Ok(Goal::Query),
+            key if key.heads_a_query() => Ok(Goal::Shape),
+            key if key.changes_rows() && executes => self.stop(Cause::Writes),
+            key if key.changes_rows() => Ok(Goal::Shape),
+            Key::For => self.stop(Cause::SessionDependent),
+            // `DESCRIBE table`
+            _ if self.grammar == Grammar::MySql && !words::heads_a_change(&word) => Ok(Goal::Shape),
+            _ => self.stop(Cause::Unknown),
+        }
+    }
+
+    /// Reads the options of PostgreSQL's `EXPLAIN`. Whether the statement is executed.
+    fn explain_options(&mut self) -> bool {
+        const ANALYZE: &[&str] = &["analyse", "analyze"];
+        self.advance();
+        let mut executes = false;
+        let in_parentheses = self.token.kind == Kind::Open
+            && self.next.kind == Kind::Word
+            && !word_of(self.next).is_some_and(|word| Key::of(&word).heads_a_query());
+        if !in_parentheses {
+            while let Some(word) = self.word()
+                && (among(&word, ANALYZE) || *word == *b"verbose")
+            {
+                executes |= among(&word, ANALYZE);
+                self.advance();
+            }
+            return executes;
+        }
+        while !matches!(self.token.kind, Kind::Close | Kind::End | Kind::Strange) {
+            // A quoted option is an option as well.
+            executes |= self.token.kind == Kind::Quoted;
+            let analyze = self.word().is_some_and(|word| among(&word, ANALYZE));
+            executes |= analyze && !self.is_next(&["false", "off"]) && self.next.text != "0";
+            self.advance();
+        }
+        self.advance();
+        executes
+    }
+
+    fn show(&mut self) -> Step<'a, Goal> {
+        match self.grammar {
+            Grammar::Postgres if self.is_next(words::POSTGRES_LOCAL_SETTINGS) => {
+                self.stop(Cause::SessionDependent)
+            }
+            Grammar::Postgres => Ok(Goal::Shape),
+            Grammar::Sqlite => self.stop(Cause::Unknown),
+            Grammar::MySql => {
+                self.advance();
+                while self
+                    .word()
+                    .is_some_and(|word| among(&word, words::MYSQL_SHOW_MODIFIERS))
+                {
+                    self.advance();
+                }
+                match self.word() {
+                    Some(word) if among(&word, words::MYSQL_SHOWN) => Ok(Goal::Shape),
+                    _ => self.stop(Cause::SessionDependent),
+                }
+            }
+        }
+    }
+
+    fn copy(&mut self) -> Step<'a, Goal> {
+        self.advance();
+        if self.token.kind != Kind::Open {
+            return Ok(Goal::CopyOfTable);
+        }
+        self.open_all();
+        match self.word().map(|word| Key::of(&word)) {
+            Some(key) if key.heads_a_query() => Ok(Goal::CopyOfQuery),
+            _ => self.stop(Cause::Writes),
+        }
+    }
+
+    fn create(&mut self) -> Step<'a, Goal> {
+        const BEFORE: &[&str] = &["create", "drop", "global", "local", "or", "replace"];
+        let head = self.token.text;
+        while self.word().is_some_and(|word| among(&word, BEFORE)) {
+            self.advance();
+        }
+        if self.word().is_some_and(|word| among(&word, TEMPORARY)) {
+            return self.stop(Cause::SessionState);
+        }
+        let cause = Cause::Writes;
+        Err(Verdict { cause, token: head })
+    }
+
+    /// Reads the rest of a statement.
+    fn walk(&mut self, mut goal: Goal) -> Step<'a, Verdict<'a>> {
+        let first = self.token;
+        loop {
+            match self.token.kind {
+                Kind::End | Kind::Semicolon => return self.end(goal, first),
+                Kind::Strange => return self.stop(Cause::Malformed),
+                Kind::Open => self.open(),
+                Kind::Close => self.close()?,
+                Kind::Comma => self.comma(),
+                Kind::Dot => {
+                    let named = matches!(self.before.kind, Kind::Word | Kind::Quoted);
+                    self.owner = named.then_some(self.before);
+                    self.named = self.named_before;
+                }
+                Kind::Word | Kind::Quoted if goal == Goal::Shape => {}
+                Kind::Word | Kind::Quoted
+                    if goal == Goal::CopyOfTable || self.is_behind_copy(goal) =>
+                {
+                    goal = self.destination(goal)?;
+                }
+                Kind::Word => self.plain_name(first)?,
+                Kind::Quoted => self.quoted_name()?,
+                Kind::Variable if goal != Goal::Shape => self.variable()?,
+                Kind::Operator if self.token.text == "[" => self.brackets += 1,
+                Kind::Operator if self.token.text == "]" => match self.brackets.checked_sub(1) {
+                    Some(brackets) => self.brackets = brackets,
+                    None => return self.stop(Cause::Malformed),
+                },
+                Kind::Operator if self.functions.is_volatile_operator(self.token.text) => {
+                    self.stop(Cause::Volatile)?;
+                }
+                Kind::Variable | Kind::Operator | Kind::Value | Kind::Cast => {}
+            }
+            self.advance();
+        }
+    }
+
+    /// The end of the statement, behind which nothing may follow.
+    fn end(&mut self, goal: Goal, first: Token<'a>) -> Step<'a, Verdict<'a>> {
+        // A list without a statement behind it is none either.
+        if self.depth > 0 || self.brackets > 0 || !self.lists.is_empty() {
+            return self.stop(Cause::Malformed);
+        }
+        while self.token.kind == Kind::Semicolon {
+            self.advance();
+        }
+        match (self.token.kind, goal) {
+            (Kind::End, Goal::Query | Goal::Shape) => Ok(Verdict {
+                cause: Cause::Query,
+                token: first.text,
+            }),
+            (Kind::End, Goal::CopyOfQuery | Goal::CopyOfTable) => self.stop(Cause::Unknown),
+            _ => self.stop(Cause::SeveralStatements),
+        }
+    }
+
+    fn open(&mut self) {
+        if let Some(list) = self.list() {
+            match list.stage {
+                Stage::As => {}
+                Stage::Body => list.stage = Stage::Begun,
+                Stage::Name | Stage::Begun | Stage::Extras => {
+                    self.lists.pop();
+                }
+            }
+        }
+        let distinct_on = self.keys_before == [Key::Distinct, Key::On];
+        if distinct_on || self.keys_before[1] == Key::Operator {
+            self.before_operand.push(self.depth);
+        }
+        self.depth += 1;
+    }
+
+    fn close(&mut self) -> Step<'a, ()> {
+        let Some(depth) = self.depth.checked_sub(1) else {
+            return self.stop(Cause::Malformed);
+        };
+        self.depth = depth;
+        while self.lists.last().is_some_and(|list| list.depth > depth) {
+            self.lists.pop();
+        }
+        self.closed_before_operand = self.before_operand.last() == Some(&depth);
+        if self.closed_before_operand {
+            self.before_operand.pop();
+        }
+        Ok(())
+    }
+
+    fn comma(&mut self) {
+        if let Some(list) = self.list()
+            && matches!(list.stage, Stage::Begun | Stage::Extras)
+        {
+            list.stage = Stage::Name;
+        }
+    }
+
+    /// The list of common table expressions that the token is a part of.
+    fn list(&mut self) -> Option<&mut List> {
+        let depth = self.depth;
+        self.lists.last_mut().filter(|list| list.depth == depth)
+    }
+
+    /// Whether the name is that of a common table expression.
+    fn names_a_table(&mut self, key: Key) -> bool {
+        let recursive = key == Key::Recursive && self.keys_before[1] == Key::With;
+        let Some(list) = self.list() else {
+            return false;
+        };
+        let begins_statement = key.heads_a_query() || key.changes_rows();
+        match (list.stage, key) {
+            (Stage::Name, _) if recursive => {}
+            (Stage::Name, _) => {
+                list.stage = Stage::As;
+                return true;
+            }
+            (Stage::As, Key::As) => list.stage = Stage::Body,
+            (Stage::Begun, Key::Search | Key::Cycle) => list.stage = Stage::Extras,
+            (Stage::Begun, _) => {
+                self.lists.pop();
+            }
+            (Stage::As | Stage::Extras, _) if begins_statement => {
+                self.lists.pop();
+            }
+            (Stage::As | Stage::Body | Stage::Extras, _) => {}
+        }
+        false
+    }
+
+    /// Notes whether the name stands where only a name, a label or a type can.
+    fn note_position(&mut self) {
+        self.named = match self.before.kind {
+            Kind::Cast => true,
+            // The rest of a type's name, or of a column's.
+            Kind::Dot => self.named_before,
+            _ => self.keys_before[1] == Key::As,
+        };
+    }
+
+    fn plain_name(&mut self, first: Token<'a>) -> Step<'a, ()> {
+        self.note_position();
+        let behind_dot = self.before.kind == Kind::Dot;
+        let word = self.word();
+        let name: Option<&[u8]> = word.as_deref();
+        let key = match name {
+            Some(name) if !self.named && !behind_dot => Key::of(name),
+            _ => Key::Other,
+        };
+        if self.names_a_table(key) {
+            return Ok(());
+        }
+        self.key = key;
+        if key != Key::Other {
+            self.keyword(key, first)?;
+        }
+        self.name(name)
+    }
+
+    fn quoted_name(&mut self) -> Step<'a, ()> {
+        self.note_position();
+        if self.names_a_table(Key::Other) {
+            return Ok(());
+        }
+        let name = unquoted(self.token.text).and_then(|name| match self.grammar {
+            Grammar::Postgres => Folded::exactly(name),
+            Grammar::MySql | Grammar::Sqlite => Folded::lower(name),
+        });
+        self.name(name.as_deref())
+    }
+
+    /// A keyword that may make the statement something else than a read.
+    fn keyword(&mut self, key: Key, first: Token<'a>) -> Step<'a, ()> {
+        let mysql = self.grammar == Grammar::MySql;
+        let before_name = matches!(self.next.kind, Kind::Word | Kind::Quoted);
+        match key {
+            Key::Into if self.is_next(TEMPORARY) => self.stop(Cause::SessionState),
+            Key::Into => self.stop(Cause::Writes),
+            Key::For if self.is_next(&["key", "no", "share", "update"]) => self.stop(Cause::Locks),
+            Key::Lock if mysql && self.is_next(&["in"]) => self.stop(Cause::Locks),
+            Key::Replace if self.grammar == Grammar::Postgres => Ok(()),
+            key if key.changes_rows() && before_name => self.stop(Cause::Writes),
+            Key::Next if mysql && self.is_next(&["value"]) => self.stop(Cause::Writes),
+            Key::Previous if mysql && self.is_next(&["value"]) => {
+                self.stop(Cause::SessionDependent)
+            }
+            Key::Procedure if mysql => self.stop(Cause::Unknown),
+            Key::SqlCalcFoundRows if mysql => self.stop(Cause::SessionState),
+            Key::With
+                if before_name
+                    && (self.before.kind == Kind::Open || self.token.start == first.start) =>
+            {
+                let (depth, stage) = (self.depth, Stage::Name);
+                self.lists.push(List { depth, stage });
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A name of something: a relation, a column, a function.
+    fn name(&mut self, name: Option<&[u8]>) -> Step<'a, ()> {
+        if self.next.kind == Kind::Open {
+            return self.call(name);
+        }
+        let Some(name) = name else {
+            return Ok(());
+        };
+        if words::is_local_relation(name, self.grammar) {
+            return self.stop(Cause::SessionDependent);
+        }
+        let behind_dot = self.before.kind == Kind::Dot;
+        match self.grammar {
+            Grammar::Postgres if behind_dot && self.functions.is_attribute(name) => {
+                self.stop(Cause::Volatile)
+            }
+            // Oracle's spelling of a sequence's values, which MariaDB understands.
+            Grammar::MySql if behind_dot && among(name, &["currval", "nextval"]) => {
+                self.stop(Cause::Writes)
+            }
+            Grammar::Sqlite if *name == *b"temp" && self.next.kind == Kind::Dot => {
+                self.stop(Cause::SessionDependent)
+            }
+            // The pragmas that only read are known as functions; they may be named like tables.
+            Grammar::Sqlite
+                if name.starts_with(b"pragma_") && self.functions.effect(None, name).is_none() =>
+            {
+                self.stop(Cause::SessionDependent)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A name before a parenthesis: syntax, a type, an alias with columns, or the call of a function.
+    fn call(&mut self, name: Option<&[u8]>) -> Step<'a, ()> {
+        if self.named {
+            return Ok(());
+        }
+        let behind_dot = self.before.kind == Kind::Dot;
+        if !behind_dot && self.grammar == Grammar::Postgres && self.is_alias() {
+            return Ok(());
+        }
+        let Some(name) = name else {
+            return self.stop(Cause::UnknownFunction);
+        };
+        let is_word = self.token.kind == Kind::Word && !behind_dot;
+        let samples = is_word && self.keys_before[1] == Key::Tablesample;
+        if samples && among(name, words::POSTGRES_SAMPLING) {
+            return Ok(());
+        }
+        let effect = if behind_dot {
+            let schema = self.owner.and_then(|owner| match owner.kind {
+                Kind::Word => word_of(owner),
+                _ => unquoted(owner.text).and_then(Folded::exactly),
+            });
+            schema.and_then(|schema| self.functions.effect(Some(&schema), name))
+        } else {
+            self.functions.effect(None, name)
+        };
+        let syntax = is_word && words::may_open(name, self.grammar);
+        let native = self.grammar != Grammar::MySql
+            || syntax
+            || self.token.is_glued_to(&self.next)
+            || !among(name, words::MYSQL_GLUED);
+        if *name == *b"current_setting" && self.asks_for_local_setting() {
+            return self.stop(Cause::SessionDependent);
+        }
+        match effect {
+            Some(Effect::Volatile) => self.stop(Cause::Volatile),
+            Some(Effect::Local) => self.stop(Cause::SessionDependent),
+            Some(Effect::Reads) if native => Ok(()),
+            None if syntax => Ok(()),
+            Some(Effect::Reads) | None => self.stop(Cause::UnknownFunction),
+        }
+    }
+
+    /// Whether the call's argument is the name of a setting that a primary and its replicas have each.
+    fn asks_for_local_setting(&self) -> bool {
+        let argument = self.lexer.clone().next();
+        let name = argument.text.trim_matches('\'');
+        Folded::lower(name).is_some_and(|name| among(&name, words::POSTGRES_LOCAL_SETTINGS))
+    }
+
+    /// Whether the name stands where a function cannot: PostgreSQL's `FROM f(1) alias (columns)`.
+    fn is_alias(&self) -> bool {
+        match self.before.kind {
+            Kind::Quoted => true,
+            Kind::Close => !self.closed_before_operand,
+            Kind::Word if self.named_before || self.dotted_before => true,
+            Kind::Word => {
+                self.keys_before[1] == Key::Ordinality
+                    || word_of(self.before).is_none_or(|word| !words::is_postgres_keyword(&word))
+            }
+            _ => false,
+        }
+    }
+
+    /// MySQL's variables: the user's belong to the connection.
+    fn variable(&mut self) -> Step<'a, ()> {
+        let system = self.token.text.strip_prefix("@@").and_then(Folded::lower);
+        let known = system.is_some_and(|name| {
+            let name = name.strip_prefix(b"global.").unwrap_or(&name);
+            among(name, words::MYSQL_VARIABLES)
+        });
+        match known {
+            true => Ok(()),
+            false => self.stop(Cause::SessionDependent),
+        }
+    }
+
+    /// Whether what is copied has been read, and where it goes to follows.
+    fn is_behind_copy(&self, goal: Goal) -> bool {
+        goal == Goal::CopyOfQuery && self.depth == 0
+    }
+
+    /// Where a copy goes to, or comes from.
+    fn destination(&mut self, goal: Goal) -> Step<'a, Goal> {
+        let key = self.word().map_or(Key::Other, |word| Key::of(&word));
+        match key {
+            _ if self.depth > 0 || self.before.kind == Kind::Dot => Ok(goal),
+            Key::From => self.stop(Cause::Writes),
+            Key::To if self.is_next(&["stdout"]) => Ok(Goal::Shape),
+            // A file of the server's.
+            Key::To => self.stop(Cause::SessionDependent),
+            _ => Ok(goal),
+        }
+    }
+}
+
+const TEMPORARY: &[&str] = &["temp", "temporary"];
+
+/// A name that is compared with others: in lower case, where the server folds it.
+struct Folded {
+    bytes: [u8; NAME_LENGTH],
+    length: usize,
+}
+
+impl Folded {
+    fn lower(name: &str) -> Option<Self> {
+        let mut folded = Self::exactly(name)?;
+        folded.bytes[..folded.length].make_ascii_lowercase();
+        Some(folded)
+    }
+
+    /// `None` if the name is longer than any that is known.
+    fn exactly(name: &str) -> Option<Self> {
+        let mut bytes = [0; NAME_LENGTH];
+        let length = name.len();
+        bytes.get_mut(..length)?.copy_from_slice(name.as_bytes());
+        Some(Self { bytes, length })
+    }
+}
+
+impl std::ops::Deref for Folded {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// The word that a token is, in lower case.
+fn word_of(token: Token<'_>) -> Option<Folded> {
+    match token.kind {
+        Kind::Word => Folded::lower(token.text),
+        _ => None,
+    }
+}

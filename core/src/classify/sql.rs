@@ -1,0 +1,241 @@
+//! The classifier of this crate: tokens, an allow-list, and the functions of the server's catalog.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use super::cache::Cache;
+use super::functions::{Effect, Functions, Overrides};
+use super::lexer::{Rules, leading_comment};
+use super::postgres::{self, Catalog};
+use super::scan::{Verdict, scan};
+use super::{Classification, Classifier};
+use crate::decision::Cause;
+use crate::dialect::{Answer, Dialect, Question};
+use crate::request::stable_hash;
+use crate::vocabulary::Intent;
+
+/// Whose rules a statement is read by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grammar {
+    Postgres,
+    /// MySQL and MariaDB.
+    MySql,
+    Sqlite,
+}
+
+/// Tells reads from writes by their text: sound first, generous second.
+///
+/// A statement is a read if its head is one of a query's, no word in it can make it anything else, and
+/// every function that it calls is known to change nothing, to depend on nothing but its arguments and the
+/// data, and to work on a replica. Whatever is not known goes to the primary. It works on tokens and not on
+/// a full parse, in linear time and without recursion, and takes statements that no parser knows yet.
+///
+/// **Functions.** On PostgreSQL the server's own catalog decides, the user's functions included: immutable
+/// and stable ones are reads, volatile ones are not, but for a short list of harmless ones such as
+/// `random()`. One volatile overload taints its name, in whatever schema it is, because the search path of a
+/// connection is not known. The router's monitor reads the catalog when it starts, and again every
+/// [`refresh`](crate::MonitorSettings::refresh). For MySQL, MariaDB and SQLite there is a reviewed list of
+/// what comes with the server; [`reading`](Self::reading) adds your own. What depends on the connection or
+/// the server, such as `lastval()`, `pg_backend_pid()` or `pg_stat_activity`, is never a read.
+///
+/// **Hints.** A statement that *begins* with the comment `/*dbrouter:primary*/` or `/*dbrouter:replica*/`
+/// goes there. Where users may supply SQL, turn that off: [`without_hints`](Self::without_hints).
+///
+/// **What text cannot show.** Views, user-defined types, casts and row security may call functions; a
+/// function may lie about its volatility; an unlogged table cannot be read on a PostgreSQL replica. The
+/// replica refuses those, and the adapter runs them again on the primary: see
+/// [`Cluster::misjudged`](crate::Cluster::misjudged).
+///
+/// Plain strings are read with the server's default settings (on PostgreSQL with the one in its catalog):
+/// `standard_conforming_strings = on`, no `NO_BACKSLASH_ESCAPES`.
+///
+/// Verdicts are kept, by text, in a cache of 4 MiB; texts above 16 KiB are read anew each time.
+///
+/// ```
+/// use dbrouter::{Cause, Classifier, Intent, Sql};
+///
+/// let sql = Sql::postgres().reading(["geo.distance"]);
+/// assert_eq!(sql.classify("select lower(name) from users").intent, Intent::Read);
+/// assert_eq!(sql.classify("select geo.distance(a, b) from t").intent, Intent::Read);
+///
+/// let verdict = sql.inspect("select * from jobs limit 1 for update skip locked");
+/// assert_eq!(verdict.classification.intent, Intent::Write);
+/// assert_eq!(verdict.classification.reason, Cause::Locks);
+/// assert_eq!(verdict.token, "for");
+/// ```
+pub struct Sql {
+    grammar: Grammar,
+    overrides: Overrides,
+    hints: bool,
+    functions: ArcSwap<Functions>,
+    /// Grows after the functions have changed, so that who has seen it grown sees them changed.
+    generation: AtomicU64,
+    /// The hash of the catalog that the functions were last taken from.
+    learnt: AtomicU64,
+    cache: Cache,
+}
+
+/// What a statement needs, and the token that decided it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Inspection<'a> {
+    /// What the statement needs, and why.
+    pub classification: Classification,
+    /// The first token that made it what it is; of a read, its first word. Empty if the statement is.
+    pub token: &'a str,
+}
+
+impl Sql {
+    /// The classifier for PostgreSQL. Until it has [learnt](Classifier::learn) a server's catalog it knows
+    /// the functions that come with PostgreSQL.
+    #[must_use]
+    pub fn postgres() -> Self {
+        Self::new(Grammar::Postgres)
+    }
+
+    /// The classifier for MySQL and MariaDB.
+    #[must_use]
+    pub fn mysql() -> Self {
+        Self::new(Grammar::MySql)
+    }
+
+    /// The classifier for SQLite.
+    #[must_use]
+    pub fn sqlite() -> Self {
+        Self::new(Grammar::Sqlite)
+    }
+
+    /// The classifier for a kind of server.
+    #[must_use]
+    pub fn of(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Postgres => Self::postgres(),
+            Dialect::Sqlite => Self::sqlite(),
+        }
+    }
+
+    fn new(grammar: Grammar) -> Self {
+        let overrides = Overrides::default();
+        Self {
+            grammar,
+            functions: ArcSwap::from_pointee(Functions::built_in(grammar, &overrides)),
+            overrides,
+            hints: true,
+            generation: AtomicU64::new(0),
+            learnt: AtomicU64::new(0),
+            cache: Cache::new(),
+        }
+    }
+
+    /// Functions that are reads, whatever the catalog says: `name` or `schema.name`, spelled as in the
+    /// catalog (in lower case, unless they are quoted in statements).
+    #[must_use]
+    pub fn reading<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        self.with_functions(names, Effect::Reads)
+    }
+
+    /// Functions that are no reads, whatever the catalog says; spelled as for [`reading`](Self::reading).
+    #[must_use]
+    pub fn writing<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        self.with_functions(names, Effect::Volatile)
+    }
+
+    fn with_functions<N: Into<String>>(
+        mut self,
+        names: impl IntoIterator<Item = N>,
+        effect: Effect,
+    ) -> Self {
+        for name in names {
+            self.overrides.add(name.into(), effect);
+        }
+        let functions = Functions::built_in(self.grammar, &self.overrides);
+        self.take_over(functions);
+        self.learnt.store(0, Ordering::Relaxed);
+        self
+    }
+
+    /// Takes hints for mere comments.
+    #[must_use]
+    pub fn without_hints(mut self) -> Self {
+        self.hints = false;
+        self
+    }
+
+    /// What a statement needs, and the token that decided it. It does not use the cache.
+    #[must_use]
+    pub fn inspect<'a>(&self, sql: &'a str) -> Inspection<'a> {
+        if let Some(hint) = self.hint(sql) {
+            return hint;
+        }
+        let functions = self.functions.load();
+        let rules = Rules {
+            grammar: self.grammar,
+            backslash_escapes: functions.backslash_escapes,
+        };
+        let Verdict { cause, token } = scan(sql, rules, &functions);
+        let classification = Classification::because(cause);
+        Inspection {
+            classification,
+            token,
+        }
+    }
+
+    fn hint<'a>(&self, sql: &'a str) -> Option<Inspection<'a>> {
+        if !self.hints {
+            return None;
+        }
+        let token = leading_comment(sql)?;
+        let intent = match token.trim().strip_prefix("dbrouter:")? {
+            "primary" => Intent::Write,
+            "replica" => Intent::Read,
+            _ => return None,
+        };
+        let reason = Cause::Hint;
+        let classification = Classification { intent, reason };
+        Some(Inspection {
+            classification,
+            token,
+        })
+    }
+
+    fn take_over(&self, functions: Functions) {
+        self.functions.store(functions.into());
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Classifier for Sql {
+    fn classify(&self, sql: &str) -> Classification {
+        let generation = self.generation.load(Ordering::Acquire);
+        self.cache
+            .get_or_insert(sql, generation, || self.inspect(sql).classification)
+    }
+
+    fn question(&self) -> Option<Question> {
+        (self.grammar == Grammar::Postgres).then_some(postgres::QUESTION)
+    }
+
+    fn learn(&self, answer: &Answer) {
+        let Some(catalog) = Catalog::of(answer) else {
+            return;
+        };
+        let hash = answer.columns().flatten().fold(1, |hash, column| {
+            stable_hash(column.as_bytes()).rotate_left(1) ^ u64::rotate_left(hash, 7)
+        });
+        if self.learnt.swap(hash, Ordering::Relaxed) != hash {
+            self.take_over(Functions::of_catalog(&catalog, &self.overrides));
+        }
+    }
+}
+
+impl fmt::Debug for Sql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sql")
+            .field("grammar", &self.grammar)
+            .field("overrides", &self.overrides)
+            .field("hints", &self.hints)
+            .finish_non_exhaustive()
+    }
+}

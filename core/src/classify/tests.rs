@@ -1,0 +1,420 @@
+//! What the classifier says of statements, and of the functions that it is told of. The large corpus, and
+//! what servers say of it, is in the tests' own crate.
+
+use proptest::prelude::*;
+
+use super::sql::Sql;
+use super::{Classification, Classifier};
+use crate::decision::Cause;
+use crate::dialect::Answer;
+use crate::vocabulary::Intent;
+
+fn verdict(sql: &Sql, text: &str) -> (Cause, String) {
+    let inspection = sql.inspect(text);
+    (
+        inspection.classification.reason,
+        inspection.token.to_owned(),
+    )
+}
+
+fn assert_reads(sql: &Sql, texts: &[&str]) {
+    for text in texts {
+        let (cause, token) = verdict(sql, text);
+        assert_eq!(cause, Cause::Query, "{token:?} in {text}");
+    }
+}
+
+/// Each text, its cause and the deciding token.
+fn assert_verdicts(sql: &Sql, verdicts: &[(&str, Cause, &str)]) {
+    for (text, cause, token) in verdicts {
+        assert_eq!(verdict(sql, text), (*cause, (*token).to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn queries_are_reads() {
+    let texts = [
+        "select 1;",
+        "/* a */ SELECT id FROM users WHERE id = $1 -- the end",
+        "((select 1) union all (values (2))) order by 1",
+        "table users",
+        "with recursive t(n) as (values (1) union all select n + 1 from t) select sum(n) from t",
+        "with a(x) as materialized (select 1), b(y) as (select 2) select * from a, b",
+        "with t as (select 1) search depth first by a, b set c select 1",
+        "select * from (values (1, 2)) v(a, b), generate_series(1, 2) g(i), s.t u(c, d)",
+        "select * from json_to_record('{}') as (a int, b numeric(10, 2))",
+        "select x::public.geometry(point), cast(x as app.kind(3)) from t",
+        "select t.update, t.into as delete from t",
+        "select count(*) filter (where a) over (partition by b order by c) from t",
+        "select distinct on (a) lower(b) from t",
+        "select pg_catalog.lower(a), pg_catalog . \"upper\" (b) from t",
+        "select 'for update', e'\\'; delete', $a$ into $a$, u&'\\0041', b'1', x'f'",
+        "explain delete from t",
+        "explain (analyze off, costs) update t set a = 1",
+        "explain (analyze) select lower(a) from t",
+        "show server_version",
+        "copy (select 1) to stdout with (format csv)",
+        "select * from t tablesample system (10) repeatable (1)",
+        "select substring(a from 1 for 2), extract(year from b), trim(both 'x' from c) from t",
+        "select random(), clock_timestamp(), pg_total_relation_size('t')",
+    ];
+    assert_reads(&Sql::postgres(), &texts);
+}
+
+#[test]
+fn the_first_token_that_decides_is_named() {
+    let verdicts = [
+        ("", Cause::Unknown, ""),
+        ("-- nothing", Cause::Unknown, ""),
+        ("frobnicate", Cause::Unknown, "frobnicate"),
+        ("delete from t", Cause::Writes, "delete"),
+        ("select * into x from t", Cause::Writes, "into"),
+        ("select * INTO TEMP x from t", Cause::SessionState, "INTO"),
+        (
+            "select * from t for /* a */ no key update",
+            Cause::Locks,
+            "for",
+        ),
+        (
+            "with a as (select 1) delete from t",
+            Cause::Writes,
+            "delete",
+        ),
+        (
+            "with a as (with b as (insert into t values (1) returning *) table b) table a",
+            Cause::Writes,
+            "insert",
+        ),
+        (
+            "with a as (select 1) search depth first by a set b update t set c = 1",
+            Cause::Writes,
+            "update",
+        ),
+        ("select t.as into x from t", Cause::Writes, "into"),
+        ("select nextval('s')", Cause::UnknownFunction, "nextval"),
+        ("select f /* a */ (1)", Cause::UnknownFunction, "f"),
+        ("select app.lower('x')", Cause::UnknownFunction, "lower"),
+        ("select \"Lower\"('x')", Cause::UnknownFunction, "\"Lower\""),
+        (
+            "select distinct on (a) f(b) from t",
+            Cause::UnknownFunction,
+            "f",
+        ),
+        (
+            "select a operator(s.+) f(b) from t",
+            Cause::UnknownFunction,
+            "f",
+        ),
+        (
+            "select * from xmltable('x' passing d columns a int path f(1))",
+            Cause::UnknownFunction,
+            "f",
+        ),
+        (
+            "with t as (select 1) (select 1) order by 1, f(1)",
+            Cause::UnknownFunction,
+            "f",
+        ),
+        ("select txid_current()", Cause::Volatile, "txid_current"),
+        (
+            "select pg_backend_pid()",
+            Cause::SessionDependent,
+            "pg_backend_pid",
+        ),
+        (
+            "select * from pg_catalog.pg_stat_activity",
+            Cause::SessionDependent,
+            "pg_stat_activity",
+        ),
+        ("show in_hot_standby", Cause::SessionDependent, "show"),
+        (
+            "select current_setting('transaction_read_only')",
+            Cause::SessionDependent,
+            "current_setting",
+        ),
+        (
+            "explain analyze verbose delete from t",
+            Cause::Writes,
+            "delete",
+        ),
+        (
+            "explain (costs, analyze) select f(1)",
+            Cause::UnknownFunction,
+            "f",
+        ),
+        (
+            "copy (delete from t returning *) to stdout",
+            Cause::Writes,
+            "delete",
+        ),
+        ("copy t from stdin", Cause::Writes, "from"),
+        (
+            "copy (select 1) to program 'cat'",
+            Cause::SessionDependent,
+            "to",
+        ),
+        ("begin", Cause::SessionState, "begin"),
+        (
+            "create local temporary table t (a int)",
+            Cause::SessionState,
+            "temporary",
+        ),
+        ("create table t (a int)", Cause::Writes, "create"),
+        ("select 1; select 2", Cause::SeveralStatements, "select"),
+        ("select 'a", Cause::Malformed, "'"),
+        ("select $a$ $b$", Cause::Malformed, "$"),
+        ("select 1 /* /* */", Cause::Malformed, "/"),
+        ("select (1", Cause::Malformed, ""),
+        ("select 1)", Cause::Malformed, ")"),
+        ("select a[1", Cause::Malformed, ""),
+        ("with t as (select 1)", Cause::Malformed, ""),
+        ("select 1\0", Cause::Malformed, "\0"),
+        ("select 1into x from t", Cause::Malformed, "1"),
+        ("select e'a' 'b'", Cause::Malformed, "e"),
+    ];
+    assert_verdicts(&Sql::postgres(), &verdicts);
+}
+
+#[test]
+fn mysql_is_read_by_its_own_rules() {
+    let sql = Sql::mysql();
+    let texts = [
+        "select `for update`, 'it\\'s', \"into\" from t # update",
+        "select 1 --1",
+        "select count(*), if(a, b, c), left(d, 1) from t use index (i)",
+        "select @@version, @@global.sql_mode",
+        "show full columns from t",
+        "describe t",
+        "explain select 1",
+        "select * from t for system_time as of now()",
+        "select /*+ max_execution_time(1) */ 1",
+    ];
+    assert_reads(&sql, &texts);
+    let verdicts = [
+        ("select * from t lock in share mode", Cause::Locks, "lock"),
+        ("select * from t for update", Cause::Locks, "for"),
+        ("select 1 into outfile 'x'", Cause::Writes, "into"),
+        ("select @a := 1", Cause::SessionDependent, "@a"),
+        (
+            "select @@last_insert_id",
+            Cause::SessionDependent,
+            "@@last_insert_id",
+        ),
+        (
+            "select last_insert_id()",
+            Cause::UnknownFunction,
+            "last_insert_id",
+        ),
+        ("select /*!50000 sleep(1) */ 1", Cause::Malformed, "/"),
+        ("select count (*) from t", Cause::UnknownFunction, "count"),
+        ("select next value for s", Cause::Writes, "next"),
+        ("select s.nextval", Cause::Writes, "nextval"),
+        (
+            "select sql_calc_found_rows * from t",
+            Cause::SessionState,
+            "sql_calc_found_rows",
+        ),
+        ("select 1abs(2)", Cause::Malformed, "1"),
+        ("show master status", Cause::SessionDependent, "master"),
+        ("analyze table t", Cause::Writes, "analyze"),
+        ("explain delete from t", Cause::Writes, "delete"),
+        ("replace into t values (1)", Cause::Writes, "replace"),
+    ];
+    assert_verdicts(&sql, &verdicts);
+}
+
+#[test]
+fn sqlite_is_read_by_its_own_rules() {
+    let sql = Sql::sqlite();
+    let texts = [
+        "select [for update], `a`, \"b\" from t where c = :c and d = @d and e = $e and f = ?1",
+        "explain query plan delete from t",
+        "select * from json_each('[]'), pragma_table_info('t')",
+        "values (1)",
+        "with t as materialized (select 1) select max(a) from t",
+    ];
+    assert_reads(&sql, &texts);
+    let verdicts = [
+        (
+            "with t as (select 1) replace into u select * from t",
+            Cause::Writes,
+            "replace",
+        ),
+        (
+            "select last_insert_rowid()",
+            Cause::UnknownFunction,
+            "last_insert_rowid",
+        ),
+        (
+            "select * from pragma_optimize",
+            Cause::SessionDependent,
+            "pragma_optimize",
+        ),
+        ("pragma user_version", Cause::SessionState, "pragma"),
+        ("select * from temp.t", Cause::SessionDependent, "temp"),
+        ("explain pragma user_version = 1", Cause::Unknown, "pragma"),
+        ("(select 1)", Cause::Malformed, "select"),
+        ("select $a(')')", Cause::Malformed, "$"),
+    ];
+    assert_verdicts(&sql, &verdicts);
+}
+
+#[test]
+fn a_hint_overrides_if_it_comes_first_and_is_wanted() {
+    let sql = Sql::postgres();
+    let hinted = |text: &str| {
+        let classification = sql.classify(text);
+        (classification.reason == Cause::Hint).then_some(classification.intent)
+    };
+    assert_eq!(hinted("/*dbrouter:primary*/ select 1"), Some(Intent::Write));
+    assert_eq!(
+        hinted(" /* dbrouter:replica */ select f(1)"),
+        Some(Intent::Read)
+    );
+    assert_eq!(hinted("select 1 /*dbrouter:primary*/"), None);
+    assert_eq!(hinted("/* a *//*dbrouter:primary*/ select 1"), None);
+    assert_eq!(hinted("-- a\n/*dbrouter:primary*/ select 1"), None);
+    assert_eq!(hinted("/*dbrouter:elsewhere*/ select 1"), None);
+    assert_eq!(hinted("'/*dbrouter:replica*/'"), None);
+    let sql = Sql::postgres().without_hints();
+    assert_eq!(
+        sql.classify("/*dbrouter:primary*/ select 1"),
+        Classification::READ
+    );
+    assert_eq!(
+        sql.classify("/*dbrouter:replica*/ delete from t").intent,
+        Intent::Write
+    );
+}
+
+fn catalog(standard_strings: &str, functions: &str, attributes: &str, operators: &str) -> Answer {
+    [standard_strings, functions, attributes, operators]
+        .map(|column| Some(column.to_owned()))
+        .into_iter()
+        .collect()
+}
+
+#[test]
+fn the_catalog_decides() {
+    let sql = Sql::postgres();
+    let functions = "r pg_catalog lower\nv pg_catalog random\nv pg_catalog nextval\nr app price\n\
+                     v app touch\nr public touch\nr app Mixed\nv x gen_random_bytes pgcrypto\n\
+                     r pg_catalog txid_current\nr pg_catalog pg_backend_pid\nv app filter";
+    sql.learn(&catalog("on", functions, "touch", "|+|"));
+    assert_reads(
+        &sql,
+        &[
+            "select lower(a), price(b), app.price(c), public.touch(d), app.\"Mixed\"(e) from t",
+            "select random(), x.gen_random_bytes(1)",
+            "select a + b, a || b, a |+ b from t",
+            "select app.\"Mixed\" (1), touch from t",
+        ],
+    );
+    let verdicts = [
+        ("select nextval('s')", Cause::Volatile, "nextval"),
+        ("select upper(a) from t", Cause::UnknownFunction, "upper"),
+        ("select touch(1)", Cause::Volatile, "touch"),
+        ("select app.touch(1)", Cause::Volatile, "touch"),
+        ("select app.mixed(1)", Cause::UnknownFunction, "mixed"),
+        ("select txid_current()", Cause::Volatile, "txid_current"),
+        (
+            "select pg_backend_pid()",
+            Cause::SessionDependent,
+            "pg_backend_pid",
+        ),
+        ("select t.touch from t", Cause::Volatile, "touch"),
+        ("select a|+|b from t", Cause::Volatile, "|+|"),
+        ("select filter(1)", Cause::Volatile, "filter"),
+    ];
+    assert_verdicts(&sql, &verdicts);
+}
+
+#[test]
+fn what_is_learnt_replaces_what_is_cached() {
+    let sql = Sql::postgres();
+    let text = "select price(1)";
+    (0..100).for_each(|_| assert_eq!(sql.classify(text).intent, Intent::Write));
+    sql.learn(&catalog("on", "r app price", "", ""));
+    (0..100).for_each(|_| assert_eq!(sql.classify(text).intent, Intent::Read));
+    sql.learn(&catalog("on", "v app price", "", ""));
+    (0..100).for_each(|_| assert_eq!(sql.classify(text).intent, Intent::Write));
+    // No catalog at all: what is known stays.
+    sql.learn(&[Some("nonsense".to_owned())].into_iter().collect());
+    assert_eq!(sql.classify(text).reason, Cause::Volatile);
+}
+
+#[test]
+fn the_server_says_how_strings_are_read() {
+    let sql = Sql::postgres();
+    let text = r"select 'a\'";
+    assert_eq!(sql.classify(text), Classification::READ);
+    sql.learn(&catalog("off", "r pg_catalog lower", "", ""));
+    assert_eq!(sql.classify(text).reason, Cause::Malformed);
+    assert_eq!(sql.classify(r"select 'a\''"), Classification::READ);
+}
+
+#[test]
+fn names_can_be_added_and_removed() {
+    let sql = Sql::postgres()
+        .reading(["price", "app.tax"])
+        .writing(["lower", "app.x"]);
+    let all = "r pg_catalog lower\nr app x\nv app price";
+    for _ in 0..2 {
+        assert_reads(&sql, &["select price(1), app.tax(2)"]);
+        let verdicts = [
+            ("select lower('A')", Cause::Volatile, "lower"),
+            ("select app.x(1)", Cause::Volatile, "x"),
+            ("select tax(1)", Cause::UnknownFunction, "tax"),
+        ];
+        assert_verdicts(&sql, &verdicts);
+        // The catalog does not overrule them.
+        sql.learn(&catalog("on", all, "", ""));
+    }
+    assert_reads(
+        &Sql::mysql().reading(["shop.price"]),
+        &["select shop.price(1)"],
+    );
+    assert_reads(
+        &Sql::sqlite().reading(["regexp"]),
+        &["select regexp('a', b) from t"],
+    );
+}
+
+const WRITING: &[&str] = &[
+    "insert into t values (1)",
+    "update t set a = 1",
+    "delete from t",
+    "merge into t using u on true",
+    "select 1 into t",
+    "select 1 for update",
+    "select 1 for no key update",
+    "select f(1)",
+];
+
+proptest! {
+    #[test]
+    fn no_text_is_too_strange(text in "\\PC*") {
+        for sql in [Sql::postgres(), Sql::mysql(), Sql::sqlite()] {
+            for text in [text.clone(), format!("select {text}"), format!("with t as ({text}) {text}")] {
+                let inspection = sql.inspect(&text);
+                prop_assert!(text.contains(inspection.token));
+                prop_assert_eq!(sql.classify(&text), inspection.classification);
+            }
+        }
+    }
+
+    #[test]
+    fn what_writes_is_found_at_any_depth(
+        before in "[a-z0-9 ,=+*]{0,20}",
+        depth in 0_usize..200,
+        writing in proptest::sample::select(WRITING),
+        blank in proptest::sample::select(&[" ", "\n", "/**/", "-- a\n", "/* ' */"][..]),
+    ) {
+        let writing = writing.replace(' ', blank);
+        let (open, close) = ("(".repeat(depth), ")".repeat(depth));
+        for sql in [Sql::postgres(), Sql::mysql(), Sql::sqlite()] {
+            let text = format!("select {before} {open}{blank}{writing}{blank}{close}");
+            prop_assert_eq!(sql.classify(&text).intent, Intent::Write);
+        }
+    }
+}

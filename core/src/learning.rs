@@ -1,0 +1,63 @@
+//! What the classifier must know of the server, and asks again from time to time.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::cluster::Shared;
+use crate::dialect::Question;
+use crate::events;
+use crate::node::Node;
+use crate::router::Backend;
+
+/// Asks the classifier's question once, if it has one. Whether it was answered.
+pub(crate) async fn learn<B: Backend>(shared: &Shared<B>) -> bool {
+    let Some(question) = shared.classifier.question() else {
+        return true;
+    };
+    match ask(shared, &question).await {
+        Ok(()) => true,
+        Err(problem) => {
+            events::not_learnt(&problem);
+            false
+        }
+    }
+}
+
+/// Asks the classifier's question again and again. A question that failed is repeated sooner.
+pub(crate) async fn keep_learning<B: Backend>(shared: Arc<Shared<B>>, mut learnt: bool) {
+    const SOON: Duration = Duration::from_secs(1);
+    if shared.classifier.question().is_none() {
+        return pending().await;
+    }
+    let refresh = shared.settings.monitor.refresh;
+    loop {
+        sleep(if learnt { refresh } else { refresh.min(SOON) }).await;
+        learnt = learn(&shared).await;
+    }
+}
+
+async fn ask<B: Backend>(shared: &Shared<B>, question: &Question) -> Result<(), String> {
+    /// It is a longer question than the monitor's.
+    const LENIENCE: u32 = 10;
+    let limit = shared.settings.monitor.timeout.saturating_mul(LENIENCE);
+    let node = informant(shared).ok_or("no node answers")?;
+    match timeout(limit, node.backend().ask(question)).await {
+        Ok(Ok(answer)) => {
+            shared.classifier.learn(&answer);
+            Ok(())
+        }
+        Ok(Err(error)) => Err(format!("{}: {error}", node.name())),
+        Err(_) => Err(format!("{}: no answer within {limit:?}", node.name())),
+    }
+}
+
+/// The primary, or while that does not answer any other node.
+fn informant<B: Backend>(shared: &Shared<B>) -> Option<Arc<Node<B>>> {
+    let topology = shared.topology.load();
+    let primary = topology.primary();
+    let mut nodes = std::iter::once(primary).chain(topology.replicas());
+    nodes.find(|node| node.is_healthy()).cloned()
+}
