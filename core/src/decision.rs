@@ -150,8 +150,8 @@ impl Reason {
         Self::Sticky,
         Self::PreferenceIsPrimary,
         Self::NotFresh,
-        Self::NotReplayed,
         Self::NoHealthyReplica,
+        Self::NotReplayed,
         Self::NoReplica,
         Self::PolicyDeclined,
         Self::OpenWriter,
@@ -308,3 +308,15 @@ impl fmt::Display for RouteError {
 }
 
 impl std::error::Error for RouteError {}
+
+#[cfg(all(test, not(dbrouter_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_reasons_are_listed_at_their_own_index() {
+        for (index, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+        }
+    }
+}

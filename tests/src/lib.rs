@@ -8,6 +8,7 @@
 //! Nothing that is started here survives the process that started it, whichever way that process
 //! ends.
 
+pub mod corpus;
 mod failure;
 pub mod harness;
 pub mod postgres;

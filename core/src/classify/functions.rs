@@ -1,9 +1,9 @@
-//! What is known of the functions that a statement may call.
+//! What is known of the functions that a statement may call, and of the relations that are no tables.
 //!
 //! PostgreSQL's catalog tells of each function whether it is volatile, the user's own included. The lists
 //! of the others, and of PostgreSQL while its catalog has not been read, come with this crate.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
@@ -42,6 +42,8 @@ pub(super) struct Functions {
     attributes: Vec<Box<[u8]>>,
     /// Operators that call a volatile function.
     operators: Vec<Box<[u8]>>,
+    /// Sequences and unlogged tables: a replica shows another state of them, or none.
+    relations: HashSet<Box<[u8]>, RandomState>,
     /// Whether a backslash in a plain string is an escape.
     pub(super) backslash_escapes: bool,
 }
@@ -82,9 +84,9 @@ impl Functions {
             functions.take_in(Some(function.schema), function.name, effect);
         }
         functions.withdraw();
-        let boxed = |names: &str| names.lines().map(|name| name.as_bytes().into()).collect();
-        functions.attributes = boxed(catalog.attributes);
-        functions.operators = boxed(catalog.operators);
+        functions.attributes = lines(catalog.attributes).collect();
+        functions.operators = lines(catalog.operators).collect();
+        functions.relations = lines(catalog.relations).collect();
         functions.override_with(overrides);
         functions
     }
@@ -95,6 +97,7 @@ impl Functions {
             qualified: HashMap::default(),
             attributes: Vec::new(),
             operators: Vec::new(),
+            relations: HashSet::default(),
             backslash_escapes,
         }
     }
@@ -160,12 +163,21 @@ impl Functions {
         self.attributes.iter().any(|known| **known == *name)
     }
 
+    /// Whether a relation is not the same on every server.
+    pub(super) fn is_local_relation(&self, name: &[u8]) -> bool {
+        !self.relations.is_empty() && self.relations.contains(name)
+    }
+
     /// Whether an operator calls a function that is no read.
     pub(super) fn is_volatile_operator(&self, text: &str) -> bool {
         self.operators
             .iter()
             .any(|known| **known == *text.as_bytes())
     }
+}
+
+fn lines(text: &str) -> impl Iterator<Item = Box<[u8]>> {
+    text.lines().map(|line| line.as_bytes().into())
 }
 
 /// The longest name that PostgreSQL does not cut off.

@@ -26,7 +26,7 @@ impl Token<'_> {
 pub(super) enum Kind {
     /// A keyword or a plain name.
     Word,
-    /// A quoted name, with its quotes. (In MySQL it may be a string.)
+    /// A quoted name, with its quotes. (In MySQL and SQLite it may be a string.)
     Quoted,
     /// A string, a number, a parameter.
     Value,
@@ -118,9 +118,13 @@ impl<'a> Lexer<'a> {
             b')' => (Kind::Close, 1),
             b',' => (Kind::Comma, 1),
             b';' => (Kind::Semicolon, 1),
-            b'.' if second.is_ascii_digit() => (Kind::Value, number(bytes, grammar)?),
+            b'.' if second.is_ascii_digit() && !self.names_with_digits() => {
+                (Kind::Value, number(bytes, grammar)?)
+            }
             b'.' => (Kind::Dot, 1),
             b'0'..=b'9' => (Kind::Value, number(bytes, grammar)?),
+            // SQLite takes a string for a name wherever only a name can stand.
+            b'\'' if grammar == Grammar::Sqlite => (Kind::Quoted, quoted(bytes, false)?),
             b'\'' => (Kind::Value, quoted(bytes, self.rules.backslash_escapes)?),
             b'"' => match grammar {
                 Grammar::MySql => (Kind::Quoted, quoted(bytes, self.rules.backslash_escapes)?),
@@ -140,11 +144,18 @@ impl<'a> Lexer<'a> {
                 Kind::Value,
                 1 + run(&bytes[1..], |byte| byte.is_ascii_digit()),
             ),
-            _ if is_operator(first) => (Kind::Operator, operator(bytes, grammar)),
+            _ if is_operator(first) => (Kind::Operator, operator(bytes, grammar)?),
             b'[' | b']' | b':' | b'{' | b'}' => (Kind::Operator, 1),
             // Backslashes, NUL and other control characters.
             _ => (Kind::Strange, 1),
         })
+    }
+
+    /// Whether a dot is a part of a name, and so are the digits behind it: in MySQL `s.1()` calls `1`.
+    fn names_with_digits(&self) -> bool {
+        let before = self.position.checked_sub(1);
+        let before = before.and_then(|index| self.text.as_bytes().get(index));
+        self.rules.grammar == Grammar::MySql && before.is_some_and(|byte| is_name(*byte))
     }
 
     /// A word, or a string with a prefix.
@@ -177,7 +188,9 @@ impl<'a> Lexer<'a> {
                 _ => {}
             }
         }
-        Some((Kind::Word, run(bytes, is_name)))
+        // Between tokens SQLite takes a byte order mark for a blank, within them for a letter.
+        let blank = self.rules.grammar == Grammar::Sqlite && bytes.starts_with(BYTE_ORDER_MARK);
+        (!blank).then(|| (Kind::Word, run(bytes, is_name)))
     }
 
     /// `@name`, `@'name'`, `@@name`.
@@ -224,10 +237,15 @@ impl<'a> Lexer<'a> {
             (Grammar::MySql, [b'/', b'*', b'!', ..] | [b'/', b'*', b'M', b'!', ..]) => {
                 Err(Unterminated)
             }
-            (_, [b'/', b'*', rest @ ..]) => match find(rest, *b"*/") {
-                Some(end) => Ok(2 + end + 2),
-                None => Err(Unterminated),
-            },
+            (grammar, [b'/', b'*', rest @ ..]) => {
+                let end = find(rest, *b"*/").ok_or(Unterminated)?;
+                // The end of a comment with hints may be within the quotes of a name in it.
+                let hints = grammar == Grammar::MySql && rest[0] == b'+';
+                match hints && rest[..end].iter().any(|byte| b"`'\"".contains(byte)) {
+                    true => Err(Unterminated),
+                    false => Ok(2 + end + 2),
+                }
+            }
             _ => Ok(0),
         }
     }
@@ -249,6 +267,9 @@ pub(super) fn unquoted(quoted: &str) -> Option<&str> {
     let escaped = inside.contains(['"', '`', '\\', '\0']) || quoted.starts_with(['u', 'U']);
     (!escaped).then_some(inside)
 }
+
+/// In UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0B | 0x0C)
@@ -322,12 +343,23 @@ fn quoted(bytes: &[u8], backslash_escapes: bool) -> Option<usize> {
 /// The length of the number at the beginning, if it is one. A word without a space behind it is read as
 /// part of a number, of a name, or as a word of its own, by server and version; so that is none.
 fn number(bytes: &[u8], grammar: Grammar) -> Option<usize> {
-    let digits = |bytes: &[u8]| run(bytes, |byte| byte.is_ascii_digit() || byte == b'_');
+    let mysql = grammar == Grammar::MySql;
+    // In MySQL `1_0` and `0X0` are names, and so are `0x` and `0b2`.
+    let separates = |byte| byte == b'_' && !mysql;
+    let digits = |bytes: &[u8]| run(bytes, |byte| byte.is_ascii_digit() || separates(byte));
     let length = match bytes {
-        [b'0', b'x' | b'X', rest @ ..] => {
+        [b'0', b'x', rest @ ..] if mysql => match run(rest, |byte| byte.is_ascii_hexdigit()) {
+            0 => return None,
+            digits => 2 + digits,
+        },
+        [b'0', b'b', rest @ ..] if mysql => match run(rest, |byte| matches!(byte, b'0' | b'1')) {
+            0 => return None,
+            digits => 2 + digits,
+        },
+        [b'0', b'x' | b'X', rest @ ..] if !mysql => {
             2 + run(rest, |byte| byte.is_ascii_hexdigit() || byte == b'_')
         }
-        [b'0', b'o' | b'O' | b'b' | b'B', rest @ ..] => 2 + digits(rest),
+        [b'0', b'o' | b'O' | b'b' | b'B', rest @ ..] if !mysql => 2 + digits(rest),
         _ => {
             let mut length = digits(bytes);
             // PL/pgSQL's `1..2` is no number and two dots.
@@ -396,16 +428,23 @@ fn sqlite_parameter(bytes: &[u8]) -> Option<(Kind, usize)> {
     plain.then_some((Kind::Value, length))
 }
 
-/// The length of the operator at the beginning, which ends where a comment begins.
-fn operator(bytes: &[u8], grammar: Grammar) -> usize {
+/// The length of the operator at the beginning, which ends where a comment begins. It ends with a sign only
+/// if there is something unusual in it: `a<-1` compares with minus one, `a@-1` calls `@-`.
+fn operator(bytes: &[u8], grammar: Grammar) -> Option<usize> {
+    /// Longer names are refused; and without a limit, the signs cut off would be read again and again.
+    const LONGEST: usize = 63;
     if grammar != Grammar::Postgres {
-        return 1;
+        return Some(1);
     }
-    let length = run(bytes, is_operator);
-    let comment = |pair| find(&bytes[..length], pair);
-    match (comment(*b"--"), comment(*b"/*")) {
-        (Some(dashes), Some(slash)) => dashes.min(slash),
-        (Some(end), None) | (None, Some(end)) => end,
-        (None, None) => length,
-    }
+    let bytes = &bytes[..bytes.len().min(LONGEST + 2)];
+    let bytes = &bytes[..run(bytes, is_operator)];
+    let comment = |pair| find(bytes, pair).unwrap_or(bytes.len());
+    let bytes = &bytes[..comment(*b"--").min(comment(*b"/*"))];
+    let unusual = bytes.iter().any(|byte| b"~!@#^&|`?%".contains(byte));
+    let signs = bytes.iter().rev().take_while(|byte| b"+-".contains(byte));
+    let length = match unusual {
+        true => bytes.len(),
+        false => bytes.len().saturating_sub(signs.count()).max(1),
+    };
+    (bytes.len() <= LONGEST).then_some(length)
 }

@@ -9,7 +9,8 @@ pub(super) const SYSTEM_SCHEMA: &str = "pg_catalog";
 /// Asks for all functions that a statement can call, in all schemas: which of them are visible may differ
 /// from one connection to the next. A line each, with a letter, the schema and the name; and for a volatile
 /// one the extension that it belongs to. An aggregate is what its support functions are. Names with blanks
-/// are left out; they are then not known.
+/// are left out; they are then not known. Then for what else calls a volatile function, and for the relations
+/// that a standby cannot show, or not as they are.
 pub(super) const QUESTION: Question = Question::new(
     "SELECT current_setting('standard_conforming_strings'), \
      (SELECT string_agg(DISTINCT line, E'\\n') FROM ( \
@@ -37,8 +38,10 @@ pub(super) const QUESTION: Question = Question::new(
         WHERE p.provolatile = 'v' AND p.oid >= 16384 AND p.pronargs - p.pronargdefaults <= 1 \
         AND t.typtype IN ('c', 'd', 'p')), \
      (SELECT string_agg(DISTINCT o.oprname, E'\\n') FROM pg_catalog.pg_operator o \
-        JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode WHERE p.provolatile = 'v')",
-    4,
+        JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode WHERE p.provolatile = 'v'), \
+     (SELECT string_agg(DISTINCT c.relname, E'\\n') FROM pg_catalog.pg_class c \
+        WHERE c.relkind = 'S' OR c.relpersistence = 'u' AND c.relkind IN ('m', 'r'))",
+    5,
 );
 
 /// The answer to [`QUESTION`].
@@ -49,6 +52,7 @@ pub(super) struct Catalog<'a> {
     functions: &'a str,
     pub(super) attributes: &'a str,
     pub(super) operators: &'a str,
+    pub(super) relations: &'a str,
 }
 
 /// One overload of a function, or several that are alike.
@@ -69,6 +73,7 @@ impl<'a> Catalog<'a> {
             functions,
             attributes: answer.column(2).unwrap_or(""),
             operators: answer.column(3).unwrap_or(""),
+            relations: answer.column(4).unwrap_or(""),
         })
     }
 
@@ -155,12 +160,19 @@ pub(super) fn withdrawn(name: &[u8]) -> Option<Effect> {
     local.then_some(Effect::Local)
 }
 
-/// They are stable, and fail on a standby: they take a transaction id, or want a log that is written.
+/// They are stable, and fail on a standby: they take a transaction id, want a log that is written, or read
+/// relations that the text does not show.
 const REFUSED: &[&str] = &[
+    "database_to_xml",
+    "database_to_xml_and_xmlschema",
     "pg_current_xact_id",
     "pg_replication_origin_oid",
     "pg_walfile_name",
     "pg_walfile_name_offset",
+    "schema_to_xml",
+    "schema_to_xml_and_xmlschema",
+    "table_to_xml",
+    "table_to_xml_and_xmlschema",
     "txid_current",
 ];
 
@@ -209,6 +221,7 @@ const LOCAL: &[&str] = &[
     "pg_prepared_xact",
     "pg_safe_snapshot_blocking_pids",
     "pg_show_all_file_settings",
+    "pg_show_all_settings",
     "pg_show_replication_origin_status",
     "pg_tablespace_location",
     "pg_terminate_backend",

@@ -520,7 +520,7 @@ impl<'a, 'f> Scan<'a, 'f> {
         let Some(name) = name else {
             return Ok(());
         };
-        if words::is_local_relation(name, self.grammar) {
+        if words::is_local_relation(name, self.grammar) || self.functions.is_local_relation(name) {
             return self.stop(Cause::SessionDependent);
         }
         let behind_dot = self.before.kind == Kind::Dot;
@@ -560,6 +560,10 @@ impl<'a, 'f> Scan<'a, 'f> {
         let is_word = self.token.kind == Kind::Word && !behind_dot;
         let samples = is_word && self.keys_before[1] == Key::Tablesample;
         if samples && among(name, words::POSTGRES_SAMPLING) {
+            return Ok(());
+        }
+        // `FETCH FIRST (1 + 1) ROWS ONLY`
+        if is_word && self.keys_before[1] == Key::Fetch {
             return Ok(());
         }
         let effect = if behind_dot {

@@ -55,6 +55,7 @@ fn queries_are_reads() {
         "show server_version",
         "copy (select 1) to stdout with (format csv)",
         "select * from t tablesample system (10) repeatable (1)",
+        "select 1 offset (select 2) fetch first (1 + 1) rows only",
         "select substring(a from 1 for 2), extract(year from b), trim(both 'x' from c) from t",
         "select random(), clock_timestamp(), pg_total_relation_size('t')",
     ];
@@ -287,11 +288,9 @@ fn a_hint_overrides_if_it_comes_first_and_is_wanted() {
     );
 }
 
-fn catalog(standard_strings: &str, functions: &str, attributes: &str, operators: &str) -> Answer {
-    [standard_strings, functions, attributes, operators]
-        .map(|column| Some(column.to_owned()))
-        .into_iter()
-        .collect()
+fn catalog(standard_strings: &str, functions: &str) -> Answer {
+    let columns = [standard_strings, functions].map(|column| Some(column.to_owned()));
+    columns.into_iter().collect()
 }
 
 #[test]
@@ -300,7 +299,13 @@ fn the_catalog_decides() {
     let functions = "r pg_catalog lower\nv pg_catalog random\nv pg_catalog nextval\nr app price\n\
                      v app touch\nr public touch\nr app Mixed\nv x gen_random_bytes pgcrypto\n\
                      r pg_catalog txid_current\nr pg_catalog pg_backend_pid\nv app filter";
-    sql.learn(&catalog("on", functions, "touch", "|+|"));
+    let answer = ["on", functions, "touch", "|+|", "orders_id_seq\nscratch"];
+    sql.learn(
+        &answer
+            .map(|column| Some(column.to_owned()))
+            .into_iter()
+            .collect(),
+    );
     assert_reads(
         &sql,
         &[
@@ -325,6 +330,12 @@ fn the_catalog_decides() {
         ("select t.touch from t", Cause::Volatile, "touch"),
         ("select a|+|b from t", Cause::Volatile, "|+|"),
         ("select filter(1)", Cause::Volatile, "filter"),
+        ("table app.scratch", Cause::SessionDependent, "scratch"),
+        (
+            "select last_value from \"orders_id_seq\"",
+            Cause::SessionDependent,
+            "\"orders_id_seq\"",
+        ),
     ];
     assert_verdicts(&sql, &verdicts);
 }
@@ -334,9 +345,9 @@ fn what_is_learnt_replaces_what_is_cached() {
     let sql = Sql::postgres();
     let text = "select price(1)";
     (0..100).for_each(|_| assert_eq!(sql.classify(text).intent, Intent::Write));
-    sql.learn(&catalog("on", "r app price", "", ""));
+    sql.learn(&catalog("on", "r app price"));
     (0..100).for_each(|_| assert_eq!(sql.classify(text).intent, Intent::Read));
-    sql.learn(&catalog("on", "v app price", "", ""));
+    sql.learn(&catalog("on", "v app price"));
     (0..100).for_each(|_| assert_eq!(sql.classify(text).intent, Intent::Write));
     // No catalog at all: what is known stays.
     sql.learn(&[Some("nonsense".to_owned())].into_iter().collect());
@@ -348,7 +359,7 @@ fn the_server_says_how_strings_are_read() {
     let sql = Sql::postgres();
     let text = r"select 'a\'";
     assert_eq!(sql.classify(text), Classification::READ);
-    sql.learn(&catalog("off", "r pg_catalog lower", "", ""));
+    sql.learn(&catalog("off", "r pg_catalog lower"));
     assert_eq!(sql.classify(text).reason, Cause::Malformed);
     assert_eq!(sql.classify(r"select 'a\''"), Classification::READ);
 }
@@ -368,7 +379,7 @@ fn names_can_be_added_and_removed() {
         ];
         assert_verdicts(&sql, &verdicts);
         // The catalog does not overrule them.
-        sql.learn(&catalog("on", all, "", ""));
+        sql.learn(&catalog("on", all));
     }
     assert_reads(
         &Sql::mysql().reading(["shop.price"]),

@@ -1,13 +1,16 @@
 //! What `dbrouter-sqlx` promises, on real servers.
 
 mod cancellation;
+mod classifier;
 mod config;
 mod drop_in;
 mod embedded;
 mod failover;
 mod journeys;
 mod routing;
+mod safety_net;
 mod sessions;
+mod statements;
 mod support;
 
 use std::process::ExitCode;
@@ -22,6 +25,8 @@ fn main() -> ExitCode {
         config::cases(),
         drop_in::cases(),
         embedded::cases(),
+        classifier::cases(),
+        safety_net::cases(),
     ];
     dbrouter_tests::harness::run(cases.into_iter().flatten())
 }

@@ -1,0 +1,447 @@
+//! What happens when a statement was taken for a read and is none, or names what a replica has not heard of
+//! yet.
+
+use std::time::Duration;
+
+use dbrouter_sqlx::RoutedPool;
+use dbrouter_sqlx::dbrouter::{Classification, Classifier, MonitorSettings, Reason, Sql};
+use dbrouter_tests::harness::Case;
+use dbrouter_tests::postgres::Cluster;
+use dbrouter_tests::{Result, wait};
+use futures_util::TryStreamExt;
+use sqlx::{Executor, Postgres, Sqlite};
+
+use crate::support::{check, cluster, on_postgres, router};
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        on_postgres(
+            "safety_net::a_view_over_a_volatile_function_has_one_effect",
+            a_view_over_a_volatile_function,
+        ),
+        on_postgres(
+            "safety_net::every_refusal_is_caught",
+            every_refusal_is_caught,
+        ),
+        on_postgres(
+            "safety_net::an_explicit_read_is_refused",
+            an_explicit_read_is_refused,
+        ),
+        on_postgres(
+            "safety_net::not_once_rows_were_handed_out",
+            not_once_rows_were_handed_out,
+        ),
+        on_postgres(
+            "safety_net::what_is_not_replayed_yet_is_asked_of_the_primary",
+            what_is_not_replayed_yet,
+        ),
+        on_postgres(
+            "safety_net::what_nobody_knows_is_an_error",
+            what_nobody_knows,
+        ),
+        on_postgres("safety_net::functions_are_learnt", functions_are_learnt),
+        on_postgres("safety_net::hints_are_obeyed_unless_forbidden", hints),
+        Case::new(
+            "safety_net::a_reader_that_refuses_is_no_dead_end",
+            sqlite_readers_refuse,
+        ),
+        Case::new(
+            "safety_net::a_temporary_table_is_found",
+            sqlite_temporary_tables,
+        ),
+    ]
+}
+
+const VISITS: &str = "select id from visits";
+
+/// A cluster whose view `visits` leaves a row behind each time it is read.
+async fn counting_cluster() -> Result<Cluster> {
+    let cluster = cluster().await?;
+    let mut app = cluster.primary().connect().await?;
+    sqlx::raw_sql(
+        "create table effects (id int generated always as identity); \
+         create function visit() returns int language sql volatile \
+             as 'insert into effects default values returning id'; \
+         create view visits as select visit() as id; \
+         create sequence tickets; \
+         create view ticket as select nextval('tickets') as id; \
+         create view late_ticket as select number, \
+             case when number = 20000 then nextval('tickets') end as id \
+             from generate_series(1, 20000) number; \
+         create view log_file as select pg_walfile_name('0/100'::pg_lsn) as name; \
+         create unlogged table scratch (id int); \
+         create view notes as select id from scratch",
+    )
+    .execute(&mut app)
+    .await?;
+    cluster.wait_caught_up().await?;
+    Ok(cluster)
+}
+
+async fn effects(cluster: &Cluster) -> Result<i64> {
+    let mut app = cluster.primary().connect().await?;
+    Ok(sqlx::query_scalar("select count(*) from effects")
+        .fetch_one(&mut app)
+        .await?)
+}
+
+/// How often a standby has said that it cannot do something.
+fn refusals(cluster: &Cluster) -> usize {
+    let logs = cluster
+        .standbys()
+        .iter()
+        .map(dbrouter_tests::postgres::Node::log_tail);
+    logs.map(|log| log.matches("ERROR:  cannot").count()).sum()
+}
+
+/// Where a session that has done nothing yet would have it.
+fn reason(db: &RoutedPool<Postgres>, sql: &str) -> Result<Reason> {
+    Ok(db.session().explain(sql)?.reason)
+}
+
+async fn a_view_over_a_volatile_function() -> Result<()> {
+    let cluster = counting_cluster().await?;
+    let db = router(&cluster).connect().await?;
+    let session = db.session();
+    check(
+        reason(&db, VISITS)? == Reason::Policy,
+        "the text cannot tell",
+    )?;
+    for (run, misjudged) in [(1, 1), (2, 1), (3, 1)] {
+        let id: i32 = sqlx::query_scalar(VISITS).fetch_one(&session).await?;
+        check(id == run, format!("run {run} left row {id}"))?;
+        let effects = effects(&cluster).await?;
+        check(
+            effects == i64::from(run),
+            format!("run {run}: {effects} effects"),
+        )?;
+        let counted = db.status().misjudged;
+        check(
+            counted == misjudged,
+            format!("run {run}: {counted} misjudged"),
+        )?;
+        let decision = session.last_decision().map(|decision| decision.reason);
+        check(
+            decision == Some(Reason::Misrouted),
+            format!("run {run}: {decision:?}"),
+        )?;
+    }
+    let refused = refusals(&cluster);
+    check(
+        refused == 1,
+        format!("the standbys refused it {refused} times"),
+    )?;
+    // It is a write now: what it changed is seen.
+    let seen: i64 = sqlx::query_scalar("select count(*) from effects")
+        .fetch_one(&session)
+        .await?;
+    check(
+        seen == 3,
+        format!("the session sees {seen} of its 3 effects"),
+    )
+}
+
+async fn every_refusal_is_caught() -> Result<()> {
+    let cluster = counting_cluster().await?;
+    let db = router(&cluster).connect().await?;
+    // 25006, 55000 and 0A000.
+    let statements = [
+        "select id::text from ticket",
+        "select name from log_file",
+        "select coalesce(max(id), 0)::text from notes",
+    ];
+    for (count, sql) in (1..).zip(statements) {
+        check(
+            reason(&db, sql)? == Reason::Policy,
+            format!("{sql} looks like a read"),
+        )?;
+        for _ in 0..2 {
+            let session = db.session();
+            let _: Option<String> = sqlx::query_scalar(sql).fetch_one(&session).await?;
+            check(
+                reason(&db, sql)? == Reason::Misrouted,
+                format!("{sql} is remembered"),
+            )?;
+        }
+        let misjudged = db.status().misjudged;
+        check(misjudged == count, format!("{sql}: {misjudged} misjudged"))?;
+    }
+    // An error of the same class that the primary makes as well is no refusal.
+    let sql = "select lower(row(1)::text) from kv where id = 1 group by grouping sets ((), ()) \
+               union select xmlparse(document '<')::text";
+    let here = sqlx::query(sql)
+        .fetch_all(&db.session())
+        .await
+        .err()
+        .map(|error| error.to_string());
+    let there = sqlx::query(sql)
+        .fetch_all(&db.write())
+        .await
+        .err()
+        .map(|error| error.to_string());
+    check(
+        here.is_some() && here == there,
+        format!("{here:?}, but {there:?}"),
+    )?;
+    check(
+        reason(&db, sql)? == Reason::Policy,
+        "an error is not remembered as a write",
+    )?;
+    let failovers = db.status().failovers;
+    check(
+        failovers == 0,
+        format!("{failovers} failovers: no node failed"),
+    )
+}
+
+async fn an_explicit_read_is_refused() -> Result<()> {
+    let cluster = counting_cluster().await?;
+    let db = router(&cluster).connect().await?;
+    let error = sqlx::query(VISITS)
+        .fetch_one(&db.read())
+        .await
+        .map(drop)
+        .unwrap_err();
+    let code = error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .map(|code| code.into_owned());
+    check(code.as_deref() == Some("25006"), format!("{error}"))?;
+    check(
+        effects(&cluster).await? == 0 && db.status().misjudged == 0,
+        "nothing happened",
+    )
+}
+
+async fn not_once_rows_were_handed_out() -> Result<()> {
+    let cluster = counting_cluster().await?;
+    let db = router(&cluster).connect().await?;
+    let sql = "select number, id from late_ticket";
+    let mut rows = db.fetch(sql);
+    let mut handed_out = 0;
+    let error = loop {
+        match rows.try_next().await {
+            Ok(Some(_)) => handed_out += 1,
+            Ok(None) => break None,
+            Err(error) => break Some(error),
+        }
+    };
+    check(
+        handed_out > 0 && error.is_some(),
+        format!("{handed_out} rows, then {error:?}"),
+    )?;
+    let mut app = cluster.primary().connect().await?;
+    let called: bool = sqlx::query_scalar("select is_called from tickets")
+        .fetch_one(&mut app)
+        .await?;
+    check(!called, "the primary never ran it")
+}
+
+async fn what_is_not_replayed_yet() -> Result<()> {
+    let cluster = cluster().await?;
+    let mut app = cluster.primary().connect().await?;
+    sqlx::raw_sql("create function price(int) returns int immutable language sql as 'select 1'")
+        .execute(&mut app)
+        .await?;
+    cluster.wait_caught_up().await?;
+    let db = router(&cluster).connect().await?;
+    for standby in cluster.standbys() {
+        standby.pause_replay().await?;
+    }
+    // Somebody else migrates: the session need not see it, and its next read is a standby's.
+    sqlx::raw_sql(
+        "create table news (id int); insert into news values (7); \
+         alter table kv add column note text default 'new'; \
+         create function price(text) returns int immutable language sql as 'select 2'",
+    )
+    .execute(&mut app)
+    .await?;
+    let statements = [
+        ("select id::text from news", "7"),
+        ("select note from kv where id = 1", "new"),
+        ("select price('x'::text)::text", "2"),
+    ];
+    for (sql, expected) in statements {
+        for _ in 0..2 {
+            let session = db.session();
+            check(
+                reason(&db, sql)? == Reason::Policy,
+                format!("{sql} is a read"),
+            )?;
+            let found: String = sqlx::query_scalar(sql).fetch_one(&session).await?;
+            check(found == expected, format!("{sql}: {found}"))?;
+            let decision = session.last_decision().map(|decision| decision.reason);
+            check(
+                decision == Some(Reason::NotReplayed),
+                format!("{sql}: {decision:?}"),
+            )?;
+        }
+    }
+    check(
+        db.prepare(sqlx::SqlStr::from_static("select id from news"))
+            .await
+            .is_ok(),
+        "it can be prepared",
+    )?;
+    for standby in cluster.standbys() {
+        standby.resume_replay().await?;
+    }
+    cluster.wait_caught_up().await?;
+    for (sql, expected) in statements {
+        let session = db.session();
+        let found: String = sqlx::query_scalar(sql).fetch_one(&session).await?;
+        let decision = session.last_decision().map(|decision| decision.reason);
+        check(
+            found == expected && decision == Some(Reason::Policy),
+            format!("{sql}: {found} by {decision:?}"),
+        )?;
+    }
+    check(db.status().misjudged == 0, "none of them is a write")
+}
+
+async fn what_nobody_knows() -> Result<()> {
+    let cluster = cluster().await?;
+    let db = router(&cluster).connect().await?;
+    for run in 1..3 {
+        let session = db.session();
+        let error = sqlx::query("select * from nowhere")
+            .fetch_all(&session)
+            .await
+            .err();
+        let code = error
+            .as_ref()
+            .and_then(sqlx::Error::as_database_error)
+            .and_then(|error| error.code());
+        check(
+            code.as_deref() == Some("42P01"),
+            format!("run {run}: {error:?}"),
+        )?;
+        let decision = session.last_decision().map(|decision| decision.reason);
+        check(
+            decision == Some(Reason::NotReplayed),
+            format!("the primary said so: {decision:?}"),
+        )?;
+    }
+    Ok(())
+}
+
+async fn functions_are_learnt() -> Result<()> {
+    let cluster = cluster().await?;
+    let mut app = cluster.primary().connect().await?;
+    sqlx::raw_sql(
+        "create schema shop; \
+         create function shop.price(int) returns int immutable language sql as 'select 1'; \
+         create function double(int) returns int immutable language sql as 'select 2'; \
+         create function double(text) returns int volatile language sql as 'select 2'",
+    )
+    .execute(&mut app)
+    .await?;
+    cluster.wait_caught_up().await?;
+    let monitor = MonitorSettings::new().refresh(Duration::from_millis(50));
+    let db = router(&cluster).monitor(monitor).connect().await?;
+    check(
+        reason(&db, "select shop.price(1)")? == Reason::Policy,
+        "an immutable function is a read, by its schema",
+    )?;
+    check(
+        reason(&db, "select price(1)")? == Reason::Policy,
+        "and by its name alone, whatever the search path",
+    )?;
+    check(
+        reason(&db, "select double(1)")? == Reason::Unclassified,
+        "one volatile overload taints the name",
+    )?;
+    check(
+        reason(&db, "select later(1)")? == Reason::Unclassified,
+        "nobody knows it yet",
+    )?;
+    let becomes = async |sql: &str, wanted: Reason| {
+        wait::until(async || {
+            db.explain(sql)
+                .is_ok_and(|decision| decision.reason == wanted)
+        })
+        .await
+    };
+    let create = "create function later(int) returns int stable language sql as 'select 3'";
+    sqlx::raw_sql(create).execute(&mut app).await?;
+    check(
+        becomes("select later(1)", Reason::Policy).await,
+        "a new function is learnt",
+    )?;
+    sqlx::raw_sql("alter function later(int) volatile")
+        .execute(&mut app)
+        .await?;
+    check(
+        becomes("select later(1)", Reason::Unclassified).await,
+        "and unlearnt",
+    )
+}
+
+async fn hints() -> Result<()> {
+    let cluster = counting_cluster().await?;
+    let db = router(&cluster).connect().await?;
+    let to_replica = "/*dbrouter:replica*/ select visit()";
+    check(
+        reason(&db, "/*dbrouter:primary*/ select version from kv")? == Reason::Write,
+        "to the primary",
+    )?;
+    check(reason(&db, to_replica)? == Reason::Policy, "to a replica")?;
+    // Who says so gets what a replica says to that.
+    let refused = sqlx::query(to_replica).fetch_one(&db).await.is_err();
+    check(
+        refused && effects(&cluster).await? == 0,
+        "a standby refused it",
+    )?;
+    let deaf = router(&cluster)
+        .classifier(Sql::postgres().without_hints())
+        .connect()
+        .await?;
+    sqlx::query(to_replica).fetch_one(&deaf).await?;
+    check(effects(&cluster).await? == 1, "a comment is a comment")
+}
+
+/// Takes everything for a read.
+struct Trusting;
+
+impl Classifier for Trusting {
+    fn classify(&self, _: &str) -> Classification {
+        Classification::READ
+    }
+}
+
+async fn sqlite_readers_refuse() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let db = RoutedPool::<Sqlite>::embedded(folder.path().join("shop.db"))
+        .classifier(Trusting)
+        .connect()
+        .await?;
+    sqlx::query("create table t (a int)").execute(&db).await?;
+    for rows in 1..=2 {
+        sqlx::query("insert into t values (1)").execute(&db).await?;
+        let counted: i64 = sqlx::query_scalar("select count(*) from t")
+            .fetch_one(&db)
+            .await?;
+        check(
+            counted == rows,
+            format!("{counted} rows after {rows} inserts"),
+        )?;
+    }
+    let misjudged = db.status().misjudged;
+    check(misjudged == 2, format!("two texts, {misjudged} refusals"))
+}
+
+async fn sqlite_temporary_tables() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let db = RoutedPool::<Sqlite>::embedded(folder.path().join("shop.db"))
+        .connect()
+        .await?;
+    sqlx::query("create temporary table mine (a int)")
+        .execute(&db)
+        .await?;
+    let rows: i64 = sqlx::query_scalar("select count(*) from mine")
+        .fetch_one(&db)
+        .await?;
+    check(rows == 0, format!("{rows} rows"))?;
+    let request = db.explain("select count(*) from mine")?;
+    check(request.reason != Reason::Misrouted, "it is not remembered")
+}
