@@ -138,3 +138,6 @@ CREATE FUNCTION shop.to_code(value text) RETURNS shop.code
     LANGUAGE plpgsql VOLATILE AS $$ BEGIN INSERT INTO audit (what) VALUES (value); RETURN ROW(value); END $$;
 CREATE CAST (text AS shop.code) WITH FUNCTION shop.to_code(text);
 CREATE PROCEDURE clean_up() LANGUAGE sql AS 'DELETE FROM audit';
+
+CREATE FUNCTION numbered(n bigint DEFAULT nextval('ticket')) RETURNS bigint
+    IMMUTABLE LANGUAGE sql AS 'SELECT n';

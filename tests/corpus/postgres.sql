@@ -375,7 +375,19 @@ SELECT * FROM regexp_matches('a1b2', '[a-z]\d', 'g') m, string_to_table('a,b', '
 === read
 SELECT inet '10.0.0.1' << inet '10.0.0.0/8', host(inet '10.0.0.1'), point(1, 2) <-> point(3, 4), box '(1,1),(0,0)' @> point '(0.5,0.5)', circle(point(0, 0), 1)
 === read
-SELECT version(), current_setting('server_version_num'), current_setting('no.such', true)
+SELECT version(), current_setting('server_version_num'), current_setting('no_such', true)
+=== write -- the application's own settings are its session's
+SELECT current_setting('shop.tenant', true)
+=== write
+SHOW shop.tenant
+=== write -- the escape character comes later
+SELECT U&"nextv!0061l" UESCAPE '!' ('ticket')
+=== read -- a cast that looks like a call
+SELECT tsquery('a & b'), uuid('6d7b7f9e-0000-4000-8000-000000000000')
+=== write -- a sequence counts ahead on a standby
+SELECT last_value FROM ticket
+=== write -- a default argument may call anything
+SELECT numbered()
 === read
 SELECT has_table_privilege('customer', 'SELECT'), pg_table_is_visible('customer'::regclass), pg_get_userbyid(10), to_regclass('no_such_table'), 'customer'::regclass::oid, obj_description('customer'::regclass, 'pg_class'), col_description('customer'::regclass, 1)
 === read

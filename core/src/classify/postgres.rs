@@ -8,8 +8,9 @@ pub(super) const SYSTEM_SCHEMA: &str = "pg_catalog";
 
 /// Asks for all functions that a statement can call, in all schemas: which of them are visible may differ
 /// from one connection to the next. A line each, with a letter, the schema and the name; and for a volatile
-/// one the extension that it belongs to. An aggregate is what its support functions are. Names with blanks
-/// are left out; they are then not known. Then for what else calls a volatile function, and for the relations
+/// one the extension that it belongs to. An aggregate is what its support functions are, and a function what
+/// its arguments' defaults call. The system's types are called in order to cast. Names with blanks are left out;
+/// they are then not known. Then for what else calls a volatile function, and for the relations
 /// that a standby cannot show, or not as they are.
 pub(super) const QUESTION: Question = Question::new(
     "SELECT current_setting('standard_conforming_strings'), \
@@ -27,18 +28,27 @@ pub(super) const QUESTION: Question = Question::new(
               JOIN pg_catalog.pg_proc s ON s.oid IN (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, \
                 a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn) \
               WHERE a.aggfnoid = p.oid) \
-            ELSE p.provolatile = 'v' END AS changes \
+            ELSE p.provolatile = 'v' OR EXISTS (SELECT FROM \
+              regexp_matches(p.proargdefaults::text, ':(?:func|opfunc)id (\\d+)', 'g') m \
+              JOIN pg_catalog.pg_proc d ON d.oid = m[1]::oid WHERE d.provolatile = 'v') \
+            END AS changes \
           FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
           WHERE p.prokind <> 'p' AND n.nspname !~ '^pg_temp_' \
           AND n.nspname !~ '[[:space:][:cntrl:]]' AND p.proname !~ '[[:space:][:cntrl:]]' \
         ) f \
+        UNION ALL \
+        SELECT 'r ' || n.nspname || ' ' || t.typname FROM pg_catalog.pg_type t \
+        JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
+        WHERE n.nspname = 'pg_catalog' AND t.typtype IN ('b', 'r', 'm') AND t.typcategory <> 'A' \
      ) lines), \
      (SELECT string_agg(DISTINCT p.proname, E'\\n') FROM pg_catalog.pg_proc p \
         JOIN pg_catalog.pg_type t ON t.oid = p.proargtypes[0] \
         WHERE p.provolatile = 'v' AND p.oid >= 16384 AND p.pronargs - p.pronargdefaults <= 1 \
         AND t.typtype IN ('c', 'd', 'p')), \
      (SELECT string_agg(DISTINCT o.oprname, E'\\n') FROM pg_catalog.pg_operator o \
-        JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode WHERE p.provolatile = 'v'), \
+        JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode WHERE p.provolatile = 'v' \
+        AND o.oprname NOT IN (SELECT oprname FROM pg_catalog.pg_operator \
+          WHERE oprnamespace = 'pg_catalog'::regnamespace)), \
      (SELECT string_agg(DISTINCT c.relname, E'\\n') FROM pg_catalog.pg_class c \
         WHERE c.relkind = 'S' OR c.relpersistence = 'u' AND c.relkind IN ('m', 'r'))",
     5,

@@ -50,16 +50,10 @@ struct Scan<'a, 'f> {
     lexer: Lexer<'a>,
     grammar: Grammar,
     functions: &'f Functions,
-    /// The token before, and its key; and the key of the one before that.
-    before: Token<'a>,
-    keys_before: [Key; 2],
-    /// The token before is a name for sure: it stands behind `AS` or `::`.
-    named_before: bool,
-    /// The token before stands behind a dot.
-    dotted_before: bool,
-    token: Token<'a>,
-    key: Key,
-    named: bool,
+    /// The key of the token before the one before.
+    key_before_that: Key,
+    before: Seen<'a>,
+    here: Seen<'a>,
     next: Token<'a>,
     /// The open parentheses, and the open brackets.
     depth: usize,
@@ -72,6 +66,31 @@ struct Scan<'a, 'f> {
     before_operand: Vec<usize>,
     /// The last parenthesis closed was one of those.
     closed_before_operand: bool,
+}
+
+/// A token, and what is known of it from those before it.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    token: Token<'a>,
+    key: Key,
+    /// It is a name for sure, or a type: it stands behind `AS` or `::`.
+    named: bool,
+    /// It stands behind a dot.
+    behind_dot: bool,
+    /// It stands where a relation can: behind `FROM`, `JOIN`, a comma.
+    maybe_relation: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn new(token: Token<'a>) -> Self {
+        Self {
+            token,
+            key: Key::Other,
+            named: false,
+            behind_dot: false,
+            maybe_relation: false,
+        }
+    }
 }
 
 /// A list of common table expressions: `WITH name (columns) AS (…), …`.
@@ -103,16 +122,12 @@ impl<'a, 'f> Scan<'a, 'f> {
             lexer,
             grammar: rules.grammar,
             functions,
-            before: Token {
+            key_before_that: Key::Other,
+            before: Seen::new(Token {
                 kind: Kind::Semicolon,
                 ..token
-            },
-            keys_before: [Key::Other; 2],
-            named_before: false,
-            dotted_before: false,
-            token,
-            key: Key::Other,
-            named: false,
+            }),
+            here: Seen::new(token),
             next,
             depth: 0,
             brackets: 0,
@@ -124,28 +139,24 @@ impl<'a, 'f> Scan<'a, 'f> {
     }
 
     fn advance(&mut self) {
-        self.keys_before = [self.keys_before[1], self.key];
-        self.named_before = self.named;
-        self.dotted_before = self.before.kind == Kind::Dot;
-        self.key = Key::Other;
-        self.named = false;
-        self.before = self.token;
-        self.token = self.next;
+        self.key_before_that = self.before.key;
+        self.before = self.here;
+        self.here = Seen::new(self.next);
         self.next = self.lexer.next();
     }
 
     fn stop<T>(&self, cause: Cause) -> Step<'a, T> {
-        let cause = match self.token.kind {
+        let cause = match self.here.token.kind {
             Kind::Strange => Cause::Malformed,
             _ => cause,
         };
-        let token = self.token.text;
+        let token = self.here.token.text;
         Err(Verdict { cause, token })
     }
 
     /// The word under examination, in lower case.
     fn word(&self) -> Option<Folded> {
-        word_of(self.token)
+        word_of(self.here.token)
     }
 
     fn is_next(&self, words: &[&str]) -> bool {
@@ -182,7 +193,7 @@ impl<'a, 'f> Scan<'a, 'f> {
     }
 
     fn open_all(&mut self) {
-        while self.token.kind == Kind::Open {
+        while self.here.token.kind == Kind::Open {
             self.depth += 1;
             self.advance();
         }
@@ -198,7 +209,7 @@ impl<'a, 'f> Scan<'a, 'f> {
                     among(&word, &["analyze", "extended", "format", "partitions"])
                 }) {
                     self.advance();
-                    if self.token.text == "=" {
+                    if self.here.token.text == "=" {
                         self.advance();
                         self.advance();
                     }
@@ -218,7 +229,7 @@ impl<'a, 'f> Scan<'a, 'f> {
         };
         self.open_all();
         let Some(word) = self.word() else {
-            let named = self.grammar == Grammar::MySql && self.token.kind == Kind::Quoted;
+            let named = self.grammar == Grammar::MySql && self.here.token.kind == Kind::Quoted;
             return if named {
                 Ok(Goal::Shape)
             } else {
@@ -242,7 +253,7 @@ impl<'a, 'f> Scan<'a, 'f> {
         const ANALYZE: &[&str] = &["analyse", "analyze"];
         self.advance();
         let mut executes = false;
-        let in_parentheses = self.token.kind == Kind::Open
+        let in_parentheses = self.here.token.kind == Kind::Open
             && self.next.kind == Kind::Word
             && !word_of(self.next).is_some_and(|word| Key::of(&word).heads_a_query());
         if !in_parentheses {
@@ -254,9 +265,12 @@ impl<'a, 'f> Scan<'a, 'f> {
             }
             return executes;
         }
-        while !matches!(self.token.kind, Kind::Close | Kind::End | Kind::Strange) {
+        while !matches!(
+            self.here.token.kind,
+            Kind::Close | Kind::End | Kind::Strange
+        ) {
             // A quoted option is an option as well.
-            executes |= self.token.kind == Kind::Quoted;
+            executes |= self.here.token.kind == Kind::Quoted;
             let analyze = self.word().is_some_and(|word| among(&word, ANALYZE));
             executes |= analyze && !self.is_next(&["false", "off"]) && self.next.text != "0";
             self.advance();
@@ -268,6 +282,10 @@ impl<'a, 'f> Scan<'a, 'f> {
     fn show(&mut self) -> Step<'a, Goal> {
         match self.grammar {
             Grammar::Postgres if self.is_next(words::POSTGRES_LOCAL_SETTINGS) => {
+                self.stop(Cause::SessionDependent)
+            }
+            // A setting of the application's own, or of a library that is loaded on first use.
+            Grammar::Postgres if self.lexer.clone().next().kind == Kind::Dot => {
                 self.stop(Cause::SessionDependent)
             }
             Grammar::Postgres => Ok(Goal::Shape),
@@ -289,8 +307,9 @@ impl<'a, 'f> Scan<'a, 'f> {
     }
 
     fn copy(&mut self) -> Step<'a, Goal> {
+        self.here.key = Key::Copy;
         self.advance();
-        if self.token.kind != Kind::Open {
+        if self.here.token.kind != Kind::Open {
             return Ok(Goal::CopyOfTable);
         }
         self.open_all();
@@ -302,7 +321,7 @@ impl<'a, 'f> Scan<'a, 'f> {
 
     fn create(&mut self) -> Step<'a, Goal> {
         const BEFORE: &[&str] = &["create", "drop", "global", "local", "or", "replace"];
-        let head = self.token.text;
+        let head = self.here.token.text;
         while self.word().is_some_and(|word| among(&word, BEFORE)) {
             self.advance();
         }
@@ -315,20 +334,21 @@ impl<'a, 'f> Scan<'a, 'f> {
 
     /// Reads the rest of a statement.
     fn walk(&mut self, mut goal: Goal) -> Step<'a, Verdict<'a>> {
-        let first = self.token;
+        let first = self.here.token;
         loop {
-            match self.token.kind {
+            match self.here.token.kind {
                 Kind::End | Kind::Semicolon => return self.end(goal, first),
                 Kind::Strange => return self.stop(Cause::Malformed),
                 Kind::Open => self.open(),
                 Kind::Close => self.close()?,
                 Kind::Comma => self.comma(),
                 Kind::Dot => {
-                    let named = matches!(self.before.kind, Kind::Word | Kind::Quoted);
-                    self.owner = named.then_some(self.before);
-                    self.named = self.named_before;
+                    let named = matches!(self.before.token.kind, Kind::Word | Kind::Quoted);
+                    self.owner = named.then_some(self.before.token);
+                    self.here.named = self.before.named;
+                    self.here.maybe_relation = self.before.maybe_relation;
                 }
-                Kind::Word | Kind::Quoted if goal == Goal::Shape => {}
+                Kind::Word | Kind::Quoted if goal == Goal::Shape => self.mention()?,
                 Kind::Word | Kind::Quoted
                     if goal == Goal::CopyOfTable || self.is_behind_copy(goal) =>
                 {
@@ -337,12 +357,13 @@ impl<'a, 'f> Scan<'a, 'f> {
                 Kind::Word => self.plain_name(first)?,
                 Kind::Quoted => self.quoted_name()?,
                 Kind::Variable if goal != Goal::Shape => self.variable()?,
-                Kind::Operator if self.token.text == "[" => self.brackets += 1,
-                Kind::Operator if self.token.text == "]" => match self.brackets.checked_sub(1) {
+                Kind::Operator if self.here.token.text == "[" => self.brackets += 1,
+                Kind::Operator if self.here.token.text == "]" => match self.brackets.checked_sub(1)
+                {
                     Some(brackets) => self.brackets = brackets,
                     None => return self.stop(Cause::Malformed),
                 },
-                Kind::Operator if self.functions.is_volatile_operator(self.token.text) => {
+                Kind::Operator if self.functions.is_volatile_operator(self.here.token.text) => {
                     self.stop(Cause::Volatile)?;
                 }
                 Kind::Variable | Kind::Operator | Kind::Value | Kind::Cast => {}
@@ -357,10 +378,10 @@ impl<'a, 'f> Scan<'a, 'f> {
         if self.depth > 0 || self.brackets > 0 || !self.lists.is_empty() {
             return self.stop(Cause::Malformed);
         }
-        while self.token.kind == Kind::Semicolon {
+        while self.here.token.kind == Kind::Semicolon {
             self.advance();
         }
-        match (self.token.kind, goal) {
+        match (self.here.token.kind, goal) {
             (Kind::End, Goal::Query | Goal::Shape) => Ok(Verdict {
                 cause: Cause::Query,
                 token: first.text,
@@ -380,8 +401,8 @@ impl<'a, 'f> Scan<'a, 'f> {
                 }
             }
         }
-        let distinct_on = self.keys_before == [Key::Distinct, Key::On];
-        if distinct_on || self.keys_before[1] == Key::Operator {
+        let distinct_on = (self.key_before_that, self.before.key) == (Key::Distinct, Key::On);
+        if distinct_on || self.before.key == Key::Operator {
             self.before_operand.push(self.depth);
         }
         self.depth += 1;
@@ -418,7 +439,7 @@ impl<'a, 'f> Scan<'a, 'f> {
 
     /// Whether the name is that of a common table expression.
     fn names_a_table(&mut self, key: Key) -> bool {
-        let recursive = key == Key::Recursive && self.keys_before[1] == Key::With;
+        let recursive = key == Key::Recursive && self.before.key == Key::With;
         let Some(list) = self.list() else {
             return false;
         };
@@ -442,29 +463,73 @@ impl<'a, 'f> Scan<'a, 'f> {
         false
     }
 
-    /// Notes whether the name stands where only a name, a label or a type can.
+    /// Notes where the name stands.
     fn note_position(&mut self) {
-        self.named = match self.before.kind {
-            Kind::Cast => true,
-            // The rest of a type's name, or of a column's.
-            Kind::Dot => self.named_before,
-            _ => self.keys_before[1] == Key::As,
-        };
+        let Seen {
+            token,
+            key,
+            named,
+            maybe_relation,
+            ..
+        } = self.before;
+        let behind_dot = token.kind == Kind::Dot;
+        let behind_from = matches!(
+            key,
+            Key::From | Key::Join | Key::Only | Key::Table | Key::Copy
+        );
+        self.here.behind_dot = behind_dot;
+        // A dot hands on what is known of its owner: the name goes on.
+        self.here.named = key == Key::As || token.kind == Kind::Cast || behind_dot && named;
+        self.here.maybe_relation =
+            behind_from || token.kind == Kind::Comma || behind_dot && maybe_relation;
+    }
+
+    /// A name in a statement that is not executed, or not in the end: of a relation, maybe.
+    fn mention(&mut self) -> Step<'a, ()> {
+        self.note_position();
+        let name = self.folded_name();
+        match self.here.token.kind {
+            Kind::Word if !self.here.behind_dot => {
+                self.here.key = name.as_deref().map_or(Key::Other, Key::of);
+            }
+            _ => {}
+        }
+        self.relation(name.as_deref())
+    }
+
+    /// The name under examination, as the server compares it.
+    fn folded_name(&self) -> Option<Folded> {
+        let token = self.here.token;
+        match (token.kind, self.grammar) {
+            (Kind::Word, _) => Folded::lower(token.text),
+            (_, Grammar::Postgres) => unquoted(token.text).and_then(Folded::exactly),
+            (_, Grammar::MySql | Grammar::Sqlite) => unquoted(token.text).and_then(Folded::lower),
+        }
+    }
+
+    /// A name of a relation that is not the same on every server.
+    fn relation(&self, name: Option<&[u8]>) -> Step<'a, ()> {
+        let maybe = self.here.maybe_relation && self.next.kind != Kind::Dot;
+        match name {
+            Some(name) if maybe && self.functions.is_local_relation(name) => {
+                self.stop(Cause::SessionDependent)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn plain_name(&mut self, first: Token<'a>) -> Step<'a, ()> {
         self.note_position();
-        let behind_dot = self.before.kind == Kind::Dot;
-        let word = self.word();
-        let name: Option<&[u8]> = word.as_deref();
+        let word = self.folded_name();
+        let name = word.as_deref();
         let key = match name {
-            Some(name) if !self.named && !behind_dot => Key::of(name),
+            Some(name) if !self.here.named && !self.here.behind_dot => Key::of(name),
             _ => Key::Other,
         };
         if self.names_a_table(key) {
             return Ok(());
         }
-        self.key = key;
+        self.here.key = key;
         if key != Key::Other {
             self.keyword(key, first)?;
         }
@@ -473,14 +538,14 @@ impl<'a, 'f> Scan<'a, 'f> {
 
     fn quoted_name(&mut self) -> Step<'a, ()> {
         self.note_position();
+        // What `U&"…"` names depends on the character that `UESCAPE` gives.
+        if self.here.token.text.starts_with(['u', 'U']) && self.is_next(&["uescape"]) {
+            return self.stop(Cause::Malformed);
+        }
         if self.names_a_table(Key::Other) {
             return Ok(());
         }
-        let name = unquoted(self.token.text).and_then(|name| match self.grammar {
-            Grammar::Postgres => Folded::exactly(name),
-            Grammar::MySql | Grammar::Sqlite => Folded::lower(name),
-        });
-        self.name(name.as_deref())
+        self.name(self.folded_name().as_deref())
     }
 
     /// A keyword that may make the statement something else than a read.
@@ -502,7 +567,8 @@ impl<'a, 'f> Scan<'a, 'f> {
             Key::SqlCalcFoundRows if mysql => self.stop(Cause::SessionState),
             Key::With
                 if before_name
-                    && (self.before.kind == Kind::Open || self.token.start == first.start) =>
+                    && (self.before.token.kind == Kind::Open
+                        || self.here.token.start == first.start) =>
             {
                 let (depth, stage) = (self.depth, Stage::Name);
                 self.lists.push(List { depth, stage });
@@ -520,10 +586,11 @@ impl<'a, 'f> Scan<'a, 'f> {
         let Some(name) = name else {
             return Ok(());
         };
-        if words::is_local_relation(name, self.grammar) || self.functions.is_local_relation(name) {
+        if words::is_local_relation(name, self.grammar) {
             return self.stop(Cause::SessionDependent);
         }
-        let behind_dot = self.before.kind == Kind::Dot;
+        self.relation(Some(name))?;
+        let behind_dot = self.here.behind_dot;
         match self.grammar {
             Grammar::Postgres if behind_dot && self.functions.is_attribute(name) => {
                 self.stop(Cause::Volatile)
@@ -547,23 +614,23 @@ impl<'a, 'f> Scan<'a, 'f> {
 
     /// A name before a parenthesis: syntax, a type, an alias with columns, or the call of a function.
     fn call(&mut self, name: Option<&[u8]>) -> Step<'a, ()> {
-        if self.named {
+        if self.here.named {
             return Ok(());
         }
-        let behind_dot = self.before.kind == Kind::Dot;
+        let behind_dot = self.here.behind_dot;
         if !behind_dot && self.grammar == Grammar::Postgres && self.is_alias() {
             return Ok(());
         }
         let Some(name) = name else {
             return self.stop(Cause::UnknownFunction);
         };
-        let is_word = self.token.kind == Kind::Word && !behind_dot;
-        let samples = is_word && self.keys_before[1] == Key::Tablesample;
+        let is_word = self.here.token.kind == Kind::Word && !behind_dot;
+        let samples = is_word && self.before.key == Key::Tablesample;
         if samples && among(name, words::POSTGRES_SAMPLING) {
             return Ok(());
         }
         // `FETCH FIRST (1 + 1) ROWS ONLY`
-        if is_word && self.keys_before[1] == Key::Fetch {
+        if is_word && self.before.key == Key::Fetch {
             return Ok(());
         }
         let effect = if behind_dot {
@@ -578,7 +645,7 @@ impl<'a, 'f> Scan<'a, 'f> {
         let syntax = is_word && words::may_open(name, self.grammar);
         let native = self.grammar != Grammar::MySql
             || syntax
-            || self.token.is_glued_to(&self.next)
+            || self.here.token.is_glued_to(&self.next)
             || !among(name, words::MYSQL_GLUED);
         if *name == *b"current_setting" && self.asks_for_local_setting() {
             return self.stop(Cause::SessionDependent);
@@ -592,22 +659,26 @@ impl<'a, 'f> Scan<'a, 'f> {
         }
     }
 
-    /// Whether the call's argument is the name of a setting that a primary and its replicas have each.
+    /// Whether the call's argument is the name of a setting that differs from one server or connection to
+    /// the next.
     fn asks_for_local_setting(&self) -> bool {
         let argument = self.lexer.clone().next();
         let name = argument.text.trim_matches('\'');
-        Folded::lower(name).is_some_and(|name| among(&name, words::POSTGRES_LOCAL_SETTINGS))
+        let local =
+            Folded::lower(name).is_some_and(|name| among(&name, words::POSTGRES_LOCAL_SETTINGS));
+        local || name.contains('.')
     }
 
     /// Whether the name stands where a function cannot: PostgreSQL's `FROM f(1) alias (columns)`.
     fn is_alias(&self) -> bool {
-        match self.before.kind {
+        match self.before.token.kind {
             Kind::Quoted => true,
             Kind::Close => !self.closed_before_operand,
-            Kind::Word if self.named_before || self.dotted_before => true,
+            Kind::Word if self.before.named || self.before.behind_dot => true,
             Kind::Word => {
-                self.keys_before[1] == Key::Ordinality
-                    || word_of(self.before).is_none_or(|word| !words::is_postgres_keyword(&word))
+                self.before.key == Key::Ordinality
+                    || word_of(self.before.token)
+                        .is_none_or(|word| !words::is_postgres_keyword(&word))
             }
             _ => false,
         }
@@ -615,7 +686,12 @@ impl<'a, 'f> Scan<'a, 'f> {
 
     /// MySQL's variables: the user's belong to the connection.
     fn variable(&mut self) -> Step<'a, ()> {
-        let system = self.token.text.strip_prefix("@@").and_then(Folded::lower);
+        let system = self
+            .here
+            .token
+            .text
+            .strip_prefix("@@")
+            .and_then(Folded::lower);
         let known = system.is_some_and(|name| {
             let name = name.strip_prefix(b"global.").unwrap_or(&name);
             among(name, words::MYSQL_VARIABLES)
@@ -633,9 +709,9 @@ impl<'a, 'f> Scan<'a, 'f> {
 
     /// Where a copy goes to, or comes from.
     fn destination(&mut self, goal: Goal) -> Step<'a, Goal> {
-        let key = self.word().map_or(Key::Other, |word| Key::of(&word));
-        match key {
-            _ if self.depth > 0 || self.before.kind == Kind::Dot => Ok(goal),
+        self.mention()?;
+        match self.here.key {
+            _ if self.depth > 0 => Ok(goal),
             Key::From => self.stop(Cause::Writes),
             Key::To if self.is_next(&["stdout"]) => Ok(Goal::Shape),
             // A file of the server's.

@@ -4,10 +4,11 @@ use std::sync::LazyLock;
 
 use super::sql::Grammar;
 
-/// The words that a scan stops at.
+/// The words that a scan looks out for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     As,
+    Copy,
     Cycle,
     Delete,
     Distinct,
@@ -16,10 +17,12 @@ pub(super) enum Key {
     From,
     Insert,
     Into,
+    Join,
     Lock,
     Merge,
     Next,
     On,
+    Only,
     Operator,
     Ordinality,
     Previous,
@@ -52,10 +55,12 @@ impl Key {
             b"from" => Self::From,
             b"insert" => Self::Insert,
             b"into" => Self::Into,
+            b"join" => Self::Join,
             b"lock" => Self::Lock,
             b"merge" => Self::Merge,
             b"next" => Self::Next,
             b"on" => Self::On,
+            b"only" => Self::Only,
             b"operator" => Self::Operator,
             b"ordinality" => Self::Ordinality,
             b"previous" => Self::Previous,

@@ -25,6 +25,7 @@ pub(crate) fn cases() -> Vec<Case> {
         on_postgres("classifier::labels", labels),
         Case::new("classifier::labels_without_a_server", labels_without_server),
         on_postgres("classifier::catalog", catalog),
+        on_postgres("classifier::built_in_functions", built_in_functions),
         on_postgres("classifier::generated", generated),
         Case::new("classifier::sqlite", sqlite),
     ]
@@ -344,6 +345,34 @@ const CALLS: &str = "
 
 /// Calls and queries of which [`CALLS`] must have let a standby run.
 const CALLED: usize = 1300;
+
+/// The list of the functions that come with PostgreSQL says the same as the server's catalog.
+async fn built_in_functions() -> Result<()> {
+    let shop = Shop::open().await?;
+    let mut app = shop.cluster.primary().connect().await?;
+    let names = "SELECT DISTINCT proname FROM pg_proc \
+                 WHERE pronamespace = 'pg_catalog'::regnamespace AND prokind <> 'p' \
+                 AND 'internal'::regtype <> ALL (proargtypes || prorettype)";
+    let listed = Sql::postgres();
+    let mut violations = Vec::new();
+    let (mut reads, mut missing) = (0, 0);
+    for name in app.fetch_all(raw_sql(names)).await? {
+        let call = format!("SELECT pg_catalog.\"{}\"()", text(&name)?);
+        match (listed.classify(&call).intent, shop.reads(&call)) {
+            (Intent::Read, true) => reads += 1,
+            (Intent::Write, false) => {}
+            (Intent::Read, false) => violations.push(format!("{call} is no read")),
+            // Those that no statement can call, and those that are newer than the list.
+            (Intent::Write, true) => missing += 1,
+        }
+    }
+    if reads < 1800 || missing > 100 {
+        violations.push(format!(
+            "{reads} are listed as reads, and {missing} are not"
+        ));
+    }
+    none(&violations)
+}
 
 /// The corpus has teeth: most of its writes are refused by the standby, and so are those that are
 /// hidden.
