@@ -128,7 +128,16 @@ impl<DB: RoutedDatabase> Builder<DB> {
         self
     }
 
-    /// How reads are told from writes. Defaults to [`Cautious`](dbrouter::Cautious).
+    /// How reads are told from writes. Defaults to [`Sql`](dbrouter::Sql) for this kind of server; give your
+    /// own to add functions to what is known, to ignore hints, or to decide in another way.
+    ///
+    /// ```
+    /// use dbrouter_sqlx::{RoutedPool, dbrouter::Sql};
+    /// use sqlx::Postgres;
+    ///
+    /// let sql = Sql::postgres().reading(["geo.distance"]).without_hints();
+    /// let builder = RoutedPool::<Postgres>::builder().classifier(sql);
+    /// ```
     pub fn classifier(mut self, classifier: impl Classifier) -> Self {
         self.settings = self.settings.classifier(classifier);
         self

@@ -168,11 +168,11 @@ impl Functions {
         !self.relations.is_empty() && self.relations.contains(name)
     }
 
-    /// Whether an operator calls a function that is no read.
+    /// Whether an operator calls a function that is no read. A sign behind it may not be a part of it.
     pub(super) fn is_volatile_operator(&self, text: &str) -> bool {
-        self.operators
-            .iter()
-            .any(|known| **known == *text.as_bytes())
+        let unsigned = text.trim_end_matches(['+', '-']);
+        let mut operators = self.operators.iter();
+        operators.any(|known| **known == *text.as_bytes() || **known == *unsigned.as_bytes())
     }
 }
 

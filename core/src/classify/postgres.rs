@@ -162,12 +162,17 @@ pub(super) fn harmless() -> impl Iterator<Item = &'static str> {
 /// What a function of the system is, whatever the catalog says of it: it tells of its connection or its
 /// server, or acts on one; or a standby refuses it.
 pub(super) fn withdrawn(name: &[u8]) -> Option<Effect> {
-    if among(name, REFUSED) {
+    if is_refused(name) {
         return Some(Effect::Volatile);
     }
     let starts = |prefix: &&str| name.starts_with(prefix.as_bytes());
     let local = among(name, LOCAL) || LOCAL_PREFIXES.iter().any(starts);
     local.then_some(Effect::Local)
+}
+
+/// Whether a standby refuses a function that is not volatile.
+pub(super) fn is_refused(name: &[u8]) -> bool {
+    among(name, REFUSED)
 }
 
 /// They are stable, and fail on a standby: they take a transaction id, want a log that is written, or read

@@ -6,6 +6,7 @@
 
 use super::functions::{Effect, Functions, NAME_LENGTH};
 use super::lexer::{Kind, Lexer, Rules, Token, unquoted};
+use super::postgres;
 use super::sql::Grammar;
 use super::words::{self, Key, among};
 use crate::decision::Cause;
@@ -19,7 +20,7 @@ pub(super) struct Verdict<'a> {
 
 /// What a statement is.
 pub(super) fn scan<'a>(sql: &'a str, rules: Rules, functions: &Functions) -> Verdict<'a> {
-    if let Some(nul) = sql.bytes().position(|byte| byte == 0) {
+    if let Some(nul) = sql.find('\0') {
         let token = &sql[nul..=nul];
         let cause = Cause::Malformed;
         return Verdict { cause, token };
@@ -484,15 +485,22 @@ impl<'a, 'f> Scan<'a, 'f> {
             behind_from || token.kind == Kind::Comma || behind_dot && maybe_relation;
     }
 
-    /// A name in a statement that is not executed, or not in the end: of a relation, maybe.
+    /// A name in a statement that is explained or copied, and not executed. The server looks at relations all
+    /// the same, makes a temporary one, and calls functions that are not volatile.
     fn mention(&mut self) -> Step<'a, ()> {
         self.note_position();
         let name = self.folded_name();
+        if self.next.kind == Kind::Open && name.as_deref().is_some_and(postgres::is_refused) {
+            return self.stop(Cause::Volatile);
+        }
         match self.here.token.kind {
             Kind::Word if !self.here.behind_dot => {
                 self.here.key = name.as_deref().map_or(Key::Other, Key::of);
             }
             _ => {}
+        }
+        if self.here.key == Key::Into && self.is_next(TEMPORARY) {
+            return self.stop(Cause::SessionState);
         }
         self.relation(name.as_deref())
     }
@@ -538,8 +546,9 @@ impl<'a, 'f> Scan<'a, 'f> {
 
     fn quoted_name(&mut self) -> Step<'a, ()> {
         self.note_position();
-        // What `U&"…"` names depends on the character that `UESCAPE` gives.
-        if self.here.token.text.starts_with(['u', 'U']) && self.is_next(&["uescape"]) {
+        // What `U&"…"` names depends on the escapes in it, and on the character that `UESCAPE` gives.
+        let text = self.here.token.text;
+        if text.starts_with(['u', 'U']) && (text.contains('\\') || self.is_next(&["uescape"])) {
             return self.stop(Cause::Malformed);
         }
         if self.names_a_table(Key::Other) {
@@ -621,7 +630,10 @@ impl<'a, 'f> Scan<'a, 'f> {
         if !behind_dot && self.grammar == Grammar::Postgres && self.is_alias() {
             return Ok(());
         }
-        let Some(name) = name else {
+        // Behind quotes MySQL looks for functions of the user's, even of the names that are its own syntax.
+        let foreign =
+            self.grammar == Grammar::MySql && self.here.token.kind == Kind::Quoted && !behind_dot;
+        let Some(name) = name.filter(|_| !foreign) else {
             return self.stop(Cause::UnknownFunction);
         };
         let is_word = self.here.token.kind == Kind::Word && !behind_dot;
@@ -642,21 +654,24 @@ impl<'a, 'f> Scan<'a, 'f> {
         } else {
             self.functions.effect(None, name)
         };
-        let syntax = is_word && words::may_open(name, self.grammar);
-        let native = self.grammar != Grammar::MySql
-            || syntax
-            || self.here.token.is_glued_to(&self.next)
-            || !among(name, words::MYSQL_GLUED);
         if *name == *b"current_setting" && self.asks_for_local_setting() {
             return self.stop(Cause::SessionDependent);
         }
         match effect {
             Some(Effect::Volatile) => self.stop(Cause::Volatile),
             Some(Effect::Local) => self.stop(Cause::SessionDependent),
-            Some(Effect::Reads) if native => Ok(()),
-            None if syntax => Ok(()),
+            Some(Effect::Reads) if self.is_native(name) => Ok(()),
+            _ if is_word && words::may_open(name, self.grammar) => Ok(()),
             Some(Effect::Reads) | None => self.stop(Cause::UnknownFunction),
         }
+    }
+
+    /// Whether a call of a function that comes with the server is one. With a blank before the parenthesis
+    /// some of MySQL's names are the user's.
+    fn is_native(&self, name: &[u8]) -> bool {
+        self.grammar != Grammar::MySql
+            || self.here.token.is_glued_to(&self.next)
+            || !among(name, words::MYSQL_GLUED)
     }
 
     /// Whether the call's argument is the name of a setting that differs from one server or connection to
@@ -672,7 +687,9 @@ impl<'a, 'f> Scan<'a, 'f> {
     /// Whether the name stands where a function cannot: PostgreSQL's `FROM f(1) alias (columns)`.
     fn is_alias(&self) -> bool {
         match self.before.token.kind {
-            Kind::Quoted => true,
+            // In `XMLTABLE` an expression follows `PATH`, which is a keyword nowhere else, and may be quoted.
+            Kind::Quoted => unquoted(self.before.token.text)
+                .is_some_and(|name| !name.eq_ignore_ascii_case("path")),
             Kind::Close => !self.closed_before_operand,
             Kind::Word if self.before.named || self.before.behind_dot => true,
             Kind::Word => {

@@ -112,6 +112,11 @@ fn the_first_token_that_decides_is_named() {
             "f",
         ),
         (
+            "select * from xmltable('x' passing d columns a int \"path\" f(1))",
+            Cause::UnknownFunction,
+            "f",
+        ),
+        (
             "with t as (select 1) (select 1) order by 1, f(1)",
             Cause::UnknownFunction,
             "f",
@@ -172,6 +177,16 @@ fn the_first_token_that_decides_is_named() {
         ("select 1\0", Cause::Malformed, "\0"),
         ("select 1into x from t", Cause::Malformed, "1"),
         ("select e'a' 'b'", Cause::Malformed, "e"),
+        (
+            "select u&\"a!0062\" uescape '!' (1)",
+            Cause::Malformed,
+            "u&\"a!0062\"",
+        ),
+        (
+            "select t.u&\"\\0061\" from t",
+            Cause::Malformed,
+            "u&\"\\0061\"",
+        ),
     ];
     assert_verdicts(&Sql::postgres(), &verdicts);
 }
@@ -216,6 +231,7 @@ fn mysql_is_read_by_its_own_rules() {
             "sql_calc_found_rows",
         ),
         ("select 1abs(2)", Cause::Malformed, "1"),
+        ("select `count`(1)", Cause::UnknownFunction, "`count`"),
         ("show master status", Cause::SessionDependent, "master"),
         ("analyze table t", Cause::Writes, "analyze"),
         ("explain delete from t", Cause::Writes, "delete"),
@@ -329,6 +345,7 @@ fn the_catalog_decides() {
         ),
         ("select t.touch from t", Cause::Volatile, "touch"),
         ("select a|+|b from t", Cause::Volatile, "|+|"),
+        ("select a|+|-b from t", Cause::Volatile, "|+|-"),
         ("select filter(1)", Cause::Volatile, "filter"),
         ("table app.scratch", Cause::SessionDependent, "scratch"),
         (

@@ -525,8 +525,18 @@ pub(super) fn is_local_relation(name: &[u8], grammar: Grammar) -> bool {
                     .any(|prefix| name.starts_with(prefix.as_bytes()))
                     || among(name, POSTGRES_LOCAL))
         }
-        Grammar::MySql => among(name, MYSQL_LOCAL),
-        Grammar::Sqlite => among(name, SQLITE_LOCAL),
+        Grammar::MySql => matches!(
+            name,
+            b"current_role"
+                | b"global_status"
+                | b"innodb_locks"
+                | b"innodb_metrics"
+                | b"innodb_trx"
+                | b"performance_schema"
+                | b"processlist"
+                | b"session_status"
+        ),
+        Grammar::Sqlite => matches!(name, b"sqlite_temp_master" | b"sqlite_temp_schema"),
     }
 }
 
@@ -550,19 +560,6 @@ const POSTGRES_LOCAL: &[&str] = &[
     "pg_shmem_allocations_numa",
     "pg_temp",
 ];
-
-const MYSQL_LOCAL: &[&str] = &[
-    "current_role",
-    "global_status",
-    "innodb_locks",
-    "innodb_metrics",
-    "innodb_trx",
-    "performance_schema",
-    "processlist",
-    "session_status",
-];
-
-const SQLITE_LOCAL: &[&str] = &["sqlite_temp_master", "sqlite_temp_schema"];
 
 /// PostgreSQL's methods to take a sample of a table, with those of its own extensions.
 pub(super) const POSTGRES_SAMPLING: &[&str] =
@@ -598,8 +595,6 @@ mod tests {
             POSTGRES_LOCAL_SETTINGS,
             MYSQL_SHOW_MODIFIERS,
             POSTGRES_LOCAL,
-            MYSQL_LOCAL,
-            SQLITE_LOCAL,
             POSTGRES_SAMPLING,
             &POSTGRES_KEYWORDS,
         ] {

@@ -26,3 +26,45 @@ async fn are_writes_from_then_on_whatever_the_classifier_says() {
     world.db.misjudged("select f()", &replica);
     assert_eq!(world.db.status().misjudged, 2);
 }
+
+/// Counts warnings.
+#[cfg(feature = "tracing")]
+#[derive(Clone, Default)]
+struct Warnings(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+#[cfg(feature = "tracing")]
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[cfg(feature = "tracing")]
+#[tokio::test(start_paused = true)]
+async fn are_warned_of_once() {
+    let world = World::of(1).await;
+    let replica = world.node("replica-1");
+    let warnings = Warnings::default();
+    let count = || warnings.0.load(std::sync::atomic::Ordering::Relaxed);
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    for (sql, warned) in [("a", 1), ("a", 1), ("b", 2), ("a", 2)] {
+        world.db.misjudged(sql, &replica);
+        assert_eq!(count(), warned, "{sql}");
+    }
+}
