@@ -168,11 +168,10 @@ impl Functions {
         !self.relations.is_empty() && self.relations.contains(name)
     }
 
-    /// Whether an operator calls a function that is no read. A sign behind it may not be a part of it.
+    /// Whether an operator calls a function that is no read.
     pub(super) fn is_volatile_operator(&self, text: &str) -> bool {
-        let unsigned = text.trim_end_matches(['+', '-']);
         let mut operators = self.operators.iter();
-        operators.any(|known| **known == *text.as_bytes() || **known == *unsigned.as_bytes())
+        operators.any(|known| **known == *text.as_bytes())
     }
 }
 

@@ -118,18 +118,21 @@ impl<'a> Lexer<'a> {
             b')' => (Kind::Close, 1),
             b',' => (Kind::Comma, 1),
             b';' => (Kind::Semicolon, 1),
-            b'.' if second.is_ascii_digit() && !self.names_with_digits() => {
-                (Kind::Value, number(bytes, grammar)?)
-            }
+            b'.' if second.is_ascii_digit() => match self.is_behind_name() {
+                // In MySQL `s.1()` calls `1`.
+                true if grammar == Grammar::MySql => return None,
+                _ => (Kind::Value, number(bytes, grammar)?),
+            },
             b'.' => (Kind::Dot, 1),
             b'0'..=b'9' => (Kind::Value, number(bytes, grammar)?),
             // SQLite takes a string for a name wherever only a name can stand.
             b'\'' if grammar == Grammar::Sqlite => (Kind::Quoted, quoted(bytes, false)?),
             b'\'' => (Kind::Value, quoted(bytes, self.rules.backslash_escapes)?),
-            b'"' => match grammar {
-                Grammar::MySql => (Kind::Quoted, quoted(bytes, self.rules.backslash_escapes)?),
-                Grammar::Postgres | Grammar::Sqlite => (Kind::Quoted, quoted(bytes, false)?),
-            },
+            // In MySQL a string, or with `ANSI_QUOTES` a name, in which nothing is escaped.
+            b'"' if grammar == Grammar::MySql && quoted(bytes, true) != quoted(bytes, false) => {
+                return None;
+            }
+            b'"' => (Kind::Quoted, quoted(bytes, false)?),
             b'`' if grammar != Grammar::Postgres => (Kind::Quoted, quoted(bytes, false)?),
             b'[' if grammar == Grammar::Sqlite => {
                 let end = bytes.iter().position(|byte| *byte == b']')?;
@@ -151,11 +154,11 @@ impl<'a> Lexer<'a> {
         })
     }
 
-    /// Whether a dot is a part of a name, and so are the digits behind it: in MySQL `s.1()` calls `1`.
-    fn names_with_digits(&self) -> bool {
+    /// Whether a name, or a number, ends right here.
+    fn is_behind_name(&self) -> bool {
         let before = self.position.checked_sub(1);
         let before = before.and_then(|index| self.text.as_bytes().get(index));
-        self.rules.grammar == Grammar::MySql && before.is_some_and(|byte| is_name(*byte))
+        before.is_some_and(|byte| is_name(*byte) || *byte == b'`' || *byte == b'"')
     }
 
     /// A word, or a string with a prefix.
@@ -228,10 +231,9 @@ impl<'a> Lexer<'a> {
         match (self.rules.grammar, bytes) {
             // Without a blank behind them they are two minuses.
             (Grammar::MySql, [b'-', b'-', next, ..]) if !is_blank(*next) && *next >= b' ' => Ok(0),
-            (Grammar::MySql, [b'#', ..]) => Ok(until_newline(bytes)),
             (Grammar::Postgres, [b'-', b'-', ..]) => Ok(line(bytes)),
             // The others end it at a line feed only.
-            (_, [b'-', b'-', ..]) => Ok(until_newline(bytes)),
+            (_, [b'-', b'-', ..]) | (Grammar::MySql, [b'#', ..]) => Ok(until_newline(bytes)),
             (Grammar::Postgres, [b'/', b'*', ..]) => nested_comment(bytes).ok_or(Unterminated),
             // The server executes what is in it.
             (Grammar::MySql, [b'/', b'*', b'!', ..] | [b'/', b'*', b'M', b'!', ..]) => {
@@ -343,23 +345,21 @@ fn quoted(bytes: &[u8], backslash_escapes: bool) -> Option<usize> {
 /// The length of the number at the beginning, if it is one. A word without a space behind it is read as
 /// part of a number, of a name, or as a word of its own, by server and version; so that is none.
 fn number(bytes: &[u8], grammar: Grammar) -> Option<usize> {
-    let mysql = grammar == Grammar::MySql;
     // In MySQL `1_0` and `0X0` are names, and so are `0x` and `0b2`.
-    let separates = |byte| byte == b'_' && !mysql;
-    let digits = |bytes: &[u8]| run(bytes, |byte| byte.is_ascii_digit() || separates(byte));
-    let length = match bytes {
-        [b'0', b'x', rest @ ..] if mysql => match run(rest, |byte| byte.is_ascii_hexdigit()) {
+    let radix = match (bytes, grammar) {
+        ([b'0', b'x', ..], _) | ([b'0', b'X', ..], Grammar::Postgres | Grammar::Sqlite) => 16,
+        ([b'0', b'b', ..], Grammar::MySql) | ([b'0', b'b' | b'B', ..], Grammar::Postgres) => 2,
+        ([b'0', b'o' | b'O', ..], Grammar::Postgres) => 8,
+        _ => 10,
+    };
+    let separates = |byte| byte == b'_' && grammar != Grammar::MySql;
+    let is_digit = |byte| char::from(byte).is_digit(radix) || separates(byte);
+    let digits = |bytes: &[u8]| run(bytes, is_digit);
+    let length = match radix {
+        2 | 8 | 16 => match digits(&bytes[2..]) {
             0 => return None,
             digits => 2 + digits,
         },
-        [b'0', b'b', rest @ ..] if mysql => match run(rest, |byte| matches!(byte, b'0' | b'1')) {
-            0 => return None,
-            digits => 2 + digits,
-        },
-        [b'0', b'x' | b'X', rest @ ..] if !mysql => {
-            2 + run(rest, |byte| byte.is_ascii_hexdigit() || byte == b'_')
-        }
-        [b'0', b'o' | b'O' | b'b' | b'B', rest @ ..] if !mysql => 2 + digits(rest),
         _ => {
             let mut length = digits(bytes);
             // PL/pgSQL's `1..2` is no number and two dots.
@@ -447,4 +447,274 @@ fn operator(bytes: &[u8], grammar: Grammar) -> Option<usize> {
         false => bytes.len().saturating_sub(signs.count()).max(1),
     };
     (bytes.len() <= LONGEST).then_some(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Kind::{
+        Cast, Close, Comma, Dot, Open, Operator, Quoted, Semicolon, Strange, Value, Variable, Word,
+    };
+
+    /// The tokens of a text up to its end, or to the first one that is strange.
+    fn tokens(grammar: Grammar, text: &str) -> Vec<(Kind, &str)> {
+        let backslash_escapes = grammar == Grammar::MySql;
+        tokens_under(
+            Rules {
+                grammar,
+                backslash_escapes,
+            },
+            text,
+        )
+    }
+
+    fn tokens_under(rules: Rules, text: &str) -> Vec<(Kind, &str)> {
+        let mut lexer = Lexer::new(text, rules);
+        let mut tokens = Vec::new();
+        loop {
+            let token = lexer.next();
+            assert_eq!(&text[token.start..][..token.text.len()], token.text);
+            if token.kind == Kind::End {
+                return tokens;
+            }
+            tokens.push((token.kind, token.text));
+            if token.kind == Strange {
+                return tokens;
+            }
+        }
+    }
+
+    fn check(grammar: Grammar, cases: &[(&str, &[(Kind, &str)])]) {
+        for (text, expected) in cases {
+            assert_eq!(tokens(grammar, text), *expected, "{grammar:?} {text}");
+        }
+    }
+
+    /// A single token is what it is, and ends where it ends.
+    fn check_single(grammar: Grammar, kind: Kind, texts: &[&str]) {
+        for text in texts {
+            let followed = format!("{text} , -");
+            let expected = [(kind, *text), (Comma, ","), (Operator, "-")];
+            assert_eq!(tokens(grammar, &followed), expected, "{grammar:?} {text}");
+        }
+    }
+
+    /// What is neither read nor passed over.
+    fn check_strange(grammar: Grammar, texts: &[&str]) {
+        for text in texts {
+            let last = tokens(grammar, text).last().map(|token| token.0);
+            assert_eq!(last, Some(Strange), "{grammar:?} {text}");
+        }
+    }
+
+    #[test]
+    fn postgres() {
+        let grammar = Grammar::Postgres;
+        #[rustfmt::skip]
+        check_single(grammar, Value, &[
+            "''", "'a''b'", r"'a\'", "'--'", "e''", r"E'a\'b'", r"e'\\'", "e'a''b'",
+            r"u&'\0061'", "U&'a''b'", "b'01'", "X'ff'", "n'a'", "$$$$", "$$a$b$$", "$a$$b$ $a $a$",
+            "$é$a$é$", "1", "1.", "1.5", ".5", "1e5", "1.5E-3", "1_000", "0x1F", "0o17", "0b01", "$1",
+        ]);
+        #[rustfmt::skip]
+        check_single(grammar, Word, &["a", "_a1", "a$b$", "été", "\u{a0}", "e", "u", "b"]);
+        check_single(
+            grammar,
+            Quoted,
+            &["\"a\"", "\"a\"\"b\"", r#""\""#, "U&\"a\""],
+        );
+        #[rustfmt::skip]
+        check_single(grammar, Operator, &[
+            "+", "<=", "->>", "@-", "||", "?", "?|", "#>", "`", "[", "]", ":", "{", "}",
+        ]);
+        #[rustfmt::skip]
+        check_strange(grammar, &[
+            "'", "'a", "'a''", "\"", "$a", "$a$ $b$", "$", "/*", "/*/", "/* /* */", r"e'\'", "e'a' 'b'",
+            "e'a'\n'b'", "e'a' -- c\n'b'", "u&'", "b'", "1a", "1e", "1.a", "0xg", "$1a", "1$$a$$", "\\", "\u{1}",
+        ]);
+        check(
+            grammar,
+            &[
+                ("", &[]),
+                (" \t\r\n\x0B\x0C", &[]),
+                ("/* /* ' */ */ -- '", &[]),
+                ("--a\ra", &[(Word, "a")]),
+                ("/**/*/", &[(Operator, "*/")]),
+                (
+                    "a.b(c)",
+                    &[
+                        (Word, "a"),
+                        (Dot, "."),
+                        (Word, "b"),
+                        (Open, "("),
+                        (Word, "c"),
+                        (Close, ")"),
+                    ],
+                ),
+                (
+                    "a::b;",
+                    &[(Word, "a"), (Cast, "::"), (Word, "b"), (Semicolon, ";")],
+                ),
+                ("a:b", &[(Word, "a"), (Operator, ":"), (Word, "b")]),
+                ("1..2", &[(Value, "1"), (Dot, "."), (Value, ".2")]),
+                ("a'b'", &[(Word, "a"), (Value, "'b'")]),
+                ("$1.a", &[(Value, "$1"), (Dot, "."), (Word, "a")]),
+                (
+                    "E'a' , 'b'",
+                    &[(Value, "E'a'"), (Comma, ","), (Value, "'b'")],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_operator_ends_where_a_comment_or_a_sign_begins() {
+        check(
+            Grammar::Postgres,
+            &[
+                ("a<--'", &[(Word, "a"), (Operator, "<")]),
+                ("a@>/*'*/b", &[(Word, "a"), (Operator, "@>"), (Word, "b")]),
+                ("+/*-- */*", &[(Operator, "+"), (Operator, "*")]),
+                ("<-1", &[(Operator, "<"), (Operator, "-"), (Value, "1")]),
+                (
+                    "<<<-+1",
+                    &[
+                        (Operator, "<<<"),
+                        (Operator, "-"),
+                        (Operator, "+"),
+                        (Value, "1"),
+                    ],
+                ),
+                ("@-1", &[(Operator, "@-"), (Value, "1")]),
+                ("+-+", &[(Operator, "+"), (Operator, "-"), (Operator, "+")]),
+            ],
+        );
+        let longest = "<".repeat(63);
+        let tokens = tokens(Grammar::Postgres, &longest);
+        assert_eq!(tokens, [(Operator, &*longest)]);
+        check_strange(Grammar::Postgres, &[&"<".repeat(64), &"+".repeat(100)]);
+    }
+
+    #[test]
+    fn a_backslash_in_a_plain_string_is_what_the_server_says() {
+        let rules = Rules {
+            grammar: Grammar::Postgres,
+            backslash_escapes: true,
+        };
+        for text in [r"'a\'b'", r"n'a\'b'", r"e'a\'b'"] {
+            assert_eq!(tokens_under(rules, text), [(Value, text)]);
+        }
+        for text in [r#""a\""#, r"u&'a\'"] {
+            assert_eq!(tokens_under(rules, text).len(), 1);
+        }
+    }
+
+    #[test]
+    fn mysql() {
+        let grammar = Grammar::MySql;
+        #[rustfmt::skip]
+        check_single(grammar, Value, &[
+            "''", "'a''b'", r"'a\'b'", r"'\\'", "1", "1.", "1.5", ".5", "1e5", "1.5E-3", "0x1F", "0b01", "?",
+        ]);
+        #[rustfmt::skip]
+        check_single(grammar, Quoted, &["\"a\"", "\"a\"\"b\"", r#""a\\b""#, "`a`", "`a``b`", r"`\`"]);
+        check_single(grammar, Word, &["a", "_a1", "a$b", "été"]);
+        #[rustfmt::skip]
+        check_single(grammar, Variable, &[
+            "@a", "@a.b$c", "@'a'", "@`a`", "@@a", "@@global.a", "@", "@@", ":=",
+        ]);
+        #[rustfmt::skip]
+        check_strange(grammar, &[
+            "'", r"'\'", "\"", r#""a\"b""#, "`", "@'a", "/*", "/*/", "/*! 1 */", "/*M! 1 */", "/*!50000 1 */",
+            "select /*+ a(`*/ `) */ 1", "1a", "1e", "1_0", "0X1F", "0B1", "0b2", "0x", "0o17", "1.a", "1.2.3",
+            "a.1", "`a`.1", "a.1e5", "a.1b", "$1", "$$a$$", r"\N", "\u{7f}",
+        ]);
+        check(
+            grammar,
+            &[
+                ("-- a\n--\n--", &[]),
+                ("--\u{1}a", &[]),
+                ("# '\n/* ' /* */", &[]),
+                ("/*+ a(b) */", &[]),
+                ("-- a\rb\nc", &[(Word, "c")]),
+                ("--1", &[(Operator, "-"), (Operator, "-"), (Value, "1")]),
+                ("--- a", &[(Operator, "-")]),
+                ("<=>", &[(Operator, "<"), (Operator, "="), (Operator, ">")]),
+                ("x'00'", &[(Word, "x"), (Value, "'00'")]),
+                ("_utf8'a'", &[(Word, "_utf8"), (Value, "'a'")]),
+                ("a .5", &[(Word, "a"), (Value, ".5")]),
+                ("`a`.b", &[(Quoted, "`a`"), (Dot, "."), (Word, "b")]),
+                ("a@b", &[(Word, "a"), (Variable, "@b")]),
+                ("a:b", &[(Word, "a"), (Operator, ":"), (Word, "b")]),
+            ],
+        );
+    }
+
+    #[test]
+    fn sqlite() {
+        let grammar = Grammar::Sqlite;
+        #[rustfmt::skip]
+        check_single(grammar, Value, &[
+            "1", "1.", "1.5", ".5", "1e5", "1_000", "0x1F", "?", "?12", ":a", "@a", "$a", "#a", ":1",
+        ]);
+        #[rustfmt::skip]
+        check_single(grammar, Quoted, &[
+            "''", "'a''b'", r"'\'", "\"a\"", "\"a\"\"b\"", "`a`", "`a``b`", "[a]", "[a[`'\"]",
+        ]);
+        check_single(grammar, Word, &["a", "_a1", "a$b", "été", "a\u{feff}"]);
+        #[rustfmt::skip]
+        check_strange(grammar, &[
+            "'", "\"", "`", "[", "/*", "/*/", "1a", "1e", "0b01", "0o17", "1.2.3", "1..2", ":", "$", "$a(b)",
+            "$a::b", "\\", "\u{feff}a",
+        ]);
+        check(
+            grammar,
+            &[
+                ("-- '\n/* /* */", &[]),
+                ("--a\rb\nc", &[(Word, "c")]),
+                (
+                    "a->>b",
+                    &[
+                        (Word, "a"),
+                        (Operator, "-"),
+                        (Operator, ">"),
+                        (Operator, ">"),
+                        (Word, "b"),
+                    ],
+                ),
+                ("x'00'", &[(Word, "x"), (Quoted, "'00'")]),
+                ("[a]]", &[(Quoted, "[a]"), (Operator, "]")]),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_was_strange_once_stays_so() {
+        let rules = Rules {
+            grammar: Grammar::Postgres,
+            backslash_escapes: false,
+        };
+        let mut lexer = Lexer::new("é' a", rules);
+        assert_eq!(lexer.next().kind, Word);
+        assert_eq!(lexer.next(), lexer.next());
+        assert_eq!(lexer.next().kind, Strange);
+        let mut lexer = Lexer::new("a", rules);
+        lexer.next();
+        assert_eq!(lexer.next(), lexer.next());
+        assert_eq!(lexer.next().kind, Kind::End);
+    }
+
+    #[test]
+    fn hints_are_found_and_names_unquoted() {
+        assert_eq!(leading_comment(" /*a*/ b"), Some("a"));
+        for text in ["a /*b*/", "/*a", "-- a\n/*b*/", ""] {
+            assert_eq!(leading_comment(text), None);
+        }
+        for name in ["\"a\"", "`a`", "[a]"] {
+            assert_eq!(unquoted(name), Some("a"));
+        }
+        for name in ["\"a\"\"b\"", "U&\"a\"", r#""a\"b""#, "\""] {
+            assert_eq!(unquoted(name), None);
+        }
+    }
 }

@@ -2,6 +2,9 @@
 
 #[cfg(feature = "sql")]
 mod cache;
+#[cfg(test)]
+#[cfg(feature = "sql")]
+mod differential;
 #[cfg(feature = "sql")]
 mod functions;
 #[cfg(feature = "sql")]

@@ -560,7 +560,8 @@ impl<'a, 'f> Scan<'a, 'f> {
     /// A keyword that may make the statement something else than a read.
     fn keyword(&mut self, key: Key, first: Token<'a>) -> Step<'a, ()> {
         let mysql = self.grammar == Grammar::MySql;
-        let before_name = matches!(self.next.kind, Kind::Word | Kind::Quoted);
+        // In MySQL a name may begin with a dot.
+        let before_name = matches!(self.next.kind, Kind::Word | Kind::Quoted | Kind::Dot);
         match key {
             Key::Into if self.is_next(TEMPORARY) => self.stop(Cause::SessionState),
             Key::Into => self.stop(Cause::Writes),
