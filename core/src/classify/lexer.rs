@@ -128,11 +128,11 @@ impl<'a> Lexer<'a> {
             // SQLite takes a string for a name wherever only a name can stand.
             b'\'' if grammar == Grammar::Sqlite => (Kind::Quoted, quoted(bytes, false)?),
             b'\'' => (Kind::Value, quoted(bytes, self.rules.backslash_escapes)?),
-            // In MySQL a string, or with `ANSI_QUOTES` a name, in which nothing is escaped.
-            b'"' if grammar == Grammar::MySql && quoted(bytes, true) != quoted(bytes, false) => {
-                return None;
+            // In MySQL a string, or with `ANSI_QUOTES` a name.
+            b'"' => {
+                let backslash_escapes = grammar == Grammar::MySql && self.rules.backslash_escapes;
+                (Kind::Quoted, quoted(bytes, backslash_escapes)?)
             }
-            b'"' => (Kind::Quoted, quoted(bytes, false)?),
             b'`' if grammar != Grammar::Postgres => (Kind::Quoted, quoted(bytes, false)?),
             b'[' if grammar == Grammar::Sqlite => {
                 let end = bytes.iter().position(|byte| *byte == b']')?;
@@ -617,7 +617,7 @@ mod tests {
             "''", "'a''b'", r"'a\'b'", r"'\\'", "1", "1.", "1.5", ".5", "1e5", "1.5E-3", "0x1F", "0b01", "?",
         ]);
         #[rustfmt::skip]
-        check_single(grammar, Quoted, &["\"a\"", "\"a\"\"b\"", r#""a\\b""#, "`a`", "`a``b`", r"`\`"]);
+        check_single(grammar, Quoted, &["\"a\"", "\"a\"\"b\"", r#""a\"b""#, "`a`", "`a``b`", r"`\`"]);
         check_single(grammar, Word, &["a", "_a1", "a$b", "été"]);
         #[rustfmt::skip]
         check_single(grammar, Variable, &[
@@ -625,7 +625,7 @@ mod tests {
         ]);
         #[rustfmt::skip]
         check_strange(grammar, &[
-            "'", r"'\'", "\"", r#""a\"b""#, "`", "@'a", "/*", "/*/", "/*! 1 */", "/*M! 1 */", "/*!50000 1 */",
+            "'", r"'\'", "\"", "`", "@'a", "/*", "/*/", "/*! 1 */", "/*M! 1 */", "/*!50000 1 */",
             "select /*+ a(`*/ `) */ 1", "1a", "1e", "1_0", "0X1F", "0B1", "0b2", "0x", "0o17", "1.a", "1.2.3",
             "a.1", "`a`.1", "a.1e5", "a.1b", "$1", "$$a$$", r"\N", "\u{7f}",
         ]);

@@ -546,10 +546,13 @@ impl<'a, 'f> Scan<'a, 'f> {
 
     fn quoted_name(&mut self) -> Step<'a, ()> {
         self.note_position();
-        // What `U&"…"` names depends on the escapes in it, and on the character that `UESCAPE` gives.
+        // Which function `U&"…"` calls depends on the escapes in it, and on the character that `UESCAPE` gives.
         let text = self.here.token.text;
-        if text.starts_with(['u', 'U']) && (text.contains('\\') || self.is_next(&["uescape"])) {
-            return self.stop(Cause::Malformed);
+        if text.starts_with(['u', 'U']) {
+            let may_call = self.next.kind == Kind::Open || self.here.behind_dot;
+            if may_call && text.contains('\\') || self.is_next(&["uescape"]) {
+                return self.stop(Cause::Malformed);
+            }
         }
         if self.names_a_table(Key::Other) {
             return Ok(());
@@ -561,7 +564,8 @@ impl<'a, 'f> Scan<'a, 'f> {
     fn keyword(&mut self, key: Key, first: Token<'a>) -> Step<'a, ()> {
         let mysql = self.grammar == Grammar::MySql;
         // In MySQL a name may begin with a dot.
-        let before_name = matches!(self.next.kind, Kind::Word | Kind::Quoted | Kind::Dot);
+        let before_name = matches!(self.next.kind, Kind::Word | Kind::Quoted)
+            || mysql && self.next.kind == Kind::Dot;
         match key {
             Key::Into if self.is_next(TEMPORARY) => self.stop(Cause::SessionState),
             Key::Into => self.stop(Cause::Writes),

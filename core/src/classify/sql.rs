@@ -48,8 +48,9 @@ pub(super) enum Grammar {
 /// replica refuses those, and the adapter runs them again on the primary: see
 /// [`Cluster::misjudged`](crate::Cluster::misjudged).
 ///
-/// Plain strings are read with the server's default settings (on PostgreSQL with the one in its catalog):
-/// `standard_conforming_strings = on`, no `NO_BACKSLASH_ESCAPES`.
+/// Strings are read with the server's default settings (on PostgreSQL with the one that its catalog question
+/// found): `standard_conforming_strings = on`; neither `NO_BACKSLASH_ESCAPES` nor, where a backslash stands
+/// between double quotes, `ANSI_QUOTES`.
 ///
 /// Verdicts are kept, by text, in a cache of 4 MiB; texts above 16 KiB are read anew each time.
 ///

@@ -16,7 +16,7 @@ use sqlx::{
 };
 
 use crate::statements;
-use crate::support::{check, node, on_postgres};
+use crate::support::{check, code, node, on_postgres};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -238,11 +238,6 @@ fn has_parameters(sql: &str) -> bool {
     dollars
         .into_iter()
         .any(|rest| rest.starts_with(|next: char| next.is_ascii_digit()))
-}
-
-fn code(error: &sqlx::Error) -> Option<String> {
-    let code = error.as_database_error()?.code()?;
-    Some(code.into_owned())
 }
 
 /// Fails with all of the violations, if there are any.

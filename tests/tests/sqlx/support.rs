@@ -63,3 +63,9 @@ pub(crate) fn check(holds: bool, message: impl Into<String>) -> Result<()> {
         Err(Failure::new(message.into()).into())
     }
 }
+
+/// The SQLSTATE of a server's error.
+pub(crate) fn code(error: &sqlx::Error) -> Option<String> {
+    let code = error.as_database_error()?.code()?;
+    Some(code.into_owned())
+}
