@@ -7,11 +7,12 @@
 //! Each way is run for a while, in turn, several times over, by as many clients as there are connections;
 //! what is printed is the median of the runs.
 
+use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use dbrouter_sqlx::RoutedPool;
+use dbrouter_sqlx::{RoutedPool, dbrouter::Sql};
 use dbrouter_tests::Result;
 use dbrouter_tests::postgres::Cluster;
 use sqlx::postgres::PgPoolOptions;
@@ -67,7 +68,38 @@ async fn main() -> Result<()> {
         let median = median(runs);
         println!("{name:40} {median:12.0} {:10.2}", median / baseline);
     }
+    classification(&routed).await
+}
+
+/// What it costs to find out that the statement is a read, and what share that is of its whole time when
+/// nothing else goes on.
+async fn classification(db: &RoutedPool<Postgres>) -> Result<()> {
+    const TIMES: u32 = 20_000;
+    let begun = Instant::now();
+    for _ in 0..TIMES {
+        on_root(db, 1).await?;
+    }
+    let statement = begun.elapsed() / TIMES;
+    let known = each(TIMES, || db.cluster().classify(black_box(READ)));
+    let sql = Sql::postgres();
+    let unknown = each(TIMES, || sql.inspect(black_box(READ)).classification);
+    println!("\na point select, one client: {statement:?}; of that, the classification of");
+    for (what, time) in [
+        ("a text that is known", known),
+        ("one that is not", unknown),
+    ] {
+        let share = 100.0 * time.as_secs_f64() / statement.as_secs_f64();
+        println!("{what:40} {time:>12?} {share:9.3} %");
+    }
     Ok(())
+}
+
+fn each<T>(times: u32, work: impl Fn() -> T) -> Duration {
+    let begun = Instant::now();
+    for _ in 0..times {
+        black_box(work());
+    }
+    begun.elapsed() / times
 }
 
 fn median(runs: &mut [f64]) -> f64 {
