@@ -256,7 +256,7 @@ SELECT LOWER ('A'), CONCAT /* x */ ('a', 'b')
 SELECT add_tax(price) FROM product
 === read on primary
 SELECT shop.order_count(id) FROM customer
-=== read -- variables that are the same in every session
+=== read
 SELECT @@version, @@global.version_comment
 === write
 INSERT INTO customer (name) VALUES ('x')
@@ -336,7 +336,7 @@ SELECT `a`, @`quoted name` := 1, @'another' := 2 FROM t
 SELECT @x
 === write
 SELECT * FROM customer WHERE id = @id
-=== write
+=== read
 SELECT @@session.time_zone
 === write
 SELECT @@server_id, @@hostname, @@read_only
@@ -471,7 +471,7 @@ SHOW MASTER STATUS
 SHOW BINARY LOGS
 === write
 SHOW STATUS LIKE 'Threads%'
-=== write
+=== read
 SHOW SESSION VARIABLES LIKE 'sql_mode'
 === write
 SHOW ENGINE INNODB STATUS
@@ -603,3 +603,9 @@ CALL shop.clean_up
 DO GET_LOCK('x', 1)
 === write
 DO SLEEP(0)
+=== write -- what is shown is filtered by a call
+SHOW TABLES WHERE GET_LOCK('a', 0)
+=== write
+SHOW VARIABLES WHERE (@x := 1)
+=== write -- reading it resets it
+SELECT * FROM information_schema.INNODB_CMP_RESET

@@ -1342,3 +1342,9 @@ CALL clean_up()
 DO $$ BEGIN PERFORM 1; END $$
 === write
 DO 'BEGIN DELETE FROM audit; END'
+=== write -- an operand follows the parenthesis
+SELECT DISTINCT ON (customer_id) nextval('ticket') FROM "order"
+=== write
+SELECT 1 OPERATOR(pg_catalog.+) nextval('ticket')
+=== write -- behind PATH follows an expression, be it quoted or not
+SELECT * FROM XMLTABLE('/a' PASSING '<a/>'::xml COLUMNS n text "path" nextval('ticket')::text)

@@ -181,7 +181,10 @@ impl<'a, 'f> Scan<'a, 'f> {
         match &*word {
             _ if in_parentheses => self.stop(Cause::Unknown),
             b"explain" => self.explain(),
-            b"analyze" if mysql && self.is_next(&["format", "select", "with"]) => self.explain(),
+            b"analyze" if mysql && self.next.kind == Kind::Open => self.explain(),
+            b"analyze" if mysql && self.is_next(&["format", "select", "values", "with"]) => {
+                self.explain()
+            }
             b"desc" | b"describe" if mysql => self.explain(),
             b"show" => self.show(),
             b"copy" if self.grammar == Grammar::Postgres => self.copy(),
@@ -244,7 +247,9 @@ impl<'a, 'f> Scan<'a, 'f> {
             key if key.changes_rows() => Ok(Goal::Shape),
             Key::For => self.stop(Cause::SessionDependent),
             // `DESCRIBE table`
-            _ if self.grammar == Grammar::MySql && !words::heads_a_change(&word) => Ok(Goal::Shape),
+            Key::Other if self.grammar == Grammar::MySql && !words::heads_a_change(&word) => {
+                Ok(Goal::Shape)
+            }
             _ => self.stop(Cause::Unknown),
         }
     }
@@ -349,7 +354,13 @@ impl<'a, 'f> Scan<'a, 'f> {
                     self.here.named = self.before.named;
                     self.here.maybe_relation = self.before.maybe_relation;
                 }
-                Kind::Word | Kind::Quoted if goal == Goal::Shape => self.mention()?,
+                Kind::Word | Kind::Quoted if goal == Goal::Shape => {
+                    self.mention()?;
+                    // `SHOW TABLES WHERE f(1)` does call `f`.
+                    if self.here.key == Key::Where && self.grammar == Grammar::MySql {
+                        goal = Goal::Query;
+                    }
+                }
                 Kind::Word | Kind::Quoted
                     if goal == Goal::CopyOfTable || self.is_behind_copy(goal) =>
                 {
@@ -715,8 +726,9 @@ impl<'a, 'f> Scan<'a, 'f> {
             .strip_prefix("@@")
             .and_then(Folded::lower);
         let known = system.is_some_and(|name| {
-            let name = name.strip_prefix(b"global.").unwrap_or(&name);
-            among(name, words::MYSQL_VARIABLES)
+            let mut scopes = [&b"global."[..], b"local.", b"session."].into_iter();
+            let unscoped = scopes.find_map(|scope| name.strip_prefix(scope));
+            among(unscoped.unwrap_or(&name), words::MYSQL_VARIABLES)
         });
         match known {
             true => Ok(()),

@@ -37,6 +37,7 @@ pub(super) enum Key {
     To,
     Update,
     Values,
+    Where,
     With,
     /// Any other word, or a name.
     Other,
@@ -75,6 +76,7 @@ impl Key {
             b"to" => Self::To,
             b"update" => Self::Update,
             b"values" => Self::Values,
+            b"where" => Self::Where,
             b"with" => Self::With,
             _ => Self::Other,
         }
@@ -512,7 +514,8 @@ pub(super) const MYSQL_SHOWN: &[&str] = &[
 ];
 
 /// Words that may stand between MySQL's `SHOW` and what it shows.
-pub(super) const MYSQL_SHOW_MODIFIERS: &[&str] = &["extended", "full", "global"];
+pub(super) const MYSQL_SHOW_MODIFIERS: &[&str] =
+    &["extended", "full", "global", "local", "session"];
 
 /// Relations that show one connection or one server, and their schemas. PostgreSQL's further ones begin
 /// with [`POSTGRES_LOCAL_PREFIXES`].
@@ -525,18 +528,33 @@ pub(super) fn is_local_relation(name: &[u8], grammar: Grammar) -> bool {
                     .any(|prefix| name.starts_with(prefix.as_bytes()))
                     || among(name, POSTGRES_LOCAL))
         }
-        Grammar::MySql => matches!(
+        Grammar::MySql => {
+            // Reading some of InnoDB's own tables even resets them.
+            name.starts_with(b"innodb_")
+                || matches!(
+                    name,
+                    b"current_role"
+                        | b"enabled_roles"
+                        | b"general_log"
+                        | b"global_status"
+                        | b"global_variables"
+                        | b"gtid_slave_pos"
+                        | b"metadata_lock_info"
+                        | b"optimizer_trace"
+                        | b"performance_schema"
+                        | b"processlist"
+                        | b"profiling"
+                        | b"session_status"
+                        | b"session_variables"
+                        | b"slow_log"
+                        | b"system_variables"
+                        | b"user_variables"
+                )
+        }
+        Grammar::Sqlite => matches!(
             name,
-            b"current_role"
-                | b"global_status"
-                | b"innodb_locks"
-                | b"innodb_metrics"
-                | b"innodb_trx"
-                | b"performance_schema"
-                | b"processlist"
-                | b"session_status"
+            b"sqlite_stmt" | b"sqlite_temp_master" | b"sqlite_temp_schema"
         ),
-        Grammar::Sqlite => matches!(name, b"sqlite_temp_master" | b"sqlite_temp_schema"),
     }
 }
 
