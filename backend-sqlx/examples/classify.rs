@@ -11,6 +11,7 @@
 //! or with `--database-url` those of a PostgreSQL server's catalog.
 
 use std::io::{self, BufRead, Read, Write};
+use std::process::ExitCode;
 
 use dbrouter_sqlx::dbrouter::{Classifier, Intent, Sql};
 use lexopt::prelude::{Long, ValueExt};
@@ -30,7 +31,17 @@ Reads one statement from the standard input and says what it needs.
   --json            read one object a line, {\"sql\": \"…\"}, and print `read` or `write` for each";
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("classify: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<()> {
     let Some(options) = Options::parse()? else {
         println!("{USAGE}");
         return Ok(());
@@ -94,7 +105,9 @@ impl Options {
                 );
             }
             (Some(url), Some(question)) => {
-                let mut connection = PgConnection::connect(url).await?;
+                let connecting = PgConnection::connect(url).await;
+                let mut connection =
+                    connecting.map_err(|error| format!("--database-url: {error}"))?;
                 let row = sqlx::query(question.sql())
                     .fetch_one(&mut connection)
                     .await?;
@@ -118,23 +131,31 @@ fn the_statement(sql: &Sql) -> Result<()> {
     Ok(())
 }
 
+/// Answers each line with one. What cannot be read is no read; it is complained of, and makes the program
+/// fail in the end.
 fn each_line(sql: &Sql) -> Result<()> {
     let mut answers = io::stdout().lock();
+    let mut wrong = 0;
     for (number, line) in (1..).zip(io::stdin().lock().lines()) {
         let line = line?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let object: serde_json::Value =
-            serde_json::from_str(&line).map_err(|error| format!("line {number}: {error}"))?;
-        let statement = object["sql"]
-            .as_str()
-            .ok_or_else(|| format!("line {number}: {line} has no text under \"sql\""))?;
-        let answer = match sql.classify(statement).intent {
-            Intent::Read => "read",
-            Intent::Write => "write",
+        let object = serde_json::from_str::<serde_json::Value>(&line);
+        let statement = object
+            .as_ref()
+            .ok()
+            .and_then(|object| object["sql"].as_str());
+        let answer = match statement.map(|statement| sql.classify(statement).intent) {
+            Some(Intent::Read) => "read",
+            Some(Intent::Write) => "write",
+            None => {
+                eprintln!("line {number} is no object with a text under \"sql\": {line:.100}");
+                wrong += 1;
+                "write"
+            }
         };
         writeln!(answers, "{answer}")?;
     }
-    Ok(())
+    match wrong {
+        0 => Ok(()),
+        wrong => Err(format!("{wrong} lines could not be read").into()),
+    }
 }

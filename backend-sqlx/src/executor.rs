@@ -91,6 +91,7 @@ where
                     match results.try_next().await {
                         Ok(Some(result)) => {
                             handed_out = true;
+                            work.done(statement.sql.as_str());
                             yield result;
                         }
                         Ok(None) => break None,

@@ -34,6 +34,8 @@ pub enum ConfigErrorKind {
     WrongDatabase,
     /// A list that must not be empty is.
     EmptyList,
+    /// A text that is no function's name.
+    Function,
     /// A number or a time out of its range.
     OutOfRange,
     /// The node given as the primary is a replica, by its own account.

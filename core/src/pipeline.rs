@@ -73,12 +73,18 @@ impl<B> Pipeline<'_, B> {
 
     fn read(&self) -> Result<Route<B>, RouteError> {
         let preference = self.request.stated_preference().unwrap_or(self.preference);
-        let steps = steps(preference);
+        let not_replayed = self.request.cause() == Cause::NotReplayed;
+        let steps = match preference {
+            // Only replicas were wanted, and one has answered.
+            Preference::Replica if not_replayed => &[],
+            _ if not_replayed => steps(Preference::Primary),
+            preference => steps(preference),
+        };
         let needs = self.needs();
         for health in [Health::Required, Health::Ignored] {
-            let mut reason = match self.request.cause() {
-                Cause::NotReplayed => Reason::NotReplayed,
-                _ => Reason::PreferenceIsPrimary,
+            let mut reason = match not_replayed {
+                true => Reason::NotReplayed,
+                false => Reason::PreferenceIsPrimary,
             };
             for step in steps {
                 match step {

@@ -103,9 +103,8 @@ impl Request {
         self.cause = Cause::Refused;
     }
 
-    /// A replica did not know what the read names. The primary is asked.
+    /// A replica did not know what the read names. The primary is asked, unless only replicas are wanted.
     pub fn not_replayed(&mut self) {
-        self.preference = Some(Preference::Primary);
         self.cause = Cause::NotReplayed;
     }
 

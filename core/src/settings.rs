@@ -89,6 +89,9 @@ impl Settings {
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if let Some(classifier) = &self.classifier {
+            classifier.check()?;
+        }
         self.monitor.check()
     }
 }

@@ -7,6 +7,8 @@ use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
+use super::lexer::{Kind, Lexer, Rules};
+use super::name::{Folded, NAME_LENGTH};
 use super::postgres::{self, Catalog};
 use super::sql::Grammar;
 
@@ -21,13 +23,47 @@ pub(super) enum Effect {
     Volatile,
 }
 
-/// Names that the user has added or removed, as the catalog spells them.
+/// Functions that the user has added or removed, in this order.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Overrides(Vec<(Box<str>, Effect)>);
+pub(super) struct Overrides(Vec<Override>);
+
+#[derive(Clone, Debug)]
+struct Override {
+    schema: Option<Box<[u8]>>,
+    name: Box<[u8]>,
+    effect: Effect,
+}
 
 impl Overrides {
-    pub(super) fn add(&mut self, name: String, effect: Effect) {
-        self.0.push((name.into(), effect));
+    /// Adds a function that is spelled as in a statement. Whether it could be read.
+    pub(super) fn add(&mut self, spelled: &str, effect: Effect, grammar: Grammar) -> bool {
+        let rules = Rules {
+            grammar,
+            backslash_escapes: false,
+        };
+        let mut lexer = Lexer::new(spelled, rules);
+        let mut part = || {
+            let token = lexer.next();
+            let name = Folded::of(token, grammar).map(|name| Box::from(&*name));
+            (name, lexer.next().kind)
+        };
+        let (schema, name) = match part() {
+            (name, Kind::End) => (None, name),
+            (Some(schema), Kind::Dot) => match part() {
+                (name, Kind::End) => (Some(schema), name),
+                _ => (None, None),
+            },
+            _ => (None, None),
+        };
+        let Some(name) = name else {
+            return false;
+        };
+        self.0.push(Override {
+            schema,
+            name,
+            effect,
+        });
+        true
     }
 }
 
@@ -130,14 +166,28 @@ impl Functions {
         }
     }
 
+    /// A function that is a read is one as it is spelled. One that is none taints its name in every spelling.
     fn override_with(&mut self, overrides: &Overrides) {
-        for (name, effect) in &overrides.0 {
-            match name.split_once('.') {
-                None => self.plain.insert(name.as_bytes().into(), *effect),
-                Some((schema, name)) => self
-                    .qualified
-                    .insert(joined(schema.as_bytes(), name.as_bytes()), *effect),
-            };
+        for Override {
+            schema,
+            name,
+            effect,
+        } in &overrides.0
+        {
+            let reads = *effect == Effect::Reads;
+            if let Some(schema) = schema {
+                self.qualified.insert(joined(schema, name), *effect);
+            }
+            if schema.is_none() || !reads {
+                self.plain.insert(name.clone(), *effect);
+            }
+            if schema.is_none() && !reads {
+                let suffix = [SEPARATOR, name].concat();
+                let spellings = self.qualified.iter_mut();
+                for (_, known) in spellings.filter(|(key, _)| key.ends_with(&suffix)) {
+                    *known = *effect;
+                }
+            }
         }
     }
 
@@ -178,9 +228,6 @@ impl Functions {
 fn lines(text: &str) -> impl Iterator<Item = Box<[u8]>> {
     text.lines().map(|line| line.as_bytes().into())
 }
-
-/// The longest name that PostgreSQL does not cut off.
-pub(super) const NAME_LENGTH: usize = 63;
 
 /// Between schema and name: a dot may be in a quoted name.
 const SEPARATOR: &[u8] = b"\0";

@@ -8,7 +8,11 @@ mod differential;
 #[cfg(feature = "sql")]
 mod functions;
 #[cfg(feature = "sql")]
+mod head;
+#[cfg(feature = "sql")]
 mod lexer;
+#[cfg(feature = "sql")]
+mod name;
 #[cfg(feature = "sql")]
 mod postgres;
 #[cfg(feature = "sql")]
@@ -25,6 +29,7 @@ pub use sql::{Inspection, Sql};
 
 use std::sync::Arc;
 
+use crate::config::ConfigError;
 use crate::decision::Cause;
 use crate::dialect::{Answer, Dialect, Question};
 use crate::vocabulary::Intent;
@@ -88,6 +93,16 @@ impl Classification {
 pub trait Classifier: Send + Sync + 'static {
     /// What the statement needs.
     fn classify(&self, sql: &str) -> Classification;
+
+    /// What is wrong with how the classifier was configured, to be said before the router is there. Defaults
+    /// to nothing.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be used.
+    fn check(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
 
     /// What the classifier wants to know of the server. The router's monitor asks it before the router is
     /// handed out, and again every [`refresh`](crate::MonitorSettings::refresh): the primary, or while that

@@ -4,8 +4,9 @@
 //! The first token that could make the statement anything but a read ends the walk; a statement that gets
 //! to its end is one.
 
-use super::functions::{Effect, Functions, NAME_LENGTH};
+use super::functions::{Effect, Functions};
 use super::lexer::{Kind, Lexer, Rules, Token, unquoted};
+use super::name::Folded;
 use super::postgres;
 use super::sql::Grammar;
 use super::words::{self, Key, among};
@@ -32,11 +33,11 @@ pub(super) fn scan<'a>(sql: &'a str, rules: Rules, functions: &Functions) -> Ver
 }
 
 /// An early end of the walk, with the verdict.
-type Step<'a, T> = Result<T, Verdict<'a>>;
+pub(super) type Step<'a, T> = Result<T, Verdict<'a>>;
 
 /// What is looked for in the rest of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Goal {
+pub(super) enum Goal {
     /// That it only reads.
     Query,
     /// That it is one statement: it runs nothing of what it contains.
@@ -47,17 +48,19 @@ enum Goal {
     CopyOfTable,
 }
 
-struct Scan<'a, 'f> {
-    lexer: Lexer<'a>,
-    grammar: Grammar,
+pub(super) struct Scan<'a, 'f> {
+    pub(super) lexer: Lexer<'a>,
+    pub(super) grammar: Grammar,
     functions: &'f Functions,
     /// The key of the token before the one before.
     key_before_that: Key,
-    before: Seen<'a>,
-    here: Seen<'a>,
-    next: Token<'a>,
+    pub(super) before: Seen<'a>,
+    pub(super) here: Seen<'a>,
+    pub(super) next: Token<'a>,
+    /// The word that the statement begins with.
+    pub(super) head: Token<'a>,
     /// The open parentheses, and the open brackets.
-    depth: usize,
+    pub(super) depth: usize,
     brackets: usize,
     /// What stands before the last dot.
     owner: Option<Token<'a>>,
@@ -71,9 +74,9 @@ struct Scan<'a, 'f> {
 
 /// A token, and what is known of it from those before it.
 #[derive(Clone, Copy)]
-struct Seen<'a> {
-    token: Token<'a>,
-    key: Key,
+pub(super) struct Seen<'a> {
+    pub(super) token: Token<'a>,
+    pub(super) key: Key,
     /// It is a name for sure, or a type: it stands behind `AS` or `::`.
     named: bool,
     /// It stands behind a dot.
@@ -130,6 +133,7 @@ impl<'a, 'f> Scan<'a, 'f> {
             }),
             here: Seen::new(token),
             next,
+            head: token,
             depth: 0,
             brackets: 0,
             owner: None,
@@ -139,14 +143,14 @@ impl<'a, 'f> Scan<'a, 'f> {
         }
     }
 
-    fn advance(&mut self) {
+    pub(super) fn advance(&mut self) {
         self.key_before_that = self.before.key;
         self.before = self.here;
         self.here = Seen::new(self.next);
         self.next = self.lexer.next();
     }
 
-    fn stop<T>(&self, cause: Cause) -> Step<'a, T> {
+    pub(super) fn stop<T>(&self, cause: Cause) -> Step<'a, T> {
         let cause = match self.here.token.kind {
             Kind::Strange => Cause::Malformed,
             _ => cause,
@@ -156,186 +160,12 @@ impl<'a, 'f> Scan<'a, 'f> {
     }
 
     /// The word under examination, in lower case.
-    fn word(&self) -> Option<Folded> {
-        word_of(self.here.token)
+    pub(super) fn word(&self) -> Option<Folded> {
+        Folded::word(self.here.token)
     }
 
-    fn is_next(&self, words: &[&str]) -> bool {
-        word_of(self.next).is_some_and(|word| among(&word, words))
-    }
-
-    /// Reads the beginning of a statement: what must be looked for in the rest of it.
-    fn head(&mut self) -> Step<'a, Goal> {
-        self.open_all();
-        let in_parentheses = self.depth > 0;
-        let Some(word) = self.word() else {
-            return self.stop(Cause::Unknown);
-        };
-        if in_parentheses && self.grammar == Grammar::Sqlite {
-            return self.stop(Cause::Malformed);
-        }
-        if Key::of(&word).heads_a_query() {
-            return Ok(Goal::Query);
-        }
-        let mysql = self.grammar == Grammar::MySql;
-        match &*word {
-            _ if in_parentheses => self.stop(Cause::Unknown),
-            b"explain" => self.explain(),
-            b"analyze" if mysql && self.next.kind == Kind::Open => self.explain(),
-            b"analyze" if mysql && self.is_next(&["format", "select", "values", "with"]) => {
-                self.explain()
-            }
-            b"desc" | b"describe" if mysql => self.explain(),
-            b"show" => self.show(),
-            b"copy" if self.grammar == Grammar::Postgres => self.copy(),
-            b"create" | b"drop" => self.create(),
-            b"load" if self.grammar == Grammar::Postgres => self.stop(Cause::SessionState),
-            word if among(word, words::STATE_HEADS) => self.stop(Cause::SessionState),
-            word if among(word, words::WRITE_HEADS) => self.stop(Cause::Writes),
-            _ => self.stop(Cause::Unknown),
-        }
-    }
-
-    fn open_all(&mut self) {
-        while self.here.token.kind == Kind::Open {
-            self.depth += 1;
-            self.advance();
-        }
-    }
-
-    fn explain(&mut self) -> Step<'a, Goal> {
-        let executes = match self.grammar {
-            Grammar::Postgres => self.explain_options(),
-            Grammar::MySql => {
-                // Some versions run subqueries in order to explain the query around them.
-                self.advance();
-                while self.word().is_some_and(|word| {
-                    among(&word, &["analyze", "extended", "format", "partitions"])
-                }) {
-                    self.advance();
-                    if self.here.token.text == "=" {
-                        self.advance();
-                        self.advance();
-                    }
-                }
-                true
-            }
-            Grammar::Sqlite => {
-                self.advance();
-                while self
-                    .word()
-                    .is_some_and(|word| among(&word, &["plan", "query"]))
-                {
-                    self.advance();
-                }
-                false
-            }
-        };
-        self.open_all();
-        let Some(word) = self.word() else {
-            let named = self.grammar == Grammar::MySql && self.here.token.kind == Kind::Quoted;
-            return if named {
-                Ok(Goal::Shape)
-            } else {
-                self.stop(Cause::Unknown)
-            };
-        };
-        match Key::of(&word) {
-            key if key.heads_a_query() && executes => Ok(Goal::Query),
-            key if key.heads_a_query() => Ok(Goal::Shape),
-            key if key.changes_rows() && executes => self.stop(Cause::Writes),
-            key if key.changes_rows() => Ok(Goal::Shape),
-            Key::For => self.stop(Cause::SessionDependent),
-            // `DESCRIBE table`
-            Key::Other if self.grammar == Grammar::MySql && !words::heads_a_change(&word) => {
-                Ok(Goal::Shape)
-            }
-            _ => self.stop(Cause::Unknown),
-        }
-    }
-
-    /// Reads the options of PostgreSQL's `EXPLAIN`. Whether the statement is executed.
-    fn explain_options(&mut self) -> bool {
-        const ANALYZE: &[&str] = &["analyse", "analyze"];
-        self.advance();
-        let mut executes = false;
-        let in_parentheses = self.here.token.kind == Kind::Open
-            && self.next.kind == Kind::Word
-            && !word_of(self.next).is_some_and(|word| Key::of(&word).heads_a_query());
-        if !in_parentheses {
-            while let Some(word) = self.word()
-                && (among(&word, ANALYZE) || *word == *b"verbose")
-            {
-                executes |= among(&word, ANALYZE);
-                self.advance();
-            }
-            return executes;
-        }
-        while !matches!(
-            self.here.token.kind,
-            Kind::Close | Kind::End | Kind::Strange
-        ) {
-            // A quoted option is an option as well.
-            executes |= self.here.token.kind == Kind::Quoted;
-            let analyze = self.word().is_some_and(|word| among(&word, ANALYZE));
-            executes |= analyze && !self.is_next(&["false", "off"]) && self.next.text != "0";
-            self.advance();
-        }
-        self.advance();
-        executes
-    }
-
-    fn show(&mut self) -> Step<'a, Goal> {
-        match self.grammar {
-            Grammar::Postgres if self.is_next(words::POSTGRES_LOCAL_SETTINGS) => {
-                self.stop(Cause::SessionDependent)
-            }
-            // A setting of the application's own, or of a library that is loaded on first use.
-            Grammar::Postgres if self.lexer.clone().next().kind == Kind::Dot => {
-                self.stop(Cause::SessionDependent)
-            }
-            Grammar::Postgres => Ok(Goal::Shape),
-            Grammar::Sqlite => self.stop(Cause::Unknown),
-            Grammar::MySql => {
-                self.advance();
-                while self
-                    .word()
-                    .is_some_and(|word| among(&word, words::MYSQL_SHOW_MODIFIERS))
-                {
-                    self.advance();
-                }
-                match self.word() {
-                    Some(word) if among(&word, words::MYSQL_SHOWN) => Ok(Goal::Shape),
-                    _ => self.stop(Cause::SessionDependent),
-                }
-            }
-        }
-    }
-
-    fn copy(&mut self) -> Step<'a, Goal> {
-        self.here.key = Key::Copy;
-        self.advance();
-        if self.here.token.kind != Kind::Open {
-            return Ok(Goal::CopyOfTable);
-        }
-        self.open_all();
-        match self.word().map(|word| Key::of(&word)) {
-            Some(key) if key.heads_a_query() => Ok(Goal::CopyOfQuery),
-            _ => self.stop(Cause::Writes),
-        }
-    }
-
-    fn create(&mut self) -> Step<'a, Goal> {
-        const BEFORE: &[&str] = &["create", "drop", "global", "local", "or", "replace"];
-        let head = self.here.token.text;
-        while self.word().is_some_and(|word| among(&word, BEFORE)) {
-            self.advance();
-        }
-        if self.word().is_some_and(|word| among(&word, TEMPORARY)) {
-            return self.stop(Cause::SessionState);
-        }
-        let cause = Cause::Writes;
-        Err(Verdict { cause, token: head })
+    pub(super) fn is_next(&self, words: &[&str]) -> bool {
+        Folded::word(self.next).is_some_and(|word| among(&word, words))
     }
 
     /// Reads the rest of a statement.
@@ -343,7 +173,7 @@ impl<'a, 'f> Scan<'a, 'f> {
         let first = self.here.token;
         loop {
             match self.here.token.kind {
-                Kind::End | Kind::Semicolon => return self.end(goal, first),
+                Kind::End | Kind::Semicolon => return self.end(goal),
                 Kind::Strange => return self.stop(Cause::Malformed),
                 Kind::Open => self.open(),
                 Kind::Close => self.close()?,
@@ -385,7 +215,7 @@ impl<'a, 'f> Scan<'a, 'f> {
     }
 
     /// The end of the statement, behind which nothing may follow.
-    fn end(&mut self, goal: Goal, first: Token<'a>) -> Step<'a, Verdict<'a>> {
+    fn end(&mut self, goal: Goal) -> Step<'a, Verdict<'a>> {
         // A list without a statement behind it is none either.
         if self.depth > 0 || self.brackets > 0 || !self.lists.is_empty() {
             return self.stop(Cause::Malformed);
@@ -396,7 +226,7 @@ impl<'a, 'f> Scan<'a, 'f> {
         match (self.here.token.kind, goal) {
             (Kind::End, Goal::Query | Goal::Shape) => Ok(Verdict {
                 cause: Cause::Query,
-                token: first.text,
+                token: self.head.text,
             }),
             (Kind::End, Goal::CopyOfQuery | Goal::CopyOfTable) => self.stop(Cause::Unknown),
             _ => self.stop(Cause::SeveralStatements),
@@ -516,14 +346,9 @@ impl<'a, 'f> Scan<'a, 'f> {
         self.relation(name.as_deref())
     }
 
-    /// The name under examination, as the server compares it.
+    /// The name under examination.
     fn folded_name(&self) -> Option<Folded> {
-        let token = self.here.token;
-        match (token.kind, self.grammar) {
-            (Kind::Word, _) => Folded::lower(token.text),
-            (_, Grammar::Postgres) => unquoted(token.text).and_then(Folded::exactly),
-            (_, Grammar::MySql | Grammar::Sqlite) => unquoted(token.text).and_then(Folded::lower),
-        }
+        Folded::of(self.here.token, self.grammar)
     }
 
     /// A name of a relation that is not the same on every server.
@@ -662,15 +487,12 @@ impl<'a, 'f> Scan<'a, 'f> {
             return Ok(());
         }
         let effect = if behind_dot {
-            let schema = self.owner.and_then(|owner| match owner.kind {
-                Kind::Word => word_of(owner),
-                _ => unquoted(owner.text).and_then(Folded::exactly),
-            });
+            let schema = self.owner.and_then(|owner| Folded::of(owner, self.grammar));
             schema.and_then(|schema| self.functions.effect(Some(&schema), name))
         } else {
             self.functions.effect(None, name)
         };
-        if *name == *b"current_setting" && self.asks_for_local_setting() {
+        if *name == *b"current_setting" && !self.asks_for_common_setting() {
             return self.stop(Cause::SessionDependent);
         }
         match effect {
@@ -690,14 +512,14 @@ impl<'a, 'f> Scan<'a, 'f> {
             || !among(name, words::MYSQL_GLUED)
     }
 
-    /// Whether the call's argument is the name of a setting that differs from one server or connection to
-    /// the next.
-    fn asks_for_local_setting(&self) -> bool {
-        let argument = self.lexer.clone().next();
-        let name = argument.text.trim_matches('\'');
-        let local =
-            Folded::lower(name).is_some_and(|name| among(&name, words::POSTGRES_LOCAL_SETTINGS));
-        local || name.contains('.')
+    /// Whether the call's only argument, but for whether it may be missing, is the name of a setting that is the
+    /// same on every server and connection.
+    fn asks_for_common_setting(&self) -> bool {
+        let mut ahead = self.lexer.clone();
+        let (argument, behind) = (ahead.next(), ahead.next());
+        let quoted = argument.text.strip_prefix('\'');
+        let name = quoted.and_then(|text| text.strip_suffix('\''));
+        matches!(behind.kind, Kind::Close | Kind::Comma) && name.is_some_and(is_common_setting)
     }
 
     /// Whether the name stands where a function cannot: PostgreSQL's `FROM f(1) alias (columns)`.
@@ -710,7 +532,7 @@ impl<'a, 'f> Scan<'a, 'f> {
             Kind::Word if self.before.named || self.before.behind_dot => true,
             Kind::Word => {
                 self.before.key == Key::Ordinality
-                    || word_of(self.before.token)
+                    || Folded::word(self.before.token)
                         .is_none_or(|word| !words::is_postgres_keyword(&word))
             }
             _ => false,
@@ -755,42 +577,11 @@ impl<'a, 'f> Scan<'a, 'f> {
     }
 }
 
-const TEMPORARY: &[&str] = &["temp", "temporary"];
+pub(super) const TEMPORARY: &[&str] = &["temp", "temporary"];
 
-/// A name that is compared with others: in lower case, where the server folds it.
-struct Folded {
-    bytes: [u8; NAME_LENGTH],
-    length: usize,
-}
-
-impl Folded {
-    fn lower(name: &str) -> Option<Self> {
-        let mut folded = Self::exactly(name)?;
-        folded.bytes[..folded.length].make_ascii_lowercase();
-        Some(folded)
-    }
-
-    /// `None` if the name is longer than any that is known.
-    fn exactly(name: &str) -> Option<Self> {
-        let mut bytes = [0; NAME_LENGTH];
-        let length = name.len();
-        bytes.get_mut(..length)?.copy_from_slice(name.as_bytes());
-        Some(Self { bytes, length })
-    }
-}
-
-impl std::ops::Deref for Folded {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-}
-
-/// The word that a token is, in lower case.
-fn word_of(token: Token<'_>) -> Option<Folded> {
-    match token.kind {
-        Kind::Word => Folded::lower(token.text),
-        _ => None,
-    }
+/// Whether a setting of PostgreSQL is the same on every server and connection. The application's own have
+/// a dot in their names.
+pub(super) fn is_common_setting(name: &str) -> bool {
+    let local = |name: Folded| among(&name, words::POSTGRES_LOCAL_SETTINGS);
+    !name.contains('.') && !Folded::lower(name).is_none_or(local)
 }

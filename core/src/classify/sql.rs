@@ -11,6 +11,7 @@ use super::lexer::{Rules, leading_comment};
 use super::postgres::{self, Catalog};
 use super::scan::{Verdict, scan};
 use super::{Classification, Classifier};
+use crate::config::{ConfigError, ConfigErrorKind};
 use crate::decision::Cause;
 use crate::dialect::{Answer, Dialect, Question};
 use crate::request::stable_hash;
@@ -69,6 +70,8 @@ pub(super) enum Grammar {
 pub struct Sql {
     grammar: Grammar,
     overrides: Overrides,
+    /// The first name that is none, and where it was given.
+    wrong: Option<(&'static str, String)>,
     hints: bool,
     functions: ArcSwap<Functions>,
     /// Grows after the functions have changed, so that who has seen it grown sees them changed.
@@ -84,7 +87,7 @@ pub struct Sql {
 pub struct Inspection<'a> {
     /// What the statement needs, and why.
     pub classification: Classification,
-    /// The first token that made it what it is; of a read, its first word. Empty if the statement is.
+    /// The first token that made it what it is; of a read, the word that it begins with. Empty if there is none.
     pub token: &'a str,
 }
 
@@ -123,6 +126,7 @@ impl Sql {
             grammar,
             functions: ArcSwap::from_pointee(Functions::built_in(grammar, &overrides)),
             overrides,
+            wrong: None,
             hints: true,
             generation: AtomicU64::new(0),
             learnt: AtomicU64::new(0),
@@ -130,26 +134,31 @@ impl Sql {
         }
     }
 
-    /// Functions that are reads, whatever the catalog says: `name` or `schema.name`, spelled as in the
-    /// catalog (in lower case, unless they are quoted in statements).
+    /// Functions that are reads, whatever the catalog says: `name` or `schema.name`, spelled as in a statement
+    /// (`"Mixed"` in quotes), and in that spelling only. Defaults to none. To be said before the classifier
+    /// is used; a text that is no such name is an error when the router connects.
     #[must_use]
     pub fn reading<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
-        self.with_functions(names, Effect::Reads)
+        self.with_functions("reading", names, Effect::Reads)
     }
 
-    /// Functions that are no reads, whatever the catalog says; spelled as for [`reading`](Self::reading).
+    /// Functions that are no reads, whatever the catalog says; spelled as for [`reading`](Self::reading). It
+    /// taints the name, with a schema and without. Defaults to none.
     #[must_use]
     pub fn writing<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
-        self.with_functions(names, Effect::Volatile)
+        self.with_functions("writing", names, Effect::Volatile)
     }
 
     fn with_functions<N: Into<String>>(
         mut self,
+        field: &'static str,
         names: impl IntoIterator<Item = N>,
         effect: Effect,
     ) -> Self {
-        for name in names {
-            self.overrides.add(name.into(), effect);
+        for name in names.into_iter().map(Into::into) {
+            if !self.overrides.add(&name, effect, self.grammar) {
+                self.wrong.get_or_insert((field, name));
+            }
         }
         let functions = Functions::built_in(self.grammar, &self.overrides);
         self.take_over(functions);
@@ -157,7 +166,7 @@ impl Sql {
         self
     }
 
-    /// Takes hints for mere comments.
+    /// Takes hints for mere comments. Defaults to obeying them.
     #[must_use]
     pub fn without_hints(mut self) -> Self {
         self.hints = false;
@@ -212,6 +221,17 @@ impl Classifier for Sql {
         let generation = self.generation.load(Ordering::Acquire);
         self.cache
             .get_or_insert(sql, generation, || self.inspect(sql).classification)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let Some((field, name)) = &self.wrong else {
+            return Ok(());
+        };
+        let problem = format!(
+            "{name:?} is no function's name; give `name` or `schema.name`, as it is spelled in statements"
+        );
+        let field = format!("classifier.{field}");
+        Err(ConfigError::new(ConfigErrorKind::Function, field, problem))
     }
 
     fn question(&self) -> Option<Question> {

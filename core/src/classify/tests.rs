@@ -53,6 +53,7 @@ fn queries_are_reads() {
         "explain (analyze off, costs) update t set a = 1",
         "explain (analyze) select lower(a) from t",
         "show server_version",
+        "select current_setting('server_version'), current_setting('no_such', true)",
         "copy (select 1) to stdout with (format csv)",
         "select * from t tablesample system (10) repeatable (1)",
         "select 1 offset (select 2) fetch first (1 + 1) rows only",
@@ -133,6 +134,23 @@ fn the_first_token_that_decides_is_named() {
             "pg_stat_activity",
         ),
         ("show in_hot_standby", Cause::SessionDependent, "show"),
+        ("show \"in_hot_standby\"", Cause::SessionDependent, "show"),
+        ("show app.tenant", Cause::SessionDependent, "show"),
+        (
+            "select current_setting($1)",
+            Cause::SessionDependent,
+            "current_setting",
+        ),
+        (
+            "select current_setting('a' || 'b')",
+            Cause::SessionDependent,
+            "current_setting",
+        ),
+        (
+            "select current_setting('app.tenant', true)",
+            Cause::SessionDependent,
+            "current_setting",
+        ),
         (
             "select current_setting('transaction_read_only')",
             Cause::SessionDependent,
@@ -402,28 +420,54 @@ fn the_server_says_how_strings_are_read() {
 #[test]
 fn names_can_be_added_and_removed() {
     let sql = Sql::postgres()
-        .reading(["price", "app.tax"])
-        .writing(["lower", "app.x"]);
-    let all = "r pg_catalog lower\nr app x\nv app price";
+        .reading(["Price", "app.tax", "app.\"Mixed\""])
+        .writing(["LOWER", "app.x", "audit"]);
+    let all = "r pg_catalog lower\nr app x\nv app price\nr app audit";
     for _ in 0..2 {
-        assert_reads(&sql, &["select price(1), app.tax(2)"]);
+        assert_reads(&sql, &["select price(1), app.tax(2), app.\"Mixed\"(3)"]);
         let verdicts = [
             ("select lower('A')", Cause::Volatile, "lower"),
             ("select app.x(1)", Cause::Volatile, "x"),
+            ("select x(1)", Cause::Volatile, "x"),
+            ("select pg_catalog.lower('A')", Cause::Volatile, "lower"),
             ("select tax(1)", Cause::UnknownFunction, "tax"),
         ];
         assert_verdicts(&sql, &verdicts);
         // The catalog does not overrule them.
         sql.learn(&catalog("on", all));
     }
-    assert_reads(
-        &Sql::mysql().reading(["shop.price"]),
-        &["select shop.price(1)"],
-    );
+    assert_verdicts(&sql, &[("select app.audit(1)", Cause::Volatile, "audit")]);
+    let mysql = Sql::mysql().reading(["Shop.Price"]).writing(["ABS"]);
+    assert_reads(&mysql, &["select shop.PRICE(1)"]);
+    assert_verdicts(&mysql, &[("select abs(1)", Cause::Volatile, "abs")]);
     assert_reads(
         &Sql::sqlite().reading(["regexp"]),
         &["select regexp('a', b) from t"],
     );
+}
+
+#[test]
+fn what_is_no_name_is_an_error() {
+    for name in ["audit()", "", "a b", "a.b.c", "a.", "'a'", "\"a"] {
+        let error = Sql::postgres().writing(["fine", name]).check().unwrap_err();
+        assert_eq!(error.field(), "classifier.writing", "{name}");
+        assert!(error.to_string().contains(&format!("{name:?}")), "{error}");
+    }
+    assert!(Sql::postgres().reading(["a", "b.c"]).check().is_ok());
+}
+
+#[test]
+fn a_read_is_named_by_its_first_word() {
+    for (text, word) in [
+        ("explain delete from t", "explain"),
+        ("((select 1))", "select"),
+        ("copy t to stdout", "copy"),
+    ] {
+        assert_eq!(
+            verdict(&Sql::postgres(), text),
+            (Cause::Query, word.to_owned())
+        );
+    }
 }
 
 const WRITING: &[&str] = &[

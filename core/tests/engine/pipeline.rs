@@ -241,6 +241,8 @@ async fn a_read_that_a_replica_does_not_understand_is_the_primarys() {
     assert_eq!(world.db.status().fallbacks(Reason::NotReplayed), 1);
     // What the primary has shown must be on a replica before the session may read there again.
     assert_eq!(world.read(&session).1, Reason::NotFresh);
+    let only_replicas = request.preference(Preference::Replica);
+    assert!(world.goes(&only_replicas, &world.db.session()).is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -70,7 +70,8 @@ async fn counting_cluster() -> Result<Cluster> {
              from generate_series(1, 20000) number; \
          create view log_file as select pg_walfile_name('0/100'::pg_lsn) as name; \
          create unlogged table scratch (id int); \
-         create view notes as select id from scratch",
+         create view notes as select id from scratch; \
+         create view blob as select lo_create(0) as id",
     )
     .execute(&mut app)
     .await?;
@@ -144,11 +145,12 @@ async fn a_view_over_a_volatile_function() -> Result<()> {
 async fn every_refusal_is_caught() -> Result<()> {
     let cluster = counting_cluster().await?;
     let db = router(&cluster).connect().await?;
-    // 25006, 55000 and 0A000.
+    // 25006, 55000, 0A000, and up to PostgreSQL 15 XX000.
     let statements = [
         "select id::text from ticket",
         "select name from log_file",
         "select coalesce(max(id), 0)::text from notes",
+        "select id::text from blob",
     ];
     for (count, sql) in (1..).zip(statements) {
         check(
