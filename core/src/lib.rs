@@ -30,7 +30,8 @@
 //! * `serde`: [`Status`] and [`Decision`] can be serialised.
 //! * `sql`: `Sql`, the classifier of SQL text. Without it, and without a classifier of your own, work
 //!   whose intent is not stated goes to the primary.
-//! * `tracing`: a node lost or found and a policy out of bounds are reported as events.
+//! * `tracing`: rare events are reported: a node lost or found, a statement misjudged, functions that could
+//!   not be read, a policy out of bounds.
 
 mod ambient;
 mod candidates;
