@@ -119,28 +119,13 @@ impl Function<'_> {
 /// Functions that are volatile only because two calls return two values, or because they read what the
 /// planner must not fold: sizes, delays, chance, and the clock. They work on a standby and leave nothing
 /// behind.
+#[rustfmt::skip]
 const HARMLESS: &[&str] = &[
-    "amvalidate",
-    "array_sample",
-    "array_shuffle",
-    "clock_timestamp",
-    "gen_random_uuid",
-    "pg_database_size",
-    "pg_indexes_size",
-    "pg_partition_ancestors",
-    "pg_partition_tree",
-    "pg_relation_size",
-    "pg_sleep",
-    "pg_sleep_for",
-    "pg_sleep_until",
-    "pg_table_size",
-    "pg_tablespace_size",
-    "pg_total_relation_size",
-    "random",
-    "random_normal",
-    "timeofday",
-    "uuidv4",
-    "uuidv7",
+    "amvalidate", "array_sample", "array_shuffle", "clock_timestamp", "gen_random_uuid",
+    "pg_database_size", "pg_indexes_size", "pg_partition_ancestors", "pg_partition_tree",
+    "pg_relation_size", "pg_sleep", "pg_sleep_for", "pg_sleep_until", "pg_table_size",
+    "pg_tablespace_size", "pg_total_relation_size", "random", "random_normal", "timeofday",
+    "uuidv4", "uuidv7",
 ];
 
 const HARMLESS_PGCRYPTO: &[&str] = &[
@@ -177,18 +162,11 @@ pub(super) fn is_refused(name: &[u8]) -> bool {
 
 /// They are stable, and fail on a standby: they take a transaction id, want a log that is written, or read
 /// relations that the text does not show.
+#[rustfmt::skip]
 const REFUSED: &[&str] = &[
-    "database_to_xml",
-    "database_to_xml_and_xmlschema",
-    "pg_current_xact_id",
-    "pg_replication_origin_oid",
-    "pg_walfile_name",
-    "pg_walfile_name_offset",
-    "schema_to_xml",
-    "schema_to_xml_and_xmlschema",
-    "table_to_xml",
-    "table_to_xml_and_xmlschema",
-    "txid_current",
+    "database_to_xml", "database_to_xml_and_xmlschema", "pg_current_xact_id",
+    "pg_replication_origin_oid", "pg_walfile_name", "pg_walfile_name_offset", "schema_to_xml",
+    "schema_to_xml_and_xmlschema", "table_to_xml", "table_to_xml_and_xmlschema", "txid_current",
 ];
 
 const LOCAL_PREFIXES: &[&str] = &[
@@ -201,46 +179,19 @@ const LOCAL_PREFIXES: &[&str] = &[
     "pg_wal_replay_",
 ];
 
+#[rustfmt::skip]
 const LOCAL: &[&str] = &[
-    "currval",
-    "inet_client_addr",
-    "inet_client_port",
-    "inet_server_addr",
-    "inet_server_port",
-    "lastval",
-    "pg_available_wal_summaries",
-    "pg_backend_pid",
-    "pg_blocking_pids",
-    "pg_cancel_backend",
-    "pg_conf_load_time",
-    "pg_config",
-    "pg_current_logfile",
-    "pg_current_xact_id_if_assigned",
-    "pg_cursor",
-    "pg_export_snapshot",
-    "pg_get_backend_memory_contexts",
-    "pg_get_replication_slots",
-    "pg_get_shmem_allocations",
-    "pg_get_wal_replay_pause_state",
-    "pg_hba_file_rules",
-    "pg_is_in_backup",
-    "pg_is_in_recovery",
-    "pg_is_other_temp_schema",
-    "pg_is_wal_replay_paused",
-    "pg_listening_channels",
-    "pg_lock_status",
-    "pg_my_temp_schema",
-    "pg_notification_queue_usage",
-    "pg_postmaster_start_time",
-    "pg_prepared_statement",
-    "pg_prepared_xact",
-    "pg_safe_snapshot_blocking_pids",
-    "pg_show_all_file_settings",
-    "pg_show_all_settings",
-    "pg_show_replication_origin_status",
-    "pg_tablespace_location",
-    "pg_terminate_backend",
-    "pg_trigger_depth",
+    "currval", "inet_client_addr", "inet_client_port", "inet_server_addr", "inet_server_port",
+    "lastval", "pg_available_wal_summaries", "pg_backend_pid", "pg_blocking_pids",
+    "pg_cancel_backend", "pg_conf_load_time", "pg_config", "pg_current_logfile",
+    "pg_current_xact_id_if_assigned", "pg_cursor", "pg_export_snapshot",
+    "pg_get_backend_memory_contexts", "pg_get_replication_slots", "pg_get_shmem_allocations",
+    "pg_get_wal_replay_pause_state", "pg_hba_file_rules", "pg_is_in_backup", "pg_is_in_recovery",
+    "pg_is_other_temp_schema", "pg_is_wal_replay_paused", "pg_listening_channels", "pg_lock_status",
+    "pg_my_temp_schema", "pg_notification_queue_usage", "pg_postmaster_start_time",
+    "pg_prepared_statement", "pg_prepared_xact", "pg_safe_snapshot_blocking_pids",
+    "pg_show_all_file_settings", "pg_show_all_settings", "pg_show_replication_origin_status",
+    "pg_tablespace_location", "pg_terminate_backend", "pg_trigger_depth",
     "txid_current_if_assigned",
 ];
 

@@ -499,9 +499,15 @@ impl<'a, 'f> Scan<'a, 'f> {
             Some(Effect::Volatile) => self.stop(Cause::Volatile),
             Some(Effect::Local) => self.stop(Cause::SessionDependent),
             Some(Effect::Reads) if self.is_native(name) => Ok(()),
-            _ if is_word && words::may_open(name, self.grammar) => Ok(()),
+            _ if is_word && self.is_syntax(name) => Ok(()),
             Some(Effect::Reads) | None => self.stop(Cause::UnknownFunction),
         }
+    }
+
+    /// Whether a word before a parenthesis is a part of the grammar. Two of them are so only behind a call.
+    fn is_syntax(&self, word: &[u8]) -> bool {
+        let behind_call = self.before.token.kind == Kind::Close;
+        words::may_open(word, self.grammar) && (behind_call || !matches!(word, b"filter" | b"over"))
     }
 
     /// Whether a call of a function that comes with the server is one. With a blank before the parenthesis

@@ -246,6 +246,12 @@ fn mysql_is_read_by_its_own_rules() {
         ("select next value for s", Cause::Writes, "next"),
         ("select s.nextval", Cause::Writes, "nextval"),
         (
+            "select materialized(1)",
+            Cause::UnknownFunction,
+            "materialized",
+        ),
+        ("select filter(1)", Cause::UnknownFunction, "filter"),
+        (
             "select sql_calc_found_rows * from t",
             Cause::SessionState,
             "sql_calc_found_rows",
