@@ -506,6 +506,17 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn a_function_that_is_none_is_an_error() {
+        let sql = dbrouter::Sql::postgres().writing(["audit()"]);
+        let builder = Builder::new().primary("postgres://h/d").classifier(sql);
+        let error = error(builder).await;
+        assert_eq!(
+            (error.kind(), error.field()),
+            (ConfigErrorKind::Function, "classifier.writing")
+        );
+    }
+
     #[test]
     fn debug_shows_no_password() {
         let options: sqlx::postgres::PgConnectOptions =

@@ -4,6 +4,7 @@
 //! of the others, and of PostgreSQL while its catalog has not been read, come with this crate.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, LazyLock};
 
 use foldhash::fast::RandomState;
 
@@ -85,7 +86,22 @@ pub(super) struct Functions {
 }
 
 impl Functions {
-    /// The functions that come with a server.
+    /// The functions that come with a server, and nothing else: the same for all classifiers.
+    pub(super) fn common(grammar: Grammar) -> Arc<Self> {
+        static POSTGRES: LazyLock<Arc<Functions>> = LazyLock::new(|| common(Grammar::Postgres));
+        static MYSQL: LazyLock<Arc<Functions>> = LazyLock::new(|| common(Grammar::MySql));
+        static SQLITE: LazyLock<Arc<Functions>> = LazyLock::new(|| common(Grammar::Sqlite));
+        fn common(grammar: Grammar) -> Arc<Functions> {
+            Arc::new(Functions::built_in(grammar, &Overrides::default()))
+        }
+        Arc::clone(match grammar {
+            Grammar::Postgres => &POSTGRES,
+            Grammar::MySql => &MYSQL,
+            Grammar::Sqlite => &SQLITE,
+        })
+    }
+
+    /// The functions that come with a server, and the user's changes.
     pub(super) fn built_in(grammar: Grammar, overrides: &Overrides) -> Self {
         let mut functions = Self::empty(grammar == Grammar::MySql);
         let (list, schema) = match grammar {

@@ -121,11 +121,10 @@ impl Sql {
     }
 
     fn new(grammar: Grammar) -> Self {
-        let overrides = Overrides::default();
         Self {
             grammar,
-            functions: ArcSwap::from_pointee(Functions::built_in(grammar, &overrides)),
-            overrides,
+            functions: ArcSwap::new(Functions::common(grammar)),
+            overrides: Overrides::default(),
             wrong: None,
             hints: true,
             generation: AtomicU64::new(0),
