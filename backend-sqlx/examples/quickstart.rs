@@ -80,7 +80,7 @@ async fn main() -> Result<()> {
     story.tell(unknown, "root, .read()", db.read().explain(unknown)?);
 
     // Reports have readers of their own.
-    let reports = session.routed().tag("for", "reports");
+    let reports = session.tag("for", "reports");
     sqlx::query(LIST).fetch_all(&reports).await?;
     story.tell(LIST, "session, for=reports", last(&session)?);
 

@@ -1,10 +1,12 @@
 //! One node's pool, and the monitor's own connection to it.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
-use dbrouter::{Answer, Backend, Fault, Pressure, Question};
-use sqlx::{ConnectOptions, Connection, Pool};
+use dbrouter::{Answer, Backend, Fault, Pressure, Question, RouteError};
+use sqlx::pool::PoolConnection;
+use sqlx::{ConnectOptions, Connection, Pool, Transaction};
 use tokio::sync::Mutex;
 
 use crate::database::{RoutedDatabase, unlogged};
@@ -22,7 +24,9 @@ pub struct SqlxBackend<DB: RoutedDatabase> {
 }
 
 impl<DB: RoutedDatabase> SqlxBackend<DB> {
-    pub(crate) fn new(pool: Pool<DB>) -> Self {
+    /// The node that a pool leads to.
+    #[must_use]
+    pub fn new(pool: Pool<DB>) -> Self {
         let lanes = Arc::new(Lanes::new());
         Self {
             pool,
@@ -41,10 +45,34 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         &self.lanes
     }
 
+    /// Begins a transaction in a task of its own, so that it is never left half-begun. In sqlx 0.9 a `begin`
+    /// that is dropped while it waits for the server's answer leaves its connection inside the transaction,
+    /// and hands it to the next caller, whose statements are then never committed.
+    pub(crate) fn begin(
+        &self,
+        statement: Option<&'static str>,
+    ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send + use<DB> {
+        begin(self.pool.clone(), statement)
+    }
+
     async fn connect(&self) -> Result<DB::Connection, sqlx::Error> {
         let options = unlogged::<DB>((*self.pool.connect_options()).clone());
         options.connect().await
     }
+}
+
+/// As [`SqlxBackend::begin`], on any pool.
+pub(crate) async fn begin<DB: RoutedDatabase>(
+    pool: Pool<DB>,
+    statement: Option<&'static str>,
+) -> Result<Transaction<'static, DB>, sqlx::Error> {
+    let begun = tokio::spawn(async move {
+        match statement {
+            Some(statement) => pool.begin_with(statement).await,
+            None => pool.begin().await,
+        }
+    });
+    begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 impl<DB: RoutedDatabase> Clone for SqlxBackend<DB> {
@@ -69,6 +97,7 @@ impl<DB: RoutedDatabase> fmt::Debug for SqlxBackend<DB> {
 
 impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
     type Error = sqlx::Error;
+    type Connection = PoolConnection<DB>;
 
     fn pressure(&self) -> Pressure {
         let size = self.pool.size();
@@ -87,6 +116,14 @@ impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
 
     fn fault(error: &sqlx::Error) -> Fault {
         error::fault::<DB>(error)
+    }
+
+    fn refused(refusal: RouteError) -> sqlx::Error {
+        sqlx::Error::Configuration(Box::new(refusal))
+    }
+
+    async fn acquire(&self) -> Result<PoolConnection<DB>, sqlx::Error> {
+        self.pool.acquire().await
     }
 
     async fn probe(&self, question: &Question) -> Result<Answer, sqlx::Error> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use dbrouter::{Decision, Route};
+use dbrouter::{Decision, Route, Work};
 use futures_core::future::BoxFuture;
 use sqlx::pool::PoolConnection;
 use sqlx::{Acquire, Transaction};
@@ -23,8 +23,10 @@ pub struct Connection<DB: RoutedDatabase> {
 }
 
 impl<DB: RoutedDatabase> Connection<DB> {
-    pub(crate) fn new(connection: PoolConnection<DB>, route: Route<SqlxBackend<DB>>) -> Self {
-        Self { connection, route }
+    pub(crate) async fn acquire(work: Work<SqlxBackend<DB>>) -> Result<Self, sqlx::Error> {
+        let (connection, route) = work.of_connection().acquire().await?;
+        let route = route.hold_open();
+        Ok(Self { connection, route })
     }
 
     /// The node that it leads to, and why.

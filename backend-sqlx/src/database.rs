@@ -1,5 +1,7 @@
 //! What differs from one of sqlx's drivers to the next.
 
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
@@ -9,8 +11,8 @@ use std::future::Future;
 
 use dbrouter::{Answer, Dialect, Fault, Question};
 use sqlx::error::DatabaseError;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-use sqlx::{ColumnIndex, Decode, Row, Type};
+use sqlx::pool::PoolOptions;
+use sqlx::{ColumnIndex, Decode, Executor, IntoArguments, Row, Type};
 use sqlx::{ConnectOptions, Connection, Database};
 
 /// The connect options of a driver.
@@ -27,7 +29,10 @@ pub trait RoutedDatabase: Database<Arguments: Clone> {
 
     /// The same options, such that the server refuses writes on the connection.
     #[must_use]
-    fn read_only(options: Options<Self>) -> Options<Self>;
+    fn read_only(
+        options: Options<Self>,
+        pool_options: PoolOptions<Self>,
+    ) -> (Options<Self>, PoolOptions<Self>);
 
     /// What an error of the server says of the node that it came from.
     fn fault(error: &dyn DatabaseError) -> Fault;
@@ -44,13 +49,22 @@ pub(crate) fn unlogged<DB: Database>(options: Options<DB>) -> Options<DB> {
     options.disable_statement_logging()
 }
 
-/// The one row that a question was answered with.
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-fn answer<'r, R: Row>(row: &'r R, question: &Question) -> Result<Answer, sqlx::Error>
+/// Asks a question that has one row of text columns for an answer.
+#[cfg_attr(
+    not(any(feature = "mysql", feature = "postgres", feature = "sqlite")),
+    expect(dead_code, reason = "drivers use it")
+)]
+async fn ask<DB: Database>(
+    connection: &mut DB::Connection,
+    question: &Question,
+) -> Result<Answer, sqlx::Error>
 where
-    usize: ColumnIndex<R>,
-    Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    DB::Arguments: IntoArguments<DB>,
+    usize: ColumnIndex<DB::Row>,
+    for<'r> Option<String>: Decode<'r, DB> + Type<DB>,
 {
+    let row = sqlx::query(question.sql()).fetch_one(connection).await?;
     (0..question.columns())
         .map(|column| row.try_get(column))
         .collect()

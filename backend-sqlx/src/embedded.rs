@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use dbrouter::MonitorSettings;
+use dbrouter::{Builder, MonitorSettings, NodeOptions};
 use sqlx::Sqlite;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use crate::builder::{Builder, NodeOptions};
+use crate::adapter::Sqlx;
 use crate::pool::RoutedPool;
 
 impl RoutedPool<Sqlite> {
@@ -41,14 +41,14 @@ impl RoutedPool<Sqlite> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn embedded(path: impl AsRef<Path>) -> Builder<Sqlite> {
+    pub fn embedded(path: impl AsRef<Path>) -> Builder<Sqlx<Sqlite>> {
         let readers =
             std::thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 8));
         Self::embedded_with(path, u32::try_from(readers).unwrap_or(8))
     }
 
     /// As [`embedded`](Self::embedded), with so many reading connections; at least one.
-    pub fn embedded_with(path: impl AsRef<Path>, readers: u32) -> Builder<Sqlite> {
+    pub fn embedded_with(path: impl AsRef<Path>, readers: u32) -> Builder<Sqlx<Sqlite>> {
         let options = options(path.as_ref());
         // Connections to a file do not age, and cannot be broken while nobody looks.
         let pool = || {

@@ -3,11 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use async_stream::try_stream;
-use dbrouter::{Backend, Intent};
+use dbrouter::{Intent, Work};
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
-use futures_util::TryStreamExt;
 use sqlx::error::BoxDynError;
 use sqlx::{Acquire, Database, Describe, Either, Error, Execute, Executor, SqlStr, Transaction};
 
@@ -17,7 +15,6 @@ use crate::database::RoutedDatabase;
 use crate::pool::RoutedPool;
 use crate::routed::Routed;
 use crate::session::Session;
-use crate::work::{Acquired, Work, begin};
 
 /// A query taken apart: reading its text consumes it, and it may have to be run more than once.
 struct Statement<DB: Database> {
@@ -74,131 +71,84 @@ impl<'q, DB: RoutedDatabase> Execute<'q, DB> for Statement<DB> {
     }
 }
 
-impl<DB: RoutedDatabase> Work<DB>
+fn fetch_many<'e, DB: RoutedDatabase>(
+    work: Work<SqlxBackend<DB>>,
+    mut statement: Statement<DB>,
+) -> Results<'e, DB>
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
 {
-    /// Runs a statement and hands out its results as they come. As long as none has been handed out, a
-    /// read whose node fails is run elsewhere.
-    fn fetch_many<'e>(self, mut statement: Statement<DB>) -> Results<'e, DB> {
-        let mut work = self.of_statement(statement.sql.as_str());
-        Box::pin(try_stream! {
-            loop {
-                let Acquired { mut connection, route } = work.acquire().await?;
-                let mut results = connection.fetch_many(statement.next_run(route.intent()));
-                let mut handed_out = false;
-                let failure = loop {
-                    match results.try_next().await {
-                        Ok(Some(result)) => {
-                            handed_out = true;
-                            work.done(statement.sql.as_str());
-                            yield result;
-                        }
-                        Ok(None) => break None,
-                        Err(error) => break Some(error),
-                    }
-                };
-                drop(results);
-                match failure {
-                    None => {
-                        work.done(statement.sql.as_str());
-                        break;
-                    }
-                    Some(error) if handed_out => {
-                        route.report(SqlxBackend::<DB>::fault(&error), &error);
-                        Err(error)?;
-                    }
-                    Some(error) => work.statement_failed(statement.sql.as_str(), &route, error)?,
-                }
-            }
-        })
-    }
-
-    async fn fetch_optional(self, mut statement: Statement<DB>) -> Result<Option<DB::Row>, Error> {
-        let mut work = self.of_statement(statement.sql.as_str());
-        loop {
-            let Acquired {
-                mut connection,
-                route,
-            } = work.acquire().await?;
-            match connection
-                .fetch_optional(statement.next_run(route.intent()))
-                .await
-            {
-                Err(error) => work.statement_failed(statement.sql.as_str(), &route, error)?,
-                result => {
-                    work.done(statement.sql.as_str());
-                    return result;
-                }
-            }
-        }
-    }
-
-    async fn prepare(self, sql: SqlStr, types: &[DB::TypeInfo]) -> Result<DB::Statement, Error> {
-        let mut work = self.of_statement(sql.as_str());
-        loop {
-            let Acquired {
-                mut connection,
-                route,
-            } = work.acquire().await?;
-            let prepared = connection.prepare_with(sql.clone(), types).await;
-            match prepared {
-                Err(error) => work.statement_failed(sql.as_str(), &route, error)?,
-                result => {
-                    // Nothing was executed.
-                    route.without_effect();
-                    return result;
-                }
-            }
-        }
-    }
-
-    async fn describe(self, sql: SqlStr) -> Result<Describe<DB>, Error> {
-        let mut work = self.of_statement(sql.as_str());
-        loop {
-            let Acquired {
-                mut connection,
-                route,
-            } = work.acquire().await?;
-            match connection.describe(sql.clone()).await {
-                Err(error) => work.statement_failed(sql.as_str(), &route, error)?,
-                result => {
-                    route.without_effect();
-                    return result;
-                }
-            }
-        }
-    }
+    let sql = statement.sql.clone();
+    work.stream(SqlText(sql), move |connection, intent| {
+        connection.fetch_many(statement.next_run(intent))
+    })
 }
 
-impl<DB: RoutedDatabase> Work<DB> {
-    /// A connection to keep.
-    pub(crate) async fn connection(self) -> Result<Connection<DB>, Error> {
-        let mut work = self.of_connection();
-        let Acquired { connection, route } = work.acquire().await?;
-        Ok(Connection::new(connection, route.hold_open()))
-    }
+async fn fetch_optional<DB: RoutedDatabase>(
+    work: Work<SqlxBackend<DB>>,
+    mut statement: Statement<DB>,
+) -> Result<Option<DB::Row>, Error>
+where
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+{
+    let sql = statement.sql.clone();
+    let run = work.run(sql.as_str(), move |connection, intent| {
+        connection.fetch_optional(statement.next_run(intent))
+    });
+    Ok(run.await?.0)
+}
 
-    /// A transaction on the primary that sees its own end.
-    pub(crate) async fn transaction(self) -> Result<crate::Transaction<DB>, Error> {
-        let mut work = self.of_connection();
-        let route = work.route()?;
-        match begin(route.node().backend().pool()).await {
-            Ok(transaction) => Ok(crate::Transaction::new(transaction, route)),
-            Err(error) => {
-                route.report(SqlxBackend::<DB>::fault(&error), &error);
-                route.unsent();
-                Err(error)
-            }
-        }
-    }
+async fn prepare<DB: RoutedDatabase>(
+    work: Work<SqlxBackend<DB>>,
+    sql: SqlStr,
+    types: &[DB::TypeInfo],
+) -> Result<DB::Statement, Error>
+where
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+{
+    let text = sql.clone();
+    let types = types.to_vec();
+    let run = work.run(text.as_str(), move |connection, _| {
+        let (sql, types) = (sql.clone(), types.clone());
+        Box::pin(async move { connection.prepare_with(sql, &types).await })
+    });
+    let (statement, route) = run.await?;
+    // Nothing was executed.
+    route.without_effect();
+    Ok(statement)
+}
 
-    /// A transaction of sqlx's own type, whose end cannot be seen.
-    async fn unseen_transaction<'a>(self) -> Result<Transaction<'a, DB>, Error> {
-        let mut work = self.of_connection();
-        let Acquired { connection, route } = work.acquire().await?;
-        let node = Arc::clone(route.node());
-        node.backend().lanes().begin(connection, route).await
+async fn describe<DB: RoutedDatabase>(
+    work: Work<SqlxBackend<DB>>,
+    sql: SqlStr,
+) -> Result<Describe<DB>, Error>
+where
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+{
+    let text = sql.clone();
+    let run = work.run(text.as_str(), move |connection, _| {
+        connection.describe(sql.clone())
+    });
+    let (description, route) = run.await?;
+    route.without_effect();
+    Ok(description)
+}
+
+/// A transaction of sqlx's own type, whose end cannot be seen.
+async fn unseen_transaction<'a, DB: RoutedDatabase>(
+    work: Work<SqlxBackend<DB>>,
+) -> Result<Transaction<'a, DB>, Error> {
+    let (connection, route) = work.of_connection().acquire().await?;
+    let node = Arc::clone(route.node());
+    node.backend().lanes().begin(connection, route).await
+}
+
+/// sqlx's text of a statement as everybody else's.
+struct SqlText(SqlStr);
+
+impl AsRef<str> for SqlText {
+    fn as_ref(&self) -> &str {
+        self.0.as_str()
     }
 }
 
@@ -220,7 +170,7 @@ macro_rules! like_a_pool {
                 'p: 'e,
                 E: 'q + Execute<'q, DB>,
             {
-                self.work().fetch_many(Statement::of(query))
+                fetch_many(self.work(), Statement::of(query))
             }
 
             fn fetch_optional<'e, 'q: 'e, E>(
@@ -231,7 +181,7 @@ macro_rules! like_a_pool {
                 'p: 'e,
                 E: 'q + Execute<'q, DB>,
             {
-                Box::pin(self.work().fetch_optional(Statement::of(query)))
+                Box::pin(fetch_optional(self.work(), Statement::of(query)))
             }
 
             fn prepare_with<'e>(
@@ -242,14 +192,14 @@ macro_rules! like_a_pool {
             where
                 'p: 'e,
             {
-                Box::pin(self.work().prepare(sql, types))
+                Box::pin(prepare(self.work(), sql, types))
             }
 
             fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<DB>, Error>>
             where
                 'p: 'e,
             {
-                Box::pin(self.work().describe(sql))
+                Box::pin(describe(self.work(), sql))
             }
         }
 
@@ -258,20 +208,19 @@ macro_rules! like_a_pool {
             type Connection = Connection<DB>;
 
             fn acquire(self) -> BoxFuture<'a, Result<Connection<DB>, Error>> {
-                Box::pin(self.work().connection())
+                Box::pin(Connection::acquire(self.work()))
             }
 
             fn begin(self) -> BoxFuture<'a, Result<Transaction<'a, DB>, Error>> {
-                Box::pin(self.work().unseen_transaction())
+                Box::pin(unseen_transaction(self.work()))
             }
         }
 
         impl<DB: RoutedDatabase> fmt::Debug for $handle<DB> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let work = self.work();
                 f.debug_struct(stringify!($handle))
-                    .field("cluster", &work.cluster)
-                    .field("session", &work.session)
+                    .field("cluster", self.cluster())
+                    .field("session", &self.state())
                     .finish_non_exhaustive()
             }
         }

@@ -12,9 +12,8 @@ use dbrouter::Route;
 use sqlx::pool::PoolConnection;
 use sqlx::{Pool, Transaction};
 
-use crate::backend::SqlxBackend;
+use crate::backend::{SqlxBackend, begin};
 use crate::database::RoutedDatabase;
-use crate::work::begin;
 
 /// A node's lanes. There are as many as there have been such transactions at once.
 pub(crate) struct Lanes<DB: RoutedDatabase>(Mutex<Vec<Lane<DB>>>);
@@ -57,7 +56,7 @@ impl<DB: RoutedDatabase> Lanes<DB> {
             lanes: self,
             occupant: Some(occupant),
         };
-        let transaction = begin(&lane).await?;
+        let transaction = begin(lane, None).await?;
         beginning.done();
         Ok(transaction)
     }

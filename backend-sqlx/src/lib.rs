@@ -48,11 +48,11 @@
 //!
 //! # Features
 //!
-//! `postgres` and `sqlite` turn on sqlx's drivers and make them routable; `serde` makes the
+//! `postgres`, `mysql` and `sqlite` turn on sqlx's drivers and make them routable; `serde` makes the
 //! [`Status`](dbrouter::Status) serialisable. TLS and other drivers' features are sqlx's own.
 
+mod adapter;
 mod backend;
-mod builder;
 mod connection;
 mod database;
 #[cfg(feature = "sqlite")]
@@ -64,11 +64,9 @@ mod pool;
 mod routed;
 mod session;
 mod transaction;
-mod url;
-mod work;
 
+pub use adapter::Sqlx;
 pub use backend::SqlxBackend;
-pub use builder::{Builder, NodeOptions};
 pub use connection::Connection;
 pub use database::RoutedDatabase;
 pub use error::refusal;
@@ -76,6 +74,23 @@ pub use pool::RoutedPool;
 pub use routed::Routed;
 pub use session::{Session, with_session};
 pub use transaction::Transaction;
+
+/// Configures a [`RoutedPool`].
+pub type Builder<DB> = dbrouter::Builder<Sqlx<DB>>;
+
+/// One node's options: where it is, and what the router should know of it.
+///
+/// ```
+/// use dbrouter_sqlx::NodeOptions;
+/// use sqlx::Postgres;
+///
+/// let replica = NodeOptions::<Postgres>::new("postgres://app@replica-eu/shop")
+///     .name("replica-eu")
+///     .weight(3)
+///     .tag("zone", "eu");
+/// # let _ = replica;
+/// ```
+pub type NodeOptions<DB> = dbrouter::NodeOptions<Sqlx<DB>>;
 
 pub use dbrouter;
 pub use sqlx;

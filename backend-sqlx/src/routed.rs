@@ -1,17 +1,17 @@
 //! A handle with its mind made up: an intent, a preference, labels, a key.
 
 use dbrouter::{
-    Cause, Cluster, Consistency, Decision, Intent, Preference, Request, RouteError, SessionState,
-    Tags,
+    Cluster, Decision, Preference, RouteError, Router, SessionState, Status, Terms, Work,
 };
 
 use crate::backend::SqlxBackend;
 use crate::connection::Connection;
 use crate::database::RoutedDatabase;
-use crate::work::{IntentFrom, Work};
+use crate::transaction::Transaction;
 
-/// A handle that says more about its statements than their text does. Made by the methods of
-/// [`RoutedPool`](crate::RoutedPool) and [`Session`](crate::Session); used like them, by reference.
+/// A handle that says more about its statements than their text does. [`RoutedPool`](crate::RoutedPool) and
+/// [`Session`](crate::Session) deref to one on which nothing has been said; each of its methods returns
+/// another, used like them, by reference.
 ///
 /// ```no_run
 /// # use dbrouter_sqlx::RoutedPool;
@@ -27,89 +27,85 @@ use crate::work::{IntentFrom, Work};
 /// # Ok(())
 /// # }
 /// ```
-pub struct Routed<DB: RoutedDatabase> {
-    cluster: Cluster<SqlxBackend<DB>>,
-    /// The session, or whichever is current when a statement is run.
-    session: Option<SessionState>,
-    request: Request,
-    intent: IntentFrom,
-}
+pub struct Routed<DB: RoutedDatabase>(Terms<SqlxBackend<DB>>);
 
 // Not derived: that would ask for `DB: Clone`.
 impl<DB: RoutedDatabase> Clone for Routed<DB> {
     fn clone(&self) -> Self {
-        Self {
-            cluster: self.cluster.clone(),
-            session: self.session.clone(),
-            request: self.request.clone(),
-            intent: self.intent,
-        }
+        Self(self.0.clone())
     }
 }
 
 impl<DB: RoutedDatabase> Routed<DB> {
-    pub(crate) fn new(cluster: &Cluster<SqlxBackend<DB>>, session: Option<&SessionState>) -> Self {
-        Self {
-            cluster: cluster.clone(),
-            session: session.cloned(),
-            request: Request::read(),
-            intent: IntentFrom::Statement,
-        }
+    /// The root handle's.
+    pub(crate) fn new(cluster: &Cluster<SqlxBackend<DB>>) -> Self {
+        Self(Terms::new(cluster))
     }
 
-    /// All statements are reads. A write is then refused by the replica, and that error is the caller's.
-    #[must_use]
-    pub fn read(mut self) -> Self {
-        self.intent = IntentFrom::Request;
-        self.request = self.request.with_intent(Intent::Read, Cause::Asked);
-        self
+    /// A new session's.
+    pub(crate) fn session(&self) -> Self {
+        Self(self.0.session())
     }
 
-    /// All statements are writes.
+    /// All statements are reads, and go to a replica without being looked at. A write is then refused by
+    /// the replica, and that error is the caller's.
     #[must_use]
-    pub fn write(mut self) -> Self {
-        self.intent = IntentFrom::Request;
-        self.request = self.request.with_intent(Intent::Write, Cause::Asked);
-        self
+    pub fn read(&self) -> Self {
+        Self(self.0.read())
+    }
+
+    /// All statements are writes, and go to the primary without being looked at.
+    #[must_use]
+    pub fn write(&self) -> Self {
+        Self(self.0.write())
     }
 
     /// Reads may show any state of a replica, however old.
     #[must_use]
-    pub fn eventual(mut self) -> Self {
-        self.request = self.request.consistency(Consistency::Eventual);
-        self
+    pub fn eventual(&self) -> Self {
+        Self(self.0.eventual())
     }
 
     /// Where reads may go.
     #[must_use]
-    pub fn preference(mut self, preference: Preference) -> Self {
-        self.request = self.request.preference(preference);
-        self
+    pub fn preference(&self, preference: Preference) -> Self {
+        Self(self.0.preference(preference))
     }
 
     /// Reads only go to replicas with this label, and with those demanded before.
     #[must_use]
-    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        let tags: Tags = self.request.tags().clone().with(key, value);
-        self.request = self.request.tagged(tags);
-        self
+    pub fn tag(&self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        Self(self.0.tag(key, value))
     }
 
     /// What the reads are about, for [`Rendezvous`](dbrouter::policy::Rendezvous) and the like.
     #[must_use]
-    pub fn key(mut self, key: impl AsRef<[u8]>) -> Self {
-        self.request = self.request.key(key);
-        self
+    pub fn key(&self, key: impl AsRef<[u8]>) -> Self {
+        Self(self.0.key(key))
     }
 
-    /// Where the statement would go now, and why. Nothing is run.
+    /// Begins a transaction on the primary.
     ///
     /// # Errors
     ///
-    /// If it could go nowhere now.
-    pub fn explain(&self, sql: &str) -> Result<Decision, RouteError> {
-        let work = self.work().of_statement(sql);
-        work.cluster.explain(&work.request, &work.session)
+    /// If there is no primary, or it gives no connection.
+    pub async fn begin(&self) -> Result<Transaction<DB>, sqlx::Error> {
+        let work = self.write().work();
+        let (transaction, route) = work.begin(|backend| backend.begin(None)).await?;
+        Ok(Transaction::new(transaction, route))
+    }
+
+    /// Begins a transaction in which the server refuses writes, on a fresh replica: all its reads see that
+    /// one node.
+    ///
+    /// # Errors
+    ///
+    /// If no node will do, or none gives a connection.
+    pub async fn begin_read_only(&self) -> Result<Transaction<DB>, sqlx::Error> {
+        let work = self.read().work();
+        let statement = Some(DB::DIALECT.begin_read_only());
+        let (transaction, route) = work.begin(|backend| backend.begin(statement)).await?;
+        Ok(Transaction::new(transaction, route))
     }
 
     /// A connection to keep: to the primary, or to a replica if the intent is to read.
@@ -118,20 +114,63 @@ impl<DB: RoutedDatabase> Routed<DB> {
     ///
     /// If no node will do, or none gives a connection.
     pub async fn acquire(&self) -> Result<Connection<DB>, sqlx::Error> {
-        self.work().connection().await
+        Connection::acquire(self.work()).await
     }
 
-    pub(crate) fn work(&self) -> Work<DB> {
-        Work {
-            cluster: self.cluster.clone(),
-            session: self
-                .session
-                .clone()
-                .unwrap_or_else(|| self.cluster.current_session()),
-            request: self.request.clone(),
-            intent: self.intent,
-            failure: None,
-            suspicion: None,
-        }
+    /// A connection to a replica, to keep for several reads.
+    ///
+    /// # Errors
+    ///
+    /// If no node will do, or none gives a connection.
+    pub async fn acquire_read(&self) -> Result<Connection<DB>, sqlx::Error> {
+        self.read().acquire().await
+    }
+
+    /// A connection to the primary, to keep. While it is out, the session's reads go to the primary; on
+    /// the root handle those are everybody's.
+    ///
+    /// # Errors
+    ///
+    /// If there is no primary, or it gives no connection.
+    pub async fn acquire_write(&self) -> Result<Connection<DB>, sqlx::Error> {
+        self.write().acquire().await
+    }
+
+    /// Where the statement would go now, and why. Nothing is run.
+    ///
+    /// # Errors
+    ///
+    /// If it could go nowhere now.
+    pub fn explain(&self, sql: &str) -> Result<Decision, RouteError> {
+        self.0.explain(sql)
+    }
+
+    /// Where the session's last piece of work went, and why; `None` on the root handle, whose work is
+    /// everybody's.
+    #[must_use]
+    pub fn last_decision(&self) -> Option<Decision> {
+        self.0.last_decision()
+    }
+
+    /// The router's own view of the session that a statement would be part of now.
+    #[must_use]
+    pub fn state(&self) -> SessionState {
+        self.0.state()
+    }
+
+    /// A snapshot of the router and its nodes, to print, serialise, or alert on.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.cluster().status()
+    }
+
+    /// The engine: nodes by name, to add, drain, disable, or weigh them anew.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster<SqlxBackend<DB>> {
+        self.0.cluster()
+    }
+
+    pub(crate) fn work(&self) -> Work<SqlxBackend<DB>> {
+        self.0.work()
     }
 }

@@ -1,15 +1,11 @@
 //! One unit of work's handle.
 
 use std::future::Future;
+use std::ops::Deref;
 
-use dbrouter::{Decision, RouteError, SessionState};
-
-use crate::connection::Connection;
 use crate::database::RoutedDatabase;
-use crate::pool::RoutedPool;
 use crate::routed::Routed;
 use crate::transaction::Transaction;
-use crate::work::Work;
 
 /// One unit of work, such as a web request or a job: its reads stay on one replica, see its writes, and
 /// never go back in time. `&session` is an executor, as `&Pool` is. Clones are the same session.
@@ -23,103 +19,38 @@ use crate::work::Work;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Session<DB: RoutedDatabase> {
-    pool: RoutedPool<DB>,
-    state: SessionState,
-}
+pub struct Session<DB: RoutedDatabase>(Routed<DB>);
 
 // Not derived: that would ask for `DB: Clone`.
 impl<DB: RoutedDatabase> Clone for Session<DB> {
     fn clone(&self) -> Self {
-        Self {
-            pool: self.pool.clone(),
-            state: self.state.clone(),
-        }
+        Self(self.0.clone())
     }
 }
 
 impl<DB: RoutedDatabase> Session<DB> {
-    pub(crate) fn new(pool: &RoutedPool<DB>) -> Self {
-        Self {
-            pool: pool.clone(),
-            state: pool.cluster().session(),
-        }
+    /// A new session beside that of `root`.
+    pub(crate) fn new(root: &Routed<DB>) -> Self {
+        Self(root.session())
     }
 
-    /// All statements are reads, and go to a replica without being looked at.
-    #[must_use]
-    pub fn read(&self) -> Routed<DB> {
-        self.routed().read()
-    }
-
-    /// All statements are writes, and go to the primary without being looked at.
-    #[must_use]
-    pub fn write(&self) -> Routed<DB> {
-        self.routed().write()
-    }
-
-    /// Reads may show any state of a replica, however old.
-    #[must_use]
-    pub fn eventual(&self) -> Routed<DB> {
-        self.routed().eventual()
-    }
-
-    /// A handle on this session to say more on: preference, labels, key.
-    #[must_use]
-    pub fn routed(&self) -> Routed<DB> {
-        Routed::new(self.pool.cluster(), Some(&self.state))
-    }
-
-    /// Begins a transaction on the primary.
+    /// Begins a transaction on the primary, as [`Routed::begin`] does. (Without this, where sqlx's `Acquire`
+    /// is imported, its method of that name would be found first.)
     ///
     /// # Errors
     ///
     /// If there is no primary, or it gives no connection.
     pub async fn begin(&self) -> Result<Transaction<DB>, sqlx::Error> {
-        self.write().work().transaction().await
+        self.0.begin().await
     }
+}
 
-    /// A connection to a replica, to keep for several reads.
-    ///
-    /// # Errors
-    ///
-    /// If no node will do, or none gives a connection.
-    pub async fn acquire_read(&self) -> Result<Connection<DB>, sqlx::Error> {
-        self.read().acquire().await
-    }
+/// All that a handle can do.
+impl<DB: RoutedDatabase> Deref for Session<DB> {
+    type Target = Routed<DB>;
 
-    /// A connection to the primary, to keep. While it is out, this session's reads go to the primary.
-    ///
-    /// # Errors
-    ///
-    /// If there is no primary, or it gives no connection.
-    pub async fn acquire_write(&self) -> Result<Connection<DB>, sqlx::Error> {
-        self.write().acquire().await
-    }
-
-    /// Where the statement would go now, and why. Nothing is run.
-    ///
-    /// # Errors
-    ///
-    /// If it could go nowhere now.
-    pub fn explain(&self, sql: &str) -> Result<Decision, RouteError> {
-        self.routed().explain(sql)
-    }
-
-    /// Where the session's last piece of work went, and why.
-    #[must_use]
-    pub fn last_decision(&self) -> Option<Decision> {
-        self.pool.cluster().last_decision(&self.state)
-    }
-
-    /// The router's own view of the session.
-    #[must_use]
-    pub fn state(&self) -> &SessionState {
-        &self.state
-    }
-
-    pub(crate) fn work(&self) -> Work<DB> {
-        self.routed().work()
+    fn deref(&self) -> &Routed<DB> {
+        &self.0
     }
 }
 
@@ -144,5 +75,5 @@ pub async fn with_session<DB: RoutedDatabase, F: Future>(
     session: &Session<DB>,
     future: F,
 ) -> F::Output {
-    dbrouter::with_session(session.state.clone(), future).await
+    dbrouter::with_session(session.state(), future).await
 }

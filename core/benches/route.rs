@@ -9,15 +9,13 @@
     reason = "a benchmark that cannot go on has failed"
 )]
 
-use std::convert::Infallible;
-
 use dbrouter::policy::{
     LeastInFlight, Policy, Random, Rendezvous, RoundRobin, Sticky, WeightedRandom,
     WeightedRoundRobin,
 };
 use dbrouter::{
-    Answer, Backend, Cluster, Dialect, Fault, NodeSpec, Pressure, Question, Request, Router,
-    SessionState, Settings, with_session,
+    Answer, Backend, Cluster, Dialect, Fault, NodeSpec, Pressure, Question, Request, RouteError,
+    Router, SessionState, Settings, with_session,
 };
 use divan::{AllocProfiler, Bencher, black_box};
 
@@ -33,17 +31,26 @@ fn main() {
 struct File;
 
 impl Backend for File {
-    type Error = Infallible;
+    type Error = RouteError;
+    type Connection = ();
+
+    fn refused(refusal: RouteError) -> RouteError {
+        refusal
+    }
+
+    async fn acquire(&self) -> Result<(), RouteError> {
+        Ok(())
+    }
 
     fn pressure(&self) -> Pressure {
         Pressure::default()
     }
 
-    fn fault(_: &Infallible) -> Fault {
+    fn fault(_: &RouteError) -> Fault {
         Fault::Other
     }
 
-    async fn probe(&self, _: &Question) -> Result<Answer, Infallible> {
+    async fn probe(&self, _: &Question) -> Result<Answer, RouteError> {
         Ok([Some("/a/file".to_owned())].into_iter().collect())
     }
 }

@@ -385,6 +385,12 @@ impl<B: Backend> Cluster<B> {
         tokio::spawn(monitor.run()).abort_handle()
     }
 
+    /// The kind of server that the nodes are.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.shared().dialect
+    }
+
     fn shared(&self) -> &Arc<Shared<B>> {
         &self.0.shared
     }

@@ -20,6 +20,7 @@
 //! | [`Cluster`] | the engine: nodes, settings, sessions, and the monitor that watches the nodes |
 //! | [`Router`], [`Backend`] | what an adapter offers, and what it writes |
 //! | [`policy`] | which of the candidates serves a read |
+//! | [`Terms`], [`Work`] | what an adapter's handles consist of, and how their work finds its nodes |
 //! | [`SessionState`] | one unit of work: what it must see, and the replica it stays with |
 //! | [`Request`], [`Route`] | what a piece of work asks for, and the place it is given |
 //! | [`Decision`], [`RouteError`] | why it went there, and why it could not go anywhere |
@@ -27,6 +28,7 @@
 //!
 //! # Features
 //!
+//! * `builder`: `Builder`, the configuration that all adapters share.
 //! * `serde`: [`Status`] and [`Decision`] can be serialised.
 //! * `sql`: `Sql`, the classifier of SQL text. Without it, and without a classifier of your own, work
 //!   whose intent is not stated goes to the primary.
@@ -34,6 +36,8 @@
 //!   not be read, a policy out of bounds.
 
 mod ambient;
+#[cfg(feature = "builder")]
+mod builder;
 mod candidates;
 mod causality;
 mod classify;
@@ -60,11 +64,17 @@ mod settings;
 mod status;
 mod sync;
 mod tags;
+mod terms;
 mod topology;
+#[cfg(feature = "builder")]
+mod url;
 mod vocabulary;
 mod wake;
+mod work;
 
 pub use ambient::with_session;
+#[cfg(feature = "builder")]
+pub use builder::{Adapter, Builder, IntoNode, NodeOptions, add_replica};
 pub use candidates::{Candidate, Candidates};
 pub use classify::{Classification, Classifier};
 #[cfg(feature = "sql")]
@@ -85,4 +95,6 @@ pub use session::SessionState;
 pub use settings::{MonitorSettings, Settings, Start};
 pub use status::{Fallback, NodeStatus, Status};
 pub use tags::Tags;
+pub use terms::Terms;
 pub use vocabulary::{Consistency, Fault, Intent, Preference, Pressure, Role};
+pub use work::{BoxFuture, BoxStream, Work};

@@ -21,7 +21,7 @@ use tokio::time;
 use crate::clock::Instant;
 use crate::cluster::Shared;
 use crate::config::{ConfigError, ConfigErrorKind};
-use crate::dialect::{Answer, AnswerError, LogStanding, Position, Report, Written};
+use crate::dialect::{Answer, AnswerError, LogStanding, Position, Report, Timeline, Written};
 use crate::events;
 use crate::freshness::Marks;
 use crate::learning::{keep_learning, learn};
@@ -33,7 +33,7 @@ use crate::vocabulary::Role;
 pub(crate) struct Monitor<B: Backend> {
     shared: Arc<Shared<B>>,
     identity: Identity,
-    timeline: Option<u64>,
+    timeline: Option<Timeline>,
     marks: Marks,
     watches: HashMap<NodeId, Watch>,
     questions: JoinSet<Reply>,
@@ -186,7 +186,7 @@ impl<B: Backend> Monitor<B> {
                 })
             }
             Some((node, Ok(()))) if node.role() != Role::Primary => {
-                let problem = "the node given as the primary is a standby: it is in recovery; give \
+                let problem = "the node given as the primary is a replica, by its own account; give \
                                the server that accepts writes";
                 Err(ConfigError::new(
                     ConfigErrorKind::NotThePrimary,
@@ -389,7 +389,9 @@ impl<B: Backend> Monitor<B> {
             }
             // A server that calls itself primary, but is not ours. Its role keeps work away from it.
             LogStanding::Written { timeline, .. } => {
-                let superseded = self.timeline.is_some_and(|known| known < timeline);
+                let superseded = self
+                    .timeline
+                    .is_some_and(|known| timeline.may_supersede(known));
                 if superseded && !self.primary_answers() {
                     self.forget();
                 }
@@ -467,7 +469,7 @@ impl<B: Backend> Monitor<B> {
 
     /// Takes in where the primary's log stands. On another timeline, or if the log went back, nothing
     /// that was proved before holds any longer.
-    fn record(&mut self, asked: Instant, timeline: u64, written: Written) {
+    fn record(&mut self, asked: Instant, timeline: Timeline, written: Written) {
         let forked = self.timeline != Some(timeline);
         let went_back = self
             .marks
@@ -499,15 +501,19 @@ impl<B: Backend> Monitor<B> {
 
     fn replayed(&mut self, node: &Arc<Node<B>>, replayed: Option<Position>) {
         let watch = self.watches.entry(node.id()).or_default();
-        let before = watch.replayed;
-        if let Some(before) = before
-            && replayed.is_none_or(|now| !now.covers(&before))
-        {
+        let went_back = match (&watch.replayed, &replayed) {
+            (Some(before), Some(now)) => !now.covers(before),
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if went_back {
             self.void(node);
         }
-        self.watches.entry(node.id()).or_default().replayed = replayed;
         let commits = self.shared.settings.monitor.commits;
-        let proved = replayed.and_then(|position| self.marks.fresh_as_of(&position, commits));
+        let proved = replayed
+            .as_ref()
+            .and_then(|position| self.marks.fresh_as_of(position, commits));
+        self.watches.entry(node.id()).or_default().replayed = replayed;
         self.progress(node, proved.unwrap_or(Instant::ORIGIN));
     }
 

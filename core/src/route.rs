@@ -109,11 +109,15 @@ impl<B> Route<B> {
 
     /// Ends a transaction that was rolled back: it changed nothing, and may have shown something.
     pub fn rolled_back(mut self) {
-        if let Ending::Write(session, epoch) | Ending::OpenWriter(session, epoch) = &self.ending {
-            // As a read that the primary has served because no replica could.
-            session.read(*epoch, Reason::NotFresh);
+        match &self.ending {
+            Ending::Write(session, epoch) | Ending::OpenWriter(session, epoch) => {
+                // As a read that the primary has served because no replica could.
+                session.read(*epoch, Reason::NotFresh);
+                self.silence();
+            }
+            // What only read ends as it would have anyway.
+            Ending::Silent | Ending::Read(..) => {}
         }
-        self.silence();
     }
 
     /// Ends the work without effect: it ran, and changed and showed nothing.

@@ -44,6 +44,8 @@ pub trait Router: Send + Sync + 'static {
 ///
 /// * Clones are the same pool.
 /// * `pressure` neither blocks nor waits.
+/// * `acquire` gives a connection of the pool, or fails when the pool's own limit says so. It may be
+///   dropped at any time, and then keeps no place in the pool.
 /// * `fault` says [`Fault::Unavailable`] only of errors that mean the *node* is unreachable or its
 ///   connection broken, and never of a full pool: an exhausted pool is no sick node.
 /// * `probe` asks its question on a connection of its own, never one of the application's, and never
@@ -51,15 +53,25 @@ pub trait Router: Send + Sync + 'static {
 /// * A broken connection is a failed probe, never one that is quietly asked again on another: that is
 ///   how the monitor learns that a server was restarted. The next probe then uses a new connection.
 /// * The backend of a replica opens its connections read-only, where it is the one who opens them.
+/// * The source of the error that `refused` returns leads to the [`RouteError`].
 pub trait Backend: Clone + Send + Sync + 'static {
     /// The ORM's error.
     type Error: std::error::Error + Send + Sync + 'static;
+
+    /// What the pool hands out. Dropped, it is back in the pool.
+    type Connection: Send + 'static;
 
     /// How occupied the pool is.
     fn pressure(&self) -> Pressure;
 
     /// What an error says of the node that it came from.
     fn fault(error: &Self::Error) -> Fault;
+
+    /// The router's refusal as an error of the ORM's.
+    fn refused(refusal: RouteError) -> Self::Error;
+
+    /// Takes a connection from the pool.
+    fn acquire(&self) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send;
 
     /// Asks the node a question that has one row of text columns for an answer.
     fn probe(

@@ -1,34 +1,25 @@
 use dbrouter::{Answer, Dialect, Fault, Question};
 use sqlx::Postgres;
 use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgPoolOptions};
 
-use super::{RoutedDatabase, answer};
+use super::{RoutedDatabase, ask};
 
 impl RoutedDatabase for Postgres {
     const DIALECT: Dialect = Dialect::Postgres;
 
-    fn read_only(options: PgConnectOptions) -> PgConnectOptions {
-        options.options([("default_transaction_read_only", "on")])
+    fn read_only(
+        options: PgConnectOptions,
+        pool_options: PgPoolOptions,
+    ) -> (PgConnectOptions, PgPoolOptions) {
+        let options = options.options([("default_transaction_read_only", "on")]);
+        (options, pool_options)
     }
 
     fn fault(error: &dyn DatabaseError) -> Fault {
-        match error.code().as_deref().unwrap_or_default() {
-            // Shut down, crashed, starting up, idle for too long.
-            "57P01" | "57P02" | "57P03" | "57P05" => Fault::Unavailable,
-            // Too many connections.
-            "53300" => Fault::Busy,
-            "25006" => Fault::ReadOnly,
-            // What recovery does not allow, not every time as a read-only transaction. A prepared statement
-            // whose result has changed bears such a code as well.
-            "0A000" | "55000" | "XX000" if !is_stale_plan(error) => Fault::Unsupported,
-            // An unknown schema, column, type, function or table.
-            "3F000" | "42703" | "42704" | "42883" | "42P01" => Fault::Missing,
-            // On a standby: a conflict with recovery, as an error or as a deadlock.
-            "40001" | "40P01" => Fault::Conflict,
-            // The class of connection exceptions.
-            code if code.starts_with("08") => Fault::Unavailable,
-            _ => Fault::Other,
+        match is_stale_plan(error) {
+            true => Fault::Other,
+            false => Self::DIALECT.fault(&error.code().unwrap_or_default(), error.message()),
         }
     }
 
@@ -36,11 +27,11 @@ impl RoutedDatabase for Postgres {
         connection: &mut PgConnection,
         question: &Question,
     ) -> Result<Answer, sqlx::Error> {
-        let row = sqlx::query(question.sql()).fetch_one(connection).await?;
-        answer(&row, question)
+        ask::<Self>(connection, question).await
     }
 }
 
+/// A prepared statement whose result has changed bears a code that recovery uses as well.
 fn is_stale_plan(error: &dyn DatabaseError) -> bool {
     let error = error.try_downcast_ref::<PgDatabaseError>();
     error.and_then(PgDatabaseError::routine) == Some("RevalidateCachedQuery")

@@ -116,6 +116,7 @@ impl Sql {
     pub fn of(dialect: Dialect) -> Self {
         match dialect {
             Dialect::Postgres => Self::postgres(),
+            Dialect::MariaDb => Self::mysql(),
             Dialect::Sqlite => Self::sqlite(),
         }
     }

@@ -3,13 +3,14 @@
 //! An adapter runs a [`Question`] on one of its connections and hands back the columns as text. What
 //! they mean is known here and nowhere else: no adapter knows what a log position is.
 
+mod mariadb;
 mod postgres;
 mod sqlite;
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::vocabulary::Role;
+use crate::vocabulary::{Fault, Role};
 
 /// A kind of database server, with all that the router must know of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +20,8 @@ use crate::vocabulary::Role;
 pub enum Dialect {
     /// PostgreSQL with streaming replication.
     Postgres,
+    /// MariaDB with GTID replication. (MySQL's own GTIDs are of another kind, which is not supported.)
+    MariaDb,
     /// SQLite: every node is a set of connections to one file, so every node is always fresh.
     Sqlite,
 }
@@ -27,6 +30,7 @@ impl fmt::Display for Dialect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Postgres => "PostgreSQL",
+            Self::MariaDb => "MariaDB",
             Self::Sqlite => "SQLite",
         })
     }
@@ -38,6 +42,7 @@ impl Dialect {
     pub(crate) fn identify(self) -> Question {
         match self {
             Self::Postgres => postgres::IDENTIFY,
+            Self::MariaDb => mariadb::LOCATE,
             Self::Sqlite => sqlite::IDENTIFY,
         }
     }
@@ -46,6 +51,7 @@ impl Dialect {
     pub(crate) fn locate(self) -> Question {
         match self {
             Self::Postgres => postgres::LOCATE,
+            Self::MariaDb => mariadb::LOCATE,
             Self::Sqlite => sqlite::LOCATE,
         }
     }
@@ -54,7 +60,59 @@ impl Dialect {
     pub(crate) fn read(self, answer: &Answer) -> Result<Report, AnswerError> {
         match self {
             Self::Postgres => postgres::read(answer),
+            Self::MariaDb => mariadb::read(answer),
             Self::Sqlite => sqlite::read(answer),
+        }
+    }
+
+    /// What a server's error says of the node that it came from: PostgreSQL's by its SQLSTATE, MariaDB's by
+    /// its number, SQLite's by its (extended) result code.
+    ///
+    /// ```
+    /// use dbrouter::{Dialect, Fault};
+    ///
+    /// assert_eq!(Dialect::Postgres.fault("57P01", "terminating connection"), Fault::Unavailable);
+    /// assert_eq!(Dialect::MariaDb.fault("1040", "Too many connections"), Fault::Busy);
+    /// assert_eq!(Dialect::Sqlite.fault("8", "attempt to write a readonly database"), Fault::ReadOnly);
+    /// ```
+    #[must_use]
+    pub fn fault(self, code: &str, message: &str) -> Fault {
+        match self {
+            Self::Postgres => postgres::fault(code),
+            Self::MariaDb => mariadb::fault(code, message),
+            Self::Sqlite => sqlite::fault(code, message),
+        }
+    }
+
+    /// The statement after which the server refuses writes on a connection, for drivers that cannot open one
+    /// so.
+    #[must_use]
+    pub fn read_only(self) -> &'static str {
+        match self {
+            Self::Postgres => "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+            Self::MariaDb => "SET SESSION TRANSACTION READ ONLY",
+            Self::Sqlite => "PRAGMA query_only = ON",
+        }
+    }
+
+    /// The statement that begins a transaction in which the server refuses writes. (In SQLite it is the
+    /// connection that must be read-only.)
+    #[must_use]
+    pub fn begin_read_only(self) -> &'static str {
+        match self {
+            Self::Postgres => "BEGIN READ ONLY",
+            Self::MariaDb => "START TRANSACTION READ ONLY",
+            Self::Sqlite => "BEGIN",
+        }
+    }
+
+    /// What the schemes of these databases' URLs are called.
+    #[must_use]
+    pub fn url_schemes(self) -> &'static [&'static str] {
+        match self {
+            Self::Postgres => &["postgres", "postgresql"],
+            Self::MariaDb => &["mysql", "mariadb"],
+            Self::Sqlite => &["sqlite", "file"],
         }
     }
 }
@@ -178,14 +236,14 @@ pub(crate) enum LogStanding {
     /// A primary's.
     Written {
         /// Which history the positions belong to.
-        timeline: u64,
+        timeline: Timeline,
         /// How far it has written.
         written: Written,
     },
     /// A replica's.
     Replayed {
         /// Which history it follows, if that was asked for. It may follow a later one already.
-        timeline: Option<u64>,
+        timeline: Option<Timeline>,
         /// How far it has replayed it; `None` while it has replayed nothing.
         position: Option<Position>,
     },
@@ -202,17 +260,47 @@ pub(crate) struct Written {
     pub(crate) flush_delay: Duration,
 }
 
-/// A place in a cluster's log.
+/// Names one history of a cluster's data. A failover begins a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timeline {
+    /// Later histories have higher numbers.
+    Numbered(u64),
+    /// A history is named after the server that writes it.
+    Writer(u64),
+}
+
+impl Timeline {
+    /// Whether this history may be the one that took the place of `known`.
+    pub(crate) fn may_supersede(self, known: Self) -> bool {
+        match (self, known) {
+            (Self::Numbered(new), Self::Numbered(known)) => new > known,
+            (new, known) => new != known,
+        }
+    }
+}
+
+/// A place in a cluster's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Position {
     /// An offset in one log.
     Log(u64),
+    /// How far each domain has come, by number: several logs, each with a sequence of its own.
+    Domains(Vec<(u32, u64)>),
 }
 
 impl Position {
     /// Whether a node that has replayed up to here shows all that was written up to `other`.
     pub(crate) fn covers(&self, other: &Self) -> bool {
-        let (Self::Log(here), Self::Log(there)) = (self, other);
-        here >= there
+        match (self, other) {
+            (Self::Log(here), Self::Log(there)) => here >= there,
+            (Self::Domains(here), Self::Domains(there)) => {
+                there.iter().all(|(domain, sequence)| {
+                    let mut known = here.iter();
+                    known.any(|(known, reached)| known == domain && reached >= sequence)
+                })
+            }
+            // Servers of two kinds have nothing in common.
+            _ => false,
+        }
     }
 }

@@ -14,8 +14,8 @@
 
 use std::time::Duration;
 
-use super::{Answer, AnswerError, LogStanding, Position, Question, Report, Written};
-use crate::vocabulary::Role;
+use super::{Answer, AnswerError, LogStanding, Position, Question, Report, Timeline, Written};
+use crate::vocabulary::{Fault, Role};
 
 const COLUMNS: usize = 9;
 
@@ -84,7 +84,7 @@ fn standby(answer: &Answer) -> Result<LogStanding, AnswerError> {
     let replay = |text| location("pg_last_wal_replay_lsn", text).map(Position::Log);
     let number = |text: &str| {
         let wrong = |_| AnswerError::new("min_recovery_end_timeline", text, "a number");
-        text.parse().map_err(wrong)
+        text.parse().map(Timeline::Numbered).map_err(wrong)
     };
     let timeline = answer.column(8).map(number).transpose()?;
     let position = answer.column(1).map(replay).transpose()?;
@@ -106,7 +106,30 @@ fn written(answer: &Answer) -> Result<LogStanding, AnswerError> {
         flushed: Position::Log(end_of_last_record(flushed, segment)),
         flush_delay: Written::flush_bound(delay),
     };
-    Ok(LogStanding::Written { timeline, written })
+    Ok(LogStanding::Written {
+        timeline: Timeline::Numbered(timeline),
+        written,
+    })
+}
+
+/// By SQLSTATE.
+pub(super) fn fault(code: &str) -> Fault {
+    match code {
+        // Shut down, crashed, starting up, idle for too long.
+        "57P01" | "57P02" | "57P03" | "57P05" => Fault::Unavailable,
+        // Too many connections.
+        "53300" => Fault::Busy,
+        "25006" => Fault::ReadOnly,
+        // What recovery does not allow, not every time as a read-only transaction.
+        "0A000" | "55000" | "XX000" => Fault::Unsupported,
+        // An unknown schema, column, type, function or table.
+        "3F000" | "42703" | "42704" | "42883" | "42P01" => Fault::Missing,
+        // On a standby: a conflict with recovery, as an error or as a deadlock.
+        "40001" | "40P01" => Fault::Conflict,
+        // The class of connection exceptions.
+        code if code.starts_with("08") => Fault::Unavailable,
+        _ => Fault::Other,
+    }
 }
 
 /// `16/B374D848` as an offset.
@@ -208,7 +231,7 @@ mod tests {
         assert_eq!(
             report.standing,
             LogStanding::Written {
-                timeline: 11,
+                timeline: Timeline::Numbered(11),
                 written
             }
         );
@@ -233,8 +256,8 @@ mod tests {
             all[8] = timeline;
             read(&answer(all)).unwrap().standing
         };
-        let replayed = |position: Option<u64>, timeline| LogStanding::Replayed {
-            timeline,
+        let replayed = |position: Option<u64>, timeline: Option<u64>| LogStanding::Replayed {
+            timeline: timeline.map(Timeline::Numbered),
             position: position.map(Position::Log),
         };
         assert_eq!(

@@ -2,6 +2,7 @@
 //! lag to speak of; what all nodes have in common is the file itself.
 
 use super::{Answer, AnswerError, LogStanding, Question, Report};
+use crate::vocabulary::Fault;
 
 pub(super) const IDENTIFY: Question = Question::new(
     "SELECT file FROM pragma_database_list WHERE name = 'main'",
@@ -20,4 +21,24 @@ pub(super) fn read(answer: &Answer) -> Result<Report, AnswerError> {
             .map(str::to_owned),
         standing: LogStanding::Shared,
     })
+}
+
+// SQLite's primary result codes (sqlite.org/rescode.html).
+const ERROR: u32 = 1;
+const BUSY: u32 = 5;
+const LOCKED: u32 = 6;
+const READONLY: u32 = 8;
+const IO_ERROR: u32 = 10;
+const CANNOT_OPEN: u32 = 14;
+
+/// By result code: the lower byte is the primary one, the rest says more.
+pub(super) fn fault(code: &str, message: &str) -> Fault {
+    match code.parse().unwrap_or(0) & 0xFF {
+        BUSY | LOCKED => Fault::Busy,
+        READONLY => Fault::ReadOnly,
+        IO_ERROR | CANNOT_OPEN => Fault::Unavailable,
+        // A temporary table, an attached database, a function: the writer may have it.
+        ERROR if message.starts_with("no such ") => Fault::Missing,
+        _ => Fault::Other,
+    }
 }

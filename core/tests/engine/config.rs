@@ -145,7 +145,7 @@ async fn a_standby_given_as_the_primary_is_refused() {
         let error = connect(settings, &replica, NodeSpec::new(), &primary)
             .await
             .unwrap_err();
-        let parts = ["is a standby", "give the server that accepts writes"];
+        let parts = ["is a replica", "give the server that accepts writes"];
         says(
             &error,
             ConfigErrorKind::NotThePrimary,

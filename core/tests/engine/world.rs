@@ -229,6 +229,15 @@ impl std::error::Error for Failure {}
 
 impl Backend for Server {
     type Error = Failure;
+    type Connection = ();
+
+    fn refused(_: RouteError) -> Failure {
+        Failure("refused by the router")
+    }
+
+    async fn acquire(&self) -> Result<(), Failure> {
+        Ok(())
+    }
 
     fn pressure(&self) -> Pressure {
         Pressure {

@@ -169,7 +169,7 @@ async fn another_file() -> Result<()> {
 async fn primary_is_a_standby() -> Result<()> {
     let cluster = cluster().await?;
     let builder = RoutedPool::<Postgres>::builder().primary(cluster.standbys()[0].url());
-    let text = "it is in recovery";
+    let text = "is a replica, by its own account";
     expect(
         &error(builder).await?,
         ConfigErrorKind::NotThePrimary,

@@ -244,12 +244,12 @@ async fn preferences_are_kept() -> Result<()> {
     let db = router(&cluster).connect().await?;
     for preference in [Preference::Primary, Preference::PrimaryPreferred] {
         sqlx::query(READ)
-            .fetch_one(&db.routed().preference(preference))
+            .fetch_one(&db.preference(preference))
             .await?;
     }
     for preference in [Preference::Replica, Preference::ReplicaPreferred] {
         sqlx::query(READ)
-            .fetch_one(&db.routed().preference(preference))
+            .fetch_one(&db.preference(preference))
             .await?;
     }
     let reads = reads(&cluster).await?;
@@ -261,7 +261,7 @@ async fn preferences_are_kept() -> Result<()> {
     for standby in cluster.standbys() {
         db.cluster().disable(standby.name())?;
     }
-    let only_replicas = db.routed().preference(Preference::Replica);
+    let only_replicas = db.preference(Preference::Replica);
     let refused = sqlx::query(READ).fetch_one(&only_replicas).await.map(drop);
     let refused = refused.expect_err("no replica is enabled");
     let refusal = refusal(&refused).ok_or("not the router's refusal")?;
@@ -289,11 +289,11 @@ async fn tags_are_demanded() -> Result<()> {
         .await?;
     for _ in 0..10 {
         sqlx::query(READ)
-            .fetch_one(&db.routed().tag("for", "reports").tag("zone", "b"))
+            .fetch_one(&db.tag("for", "reports").tag("zone", "b"))
             .await?;
         // Nobody has this label, so the primary serves.
         sqlx::query(READ)
-            .fetch_one(&db.routed().tag("for", "nothing"))
+            .fetch_one(&db.tag("for", "nothing"))
             .await?;
     }
     let reads = reads(&cluster).await?;

@@ -1,0 +1,40 @@
+use dbrouter::{Answer, Dialect, Fault, Question};
+use sqlx::error::DatabaseError;
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlPoolOptions};
+use sqlx::{Executor, MySql};
+
+use super::{RoutedDatabase, ask};
+
+impl RoutedDatabase for MySql {
+    const DIALECT: Dialect = Dialect::MariaDb;
+
+    fn read_only(
+        options: MySqlConnectOptions,
+        pool_options: MySqlPoolOptions,
+    ) -> (MySqlConnectOptions, MySqlPoolOptions) {
+        // The driver's connect options have no place for it.
+        let pool_options = pool_options.after_connect(|connection, _| {
+            Box::pin(async {
+                connection
+                    .execute(Self::DIALECT.read_only())
+                    .await
+                    .map(drop)
+            })
+        });
+        (options, pool_options)
+    }
+
+    fn fault(error: &dyn DatabaseError) -> Fault {
+        let number = error
+            .try_downcast_ref::<MySqlDatabaseError>()
+            .map_or(0, MySqlDatabaseError::number);
+        Self::DIALECT.fault(&number.to_string(), error.message())
+    }
+
+    async fn ask(
+        connection: &mut MySqlConnection,
+        question: &Question,
+    ) -> Result<Answer, sqlx::Error> {
+        ask::<Self>(connection, question).await
+    }
+}

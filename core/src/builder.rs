@@ -1,0 +1,442 @@
+//! How a router over an ORM's pools is configured: the same for all adapters.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::fmt;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use crate::classify::Classifier;
+use crate::clock::Clock;
+use crate::cluster::Cluster;
+use crate::config::{ConfigError, ConfigErrorKind};
+use crate::dialect::Dialect;
+use crate::node::NodeSpec;
+use crate::policy::Policy;
+use crate::router::Backend;
+use crate::settings::{MonitorSettings, Settings, Start};
+use crate::url;
+use crate::vocabulary::{Preference, Role};
+
+/// What an adapter adds to the [`Builder`] that all adapters share: how its pools are opened. Its value is
+/// what the builder was told of pools in general.
+///
+/// # Contract
+///
+/// * `open` connects to nothing yet: whether a node answers is found out when it is met.
+/// * The connections of a [`Role::Replica`] are opened read-only. A pool that exists already is used as it is.
+/// * No error shows a password.
+pub trait Adapter: Clone + Send + Sync + Sized + 'static {
+    /// The ORM's way to one node.
+    type Backend: Backend;
+    /// What the application uses.
+    type Handle;
+    /// What a URL is read as, and what may be given in its place.
+    type ConnectOptions: Clone;
+    /// A pool that exists already.
+    type Pool: Clone;
+    /// The options of a node's pool.
+    type PoolOptions: Clone;
+
+    /// The kinds of databases whose URLs are understood.
+    fn dialects() -> &'static [Dialect];
+
+    /// Reads a URL.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be understood.
+    fn parse(url: &str) -> Result<Self::ConnectOptions, Box<dyn Error + Send + Sync>>;
+
+    /// The options of all pools whose nodes have none of their own.
+    fn pool_options(&mut self, options: Self::PoolOptions);
+
+    /// A connection that was idle for longer is pinged when it is taken from its pool.
+    fn ping_after(&mut self, idle: Option<Duration>);
+
+    /// Opens a node's pool. `field` is what errors call the node.
+    ///
+    /// # Errors
+    ///
+    /// If the options are wrong.
+    fn open(
+        &self,
+        options: Self::ConnectOptions,
+        pool_options: Option<&Self::PoolOptions>,
+        role: Role,
+        field: &str,
+    ) -> Result<Self::Backend, ConfigError>;
+
+    /// Takes a pool that exists already. `field` is what errors call the node.
+    ///
+    /// # Errors
+    ///
+    /// If the pool cannot be used.
+    fn adopt(&self, pool: Self::Pool, field: &str) -> Result<Self::Backend, ConfigError>;
+
+    /// The kind of database that a node is.
+    fn dialect(backend: &Self::Backend) -> Dialect;
+
+    /// What the application uses.
+    fn handle(self, cluster: Cluster<Self::Backend>) -> Self::Handle;
+}
+
+/// Configures a router. Whatever is wrong is reported by [`connect`](Self::connect).
+#[must_use = "a builder does nothing until `connect` is called"]
+pub struct Builder<A: Adapter> {
+    primary: Option<NodeOptions<A>>,
+    replicas: Vec<NodeOptions<A>>,
+    settings: Settings,
+    adapter: A,
+    error: Option<ConfigError>,
+}
+
+impl<A: Adapter> Builder<A> {
+    /// A router with no nodes yet.
+    pub fn new(adapter: A) -> Self {
+        Self {
+            primary: None,
+            replicas: Vec::new(),
+            settings: Settings::new(),
+            adapter,
+            error: None,
+        }
+    }
+
+    /// The nodes that variables name, such as the environment's: `DATABASE_URL` the primary and, if it is
+    /// set, `DATABASE_REPLICA_URLS` the replicas, separated by commas.
+    pub fn from_variables(adapter: A, variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        const PRIMARY: &str = "DATABASE_URL";
+        const REPLICAS: &str = "DATABASE_REPLICA_URLS";
+        let mut builder = Self::new(adapter);
+        let mut variable = |name| match variable(name)?.into_string() {
+            Ok(text) => Some(text),
+            Err(_) => {
+                let problem = "is not Unicode, so it is no URL";
+                builder.wrong(ConfigError::new(ConfigErrorKind::Url, name, problem));
+                Some(String::new())
+            }
+        };
+        let (primary, replicas) = (variable(PRIMARY), variable(REPLICAS));
+        match primary.filter(|url| !url.trim().is_empty()) {
+            Some(url) => builder = builder.primary(url.trim()),
+            None => {
+                let problem = "is not set; set it to the URL of the server that takes the writes";
+                builder.wrong(ConfigError::new(ConfigErrorKind::Primary, PRIMARY, problem));
+            }
+        }
+        let Some(list) = replicas else {
+            return builder;
+        };
+        let urls = || list.split(',').map(str::trim).filter(|url| !url.is_empty());
+        if urls().next().is_none() {
+            let problem = "is set and names no replica; give URLs separated by commas, or unset it";
+            builder.wrong(ConfigError::new(
+                ConfigErrorKind::EmptyList,
+                REPLICAS,
+                problem,
+            ));
+        }
+        urls().fold(builder, Self::replica)
+    }
+
+    /// The node that takes the writes: a URL, connect options, a pool, or [`NodeOptions`] to say more.
+    pub fn primary(mut self, primary: impl IntoNode<A>) -> Self {
+        if self.primary.replace(primary.into_node()).is_some() {
+            let problem = "was given twice; a cluster has one";
+            self.wrong(ConfigError::new(
+                ConfigErrorKind::Primary,
+                "primary",
+                problem,
+            ));
+        }
+        self
+    }
+
+    /// A node that takes reads: a URL, connect options, a pool, or [`NodeOptions`] to say more. Its
+    /// connections are opened read-only, unless it is a pool that exists already. (A replica that is set up
+    /// as its manual says refuses writes in any case.)
+    pub fn replica(mut self, replica: impl IntoNode<A>) -> Self {
+        self.replicas.push(replica.into_node());
+        self
+    }
+
+    /// The options of all pools whose nodes have none of their own. Defaults to the pool's own defaults.
+    pub fn pool_options(mut self, options: A::PoolOptions) -> Self {
+        self.adapter.pool_options(options);
+        self
+    }
+
+    /// A connection is pinged when it is taken from its pool if it was idle for longer than this; `None`
+    /// leaves it to the pool's own options. Defaults to 500 ms, as HikariCP does: a ping at every checkout
+    /// costs a round trip on every statement, and a connection that was in use half a second ago is very
+    /// probably alive.
+    pub fn ping_after(mut self, idle: impl Into<Option<Duration>>) -> Self {
+        self.adapter.ping_after(idle.into());
+        self
+    }
+
+    /// How one of several candidates is chosen. Defaults to [`Sticky`](crate::policy::Sticky) over
+    /// [`LeastInFlight`](crate::policy::LeastInFlight).
+    pub fn policy(mut self, policy: impl Policy) -> Self {
+        self.settings = self.settings.policy(policy);
+        self
+    }
+
+    /// Where reads go that do not say so themselves. Defaults to [`Preference::ReplicaPreferred`].
+    pub fn preference(mut self, preference: Preference) -> Self {
+        self.settings = self.settings.preference(preference);
+        self
+    }
+
+    /// How reads are told from writes. Defaults to `Sql` for this kind of server, with the feature `sql`;
+    /// give your own to add functions to what is known, to ignore hints, or to decide in another way.
+    pub fn classifier(mut self, classifier: impl Classifier) -> Self {
+        self.settings = self.settings.classifier(classifier);
+        self
+    }
+
+    /// How replicas are watched.
+    pub fn monitor(mut self, monitor: MonitorSettings) -> Self {
+        self.settings = self.settings.monitor(monitor);
+        self
+    }
+
+    /// The router's clock. Defaults to [`SystemClock`](crate::SystemClock).
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.settings = self.settings.clock(clock);
+        self
+    }
+
+    /// Whether the primary must be there at the start. Defaults to [`Start::WithPrimary`].
+    pub fn start(mut self, start: Start) -> Self {
+        self.settings = self.settings.start(start);
+        self
+    }
+
+    /// Opens the pools and meets all nodes.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the configuration: see [`ConfigErrorKind`]. A replica that cannot be
+    /// reached is no error: it takes work as soon as it answers.
+    pub async fn connect(mut self) -> Result<A::Handle, ConfigError> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        let Some(primary) = self.primary else {
+            let problem = "no primary was given; name the server that takes the writes";
+            return Err(ConfigError::new(
+                ConfigErrorKind::Primary,
+                "primary",
+                problem,
+            ));
+        };
+        let (spec, backend) = primary.open(&self.adapter, Role::Primary, "primary")?;
+        let dialect = A::dialect(&backend);
+        let mut cluster = Cluster::builder(dialect, self.settings).primary(spec, backend);
+        for (index, replica) in self.replicas.into_iter().enumerate() {
+            let position = format!("replica-{}", index + 1);
+            let (spec, backend) = replica.open(&self.adapter, Role::Replica, &position)?;
+            same_kind::<A>(&backend, dialect, spec.stated_name().unwrap_or(&position))?;
+            cluster = cluster.replica(spec, backend);
+        }
+        Ok(self.adapter.handle(cluster.connect().await?))
+    }
+
+    /// Remembers the first thing that is wrong.
+    fn wrong(&mut self, error: ConfigError) {
+        self.error.get_or_insert(error);
+    }
+}
+
+/// Adds a replica to a router that is in use, as the builder would have. It takes reads once it has said who
+/// it is.
+///
+/// # Errors
+///
+/// If its options are wrong, its name is taken, or there is no room for another node.
+pub fn add_replica<A: Adapter>(
+    adapter: &A,
+    cluster: &Cluster<A::Backend>,
+    replica: impl IntoNode<A>,
+) -> Result<(), ConfigError> {
+    let (spec, backend) = replica
+        .into_node()
+        .open(adapter, Role::Replica, "replica")?;
+    let field = spec.stated_name().unwrap_or("replica");
+    same_kind::<A>(&backend, cluster.dialect(), field)?;
+    cluster.add_replica(&spec, backend)
+}
+
+fn same_kind<A: Adapter>(
+    backend: &A::Backend,
+    expected: Dialect,
+    field: &str,
+) -> Result<(), ConfigError> {
+    let found = A::dialect(backend);
+    if found == expected {
+        return Ok(());
+    }
+    let problem = format!("is a {found} database, and the primary is a {expected} one");
+    let kind = ConfigErrorKind::WrongDatabase;
+    Err(ConfigError::new(kind, field, problem))
+}
+
+impl<A: Adapter> fmt::Debug for Builder<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("primary", &self.primary)
+            .field("replicas", &self.replicas)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One node's options: where it is, and what the router should know of it.
+#[must_use]
+pub struct NodeOptions<A: Adapter> {
+    place: Place<A>,
+    spec: NodeSpec,
+    pool_options: Option<A::PoolOptions>,
+}
+
+/// Where a node is to be found.
+enum Place<A: Adapter> {
+    Url(String),
+    Options(A::ConnectOptions),
+    Pool(A::Pool),
+}
+
+impl<A: Adapter> NodeOptions<A> {
+    /// The node at a URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self::at(Place::Url(url.into()))
+    }
+
+    /// The node that the driver's connect options lead to.
+    pub fn with_options(options: A::ConnectOptions) -> Self {
+        Self::at(Place::Options(options))
+    }
+
+    /// The node of a pool that exists already.
+    pub fn with_pool(pool: A::Pool) -> Self {
+        Self::at(Place::Pool(pool))
+    }
+
+    fn at(place: Place<A>) -> Self {
+        Self {
+            place,
+            spec: NodeSpec::new(),
+            pool_options: None,
+        }
+    }
+
+    /// The node's name in decisions, status and errors. Defaults to `primary`, `replica-1`, …
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.spec = self.spec.name(name);
+        self
+    }
+
+    /// The node's share of reads relative to the others'; zero means never. Defaults to 1.
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.spec = self.spec.weight(weight);
+        self
+    }
+
+    /// Adds a label. Defaults to none.
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.spec = self.spec.tag(key, value);
+        self
+    }
+
+    /// The options of this node's pool. Defaults to those of the builder. A pool that exists already keeps
+    /// its own.
+    pub fn pool_options(mut self, options: A::PoolOptions) -> Self {
+        self.pool_options = Some(options);
+        self
+    }
+
+    /// Opens the node's pool, without connecting yet. `position` is what errors call a node that has no
+    /// name of its own.
+    fn open(
+        self,
+        adapter: &A,
+        role: Role,
+        position: &str,
+    ) -> Result<(NodeSpec, A::Backend), ConfigError> {
+        let name = self.spec.stated_name().unwrap_or(position);
+        if Handle::try_current().is_err() {
+            let problem = "pools can only be opened inside a Tokio runtime";
+            return Err(ConfigError::new(ConfigErrorKind::Runtime, name, problem));
+        }
+        let options = match self.place {
+            Place::Pool(pool) => {
+                let backend = adapter.adopt(pool, name)?;
+                return Ok((self.spec, backend));
+            }
+            Place::Options(options) => options,
+            Place::Url(url) => url::parse(&format!("{name}.url"), &url, A::dialects(), A::parse)?,
+        };
+        let backend = adapter.open(options, self.pool_options.as_ref(), role, name)?;
+        Ok((self.spec, backend))
+    }
+}
+
+impl<A: Adapter> Clone for NodeOptions<A> {
+    fn clone(&self) -> Self {
+        let place = match &self.place {
+            Place::Url(url) => Place::Url(url.clone()),
+            Place::Options(options) => Place::Options(options.clone()),
+            Place::Pool(pool) => Place::Pool(pool.clone()),
+        };
+        Self {
+            place,
+            spec: self.spec.clone(),
+            pool_options: self.pool_options.clone(),
+        }
+    }
+}
+
+impl<A: Adapter> fmt::Debug for NodeOptions<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = match &self.place {
+            Place::Url(url) => url::masked(url),
+            Place::Options(_) => "connect options".to_owned(),
+            Place::Pool(_) => "a pool".to_owned(),
+        };
+        f.debug_struct("NodeOptions")
+            .field("place", &place)
+            .field("spec", &self.spec)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a node may be given as: a URL, the driver's connect options, a pool, or [`NodeOptions`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say where a node is",
+    note = "give a URL, the driver's connect options, a pool, or `NodeOptions`"
+)]
+pub trait IntoNode<A: Adapter> {
+    /// The node's options.
+    fn into_node(self) -> NodeOptions<A>;
+}
+
+impl<A: Adapter> IntoNode<A> for NodeOptions<A> {
+    fn into_node(self) -> Self {
+        self
+    }
+}
+
+impl<A: Adapter> IntoNode<A> for &str {
+    fn into_node(self) -> NodeOptions<A> {
+        NodeOptions::new(self)
+    }
+}
+
+impl<A: Adapter> IntoNode<A> for String {
+    fn into_node(self) -> NodeOptions<A> {
+        NodeOptions::new(self)
+    }
+}

@@ -1,0 +1,184 @@
+//! MariaDB: positions are GTIDs, one for each replication domain, such as `0-1-42`: domain, the server that
+//! wrote the event, and the event's number.
+//!
+//! The primary's is what it has written to its binary log: a commit is logged before it is acknowledged. The
+//! replica's is what it has applied. Numbers of two servers' histories do not compare: a replica that a
+//! failover left behind may have applied more events than the new primary has written, and none of its. So
+//! the server that wrote the last event of the cluster's own domain names the history.
+//!
+//! A replica must be `read_only`, as MariaDB's manual asks of it: nothing else that an application's user may
+//! see tells a replica from a primary. Clusters are told apart by `gtid_domain_id`, for want of anything
+//! better.
+
+use std::time::Duration;
+
+use super::{Answer, AnswerError, LogStanding, Position, Question, Report, Timeline, Written};
+use crate::vocabulary::{Fault, Role};
+
+/// Who the server is costs nothing extra.
+pub(super) const LOCATE: Question = Question::new(
+    "SELECT CAST(@@GLOBAL.read_only AS CHAR), CAST(@@GLOBAL.gtid_domain_id AS CHAR), \
+     CAST(@@GLOBAL.gtid_binlog_pos AS CHAR), CAST(@@GLOBAL.gtid_slave_pos AS CHAR)",
+    4,
+);
+
+pub(super) fn read(answer: &Answer) -> Result<Report, AnswerError> {
+    let read_only = !matches!(answer.required(0, "read_only")?, "0" | "OFF");
+    let domain = answer.required(1, "gtid_domain_id")?;
+    let home = domain
+        .parse()
+        .map_err(|_| AnswerError::new("gtid_domain_id", domain, "a number"))?;
+    let (role, standing) = match read_only {
+        true => {
+            let (timeline, domains) = position(answer, 3, "gtid_slave_pos", home)?;
+            let position = (!domains.is_empty()).then_some(Position::Domains(domains));
+            let timeline = Some(timeline);
+            (Role::Replica, LogStanding::Replayed { timeline, position })
+        }
+        false => {
+            let (timeline, domains) = position(answer, 2, "gtid_binlog_pos", home)?;
+            let position = Position::Domains(domains);
+            let written = Written {
+                inserted: position.clone(),
+                flushed: position,
+                flush_delay: Duration::ZERO,
+            };
+            (Role::Primary, LogStanding::Written { timeline, written })
+        }
+    };
+    Ok(Report {
+        role: Some(role),
+        identity: Some(format!("gtid_domain_id {home}")),
+        standing,
+    })
+}
+
+/// The GTIDs in a column, by domain, and the history that the one of the domain `home` belongs to.
+fn position(
+    answer: &Answer,
+    index: usize,
+    name: &'static str,
+    home: u32,
+) -> Result<(Timeline, Vec<(u32, u64)>), AnswerError> {
+    let text = answer.required(index, name)?;
+    let wrong = || AnswerError::new(name, text, "GTIDs such as 0-1-42, separated by commas");
+    let mut writer = 0;
+    let mut domains = Vec::new();
+    for gtid in text
+        .split(',')
+        .map(str::trim)
+        .filter(|gtid| !gtid.is_empty())
+    {
+        let (domain, server, sequence) = parse(gtid).ok_or_else(wrong)?;
+        if domain == home {
+            writer = server;
+        }
+        domains.push((domain, sequence));
+    }
+    Ok((Timeline::Writer(writer), domains))
+}
+
+fn parse(gtid: &str) -> Option<(u32, u64, u64)> {
+    let mut parts = gtid.splitn(3, '-');
+    let mut part = || parts.next();
+    Some((
+        part()?.parse().ok()?,
+        part()?.parse().ok()?,
+        part()?.parse().ok()?,
+    ))
+}
+
+/// By error number (mariadb.com/kb/en/mariadb-error-codes); from 2000 on they are the client's.
+pub(super) fn fault(code: &str, message: &str) -> Fault {
+    match code.parse().unwrap_or(0) {
+        // Shutting down, or the connection was killed or broken.
+        1053 | 1080 | 1152 | 1156..=1161 | 1184 | 1927 | 2002 | 2003 | 2006 | 2013 | 2055 => {
+            Fault::Unavailable
+        }
+        // Too many connections, of all or of this user.
+        1040 | 1203 | 1226 => Fault::Busy,
+        // `--read-only`, and other options that forbid a statement.
+        1290 if message.contains("read-only") => Fault::ReadOnly,
+        // A transaction, or a whole server, that only reads.
+        1792 | 1836 => Fault::ReadOnly,
+        1290 => Fault::Unsupported,
+        // An unknown database, column, table, function or stored function.
+        1049 | 1054 | 1109 | 1128 | 1146 | 1305 => Fault::Missing,
+        // A lock that replication holds, too.
+        1205 | 1213 => Fault::Conflict,
+        _ => Fault::Other,
+    }
+}
+
+#[cfg(all(test, not(dbrouter_loom)))]
+mod tests {
+    use super::*;
+
+    fn answer(columns: [&str; 4]) -> Answer {
+        columns
+            .into_iter()
+            .map(|text| Some(text.to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn a_primary_reports_what_it_logged() {
+        let report = read(&answer(["0", "0", "0-2-42,7-9-5", ""])).unwrap();
+        assert_eq!(report.role, Some(Role::Primary));
+        let LogStanding::Written { timeline, written } = report.standing else {
+            panic!("{report:?}");
+        };
+        assert_eq!(timeline, Timeline::Writer(2));
+        assert_eq!(written.inserted, Position::Domains(vec![(0, 42), (7, 5)]));
+    }
+
+    #[test]
+    fn a_replica_reports_what_it_applied() {
+        let report = read(&answer(["1", "0", "0-3-1", "0-2-41"])).unwrap();
+        assert_eq!(report.role, Some(Role::Replica));
+        let expected = LogStanding::Replayed {
+            timeline: Some(Timeline::Writer(2)),
+            position: Some(Position::Domains(vec![(0, 41)])),
+        };
+        assert_eq!(report.standing, expected);
+    }
+
+    #[test]
+    fn each_domain_must_be_covered() {
+        let here = Position::Domains(vec![(0, 42), (7, 5)]);
+        for (there, covered) in [
+            (vec![], true),
+            (vec![(0, 42)], true),
+            (vec![(0, 43)], false),
+            (vec![(7, 5), (0, 1)], true),
+            (vec![(1, 1)], false),
+        ] {
+            assert_eq!(
+                here.covers(&Position::Domains(there.clone())),
+                covered,
+                "{there:?}"
+            );
+        }
+        assert!(!here.covers(&Position::Log(0)));
+    }
+
+    #[test]
+    fn nonsense_is_an_error_that_names_the_column() {
+        for (columns, column) in [
+            (["0", "0", "0-1", ""], "gtid_binlog_pos"),
+            (["1", "0", "", "0-1-x"], "gtid_slave_pos"),
+            (["0", "none", "", ""], "gtid_domain_id"),
+        ] {
+            let error = read(&answer(columns)).unwrap_err().to_string();
+            assert!(error.contains(column), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_one_of_the_forbidding_options_makes_a_server_read_only() {
+        let message = "The MariaDB server is running with the --read-only option so it cannot \
+                       execute this statement";
+        assert_eq!(fault("1290", message), Fault::ReadOnly);
+        assert_eq!(fault("1290", "--secure-file-priv"), Fault::Unsupported);
+    }
+}

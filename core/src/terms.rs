@@ -1,0 +1,158 @@
+//! On what terms a handle's work is routed: on whose behalf, and what is said of it beforehand.
+
+use std::fmt;
+
+use crate::cluster::Cluster;
+use crate::decision::{Cause, Decision, RouteError};
+use crate::request::Request;
+use crate::router::Backend;
+use crate::session::SessionState;
+use crate::vocabulary::{Consistency, Intent, Preference};
+use crate::work::{IntentFrom, Work};
+
+/// What an adapter's handle consists of: the cluster, the session if it has one of its own, and what is
+/// said of its work before the work is known.
+///
+/// Adapters wrap it in a type of their own, on which their ORM's traits can be implemented, and give that
+/// type the methods that this one has.
+pub struct Terms<B: Backend> {
+    cluster: Cluster<B>,
+    /// The session, or whichever is current when work begins.
+    session: Option<SessionState>,
+    request: Request,
+    intent: IntentFrom,
+}
+
+// Not derived: that would ask for `B: Clone` twice over.
+impl<B: Backend> Clone for Terms<B> {
+    fn clone(&self) -> Self {
+        Self {
+            cluster: self.cluster.clone(),
+            session: self.session.clone(),
+            request: self.request.clone(),
+            intent: self.intent,
+        }
+    }
+}
+
+impl<B: Backend> Terms<B> {
+    /// The root handle's: nothing is said, and the session is the ambient one or everybody's.
+    #[must_use]
+    pub fn new(cluster: &Cluster<B>) -> Self {
+        Self {
+            cluster: cluster.clone(),
+            session: None,
+            request: Request::read(),
+            intent: IntentFrom::Statement,
+        }
+    }
+
+    /// A new session's.
+    #[must_use]
+    pub fn session(&self) -> Self {
+        let session = Some(self.cluster.session());
+        let mut terms = Self::new(&self.cluster);
+        terms.session = session;
+        terms
+    }
+
+    /// All work is a read.
+    #[must_use]
+    pub fn read(&self) -> Self {
+        self.stated(Intent::Read)
+    }
+
+    /// All work is a write.
+    #[must_use]
+    pub fn write(&self) -> Self {
+        self.stated(Intent::Write)
+    }
+
+    fn stated(&self, intent: Intent) -> Self {
+        let mut terms = self.clone();
+        terms.intent = IntentFrom::Request;
+        terms.request = terms.request.with_intent(intent, Cause::Asked);
+        terms
+    }
+
+    /// Reads may show any state of a replica, however old.
+    #[must_use]
+    pub fn eventual(&self) -> Self {
+        self.with(|request| request.consistency(Consistency::Eventual))
+    }
+
+    /// Where reads may go.
+    #[must_use]
+    pub fn preference(&self, preference: Preference) -> Self {
+        self.with(|request| request.preference(preference))
+    }
+
+    /// Reads only go to replicas with this label, and with those demanded before.
+    #[must_use]
+    pub fn tag(&self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        let tags = self.request.tags().clone().with(key, value);
+        self.with(|request| request.tagged(tags))
+    }
+
+    /// What the reads are about, for [`Rendezvous`](crate::policy::Rendezvous) and the like.
+    #[must_use]
+    pub fn key(&self, key: impl AsRef<[u8]>) -> Self {
+        self.with(|request| request.key(key))
+    }
+
+    fn with(&self, change: impl FnOnce(Request) -> Request) -> Self {
+        let mut terms = self.clone();
+        terms.request = change(terms.request);
+        terms
+    }
+
+    /// Where the statement would go now, and why. Nothing is run.
+    ///
+    /// # Errors
+    ///
+    /// If it could go nowhere now.
+    pub fn explain(&self, sql: &str) -> Result<Decision, RouteError> {
+        self.work().of_statement(sql).explain()
+    }
+
+    /// Where the session's last piece of work went, and why; `None` on the root handle, whose work is
+    /// everybody's.
+    #[must_use]
+    pub fn last_decision(&self) -> Option<Decision> {
+        self.cluster.last_decision(&self.state())
+    }
+
+    /// The session that work would be part of now.
+    #[must_use]
+    pub fn state(&self) -> SessionState {
+        let session = self.session.clone();
+        session.unwrap_or_else(|| self.cluster.current_session())
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster<B> {
+        &self.cluster
+    }
+
+    /// A piece of work on these terms.
+    #[must_use]
+    pub fn work(&self) -> Work<B> {
+        Work::new(
+            &self.cluster,
+            self.state(),
+            self.request.clone(),
+            self.intent,
+        )
+    }
+}
+
+impl<B: Backend> fmt::Debug for Terms<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terms")
+            .field("cluster", &self.cluster)
+            .field("session", &self.session)
+            .field("request", &self.request)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,356 @@
+//! One piece of work on its way: to a node, and to the next one if the first fails it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use async_stream::try_stream;
+use futures_core::Stream;
+use tokio::time::timeout;
+
+use crate::cluster::Cluster;
+use crate::decision::{Cause, Decision, RouteError};
+use crate::node::Node;
+use crate::request::Request;
+use crate::route::Route;
+use crate::router::{Backend, Router};
+use crate::session::SessionState;
+use crate::vocabulary::{Fault, Intent, Role};
+
+/// A future on the heap, as ORMs' traits have it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A stream on the heap, as ORMs' traits have it.
+pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
+
+/// One piece of work: on whose behalf, how its nodes are chosen, and where it has failed so far.
+///
+/// # Contract
+///
+/// * No node gets the same work twice.
+/// * Only a read is run again, and only if its node is at fault: unreachable, without room, or in a
+///   conflict with replication. A write is never sent again where it may have had an effect.
+/// * A statement that was *taken* for a read and that a replica refuses as a write runs once, on the
+///   primary. What a caller has stated is a read is not second-guessed: the replica's error is the caller's.
+/// * Nobody waits for a lost node: a read goes on as soon as its node is found lost.
+/// * It may be dropped at any time.
+pub struct Work<B: Backend> {
+    cluster: Cluster<B>,
+    session: SessionState,
+    request: Request,
+    intent: IntentFrom,
+    /// Why the work is being run again, if it is.
+    failure: Option<B::Error>,
+    /// The replica that has refused the work, maybe only because it is one.
+    suspicion: Option<Arc<Node<B>>>,
+}
+
+/// Where the intent of a piece of work comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IntentFrom {
+    /// The request states it.
+    Request,
+    /// The statement's text tells it.
+    Statement,
+}
+
+/// Why there is no connection.
+enum Missed<E> {
+    /// The pool says so.
+    Failed(E),
+    /// The node was found lost meanwhile, by somebody who has reported it.
+    Lost,
+}
+
+impl<B: Backend> Work<B> {
+    /// How long a read waits for a connection before the monitor is asked whether the node is there at all:
+    /// longer than a connection within one region takes to open, and shorter than anybody notices.
+    const PATIENCE: Duration = Duration::from_millis(10);
+
+    pub(crate) fn new(
+        cluster: &Cluster<B>,
+        session: SessionState,
+        request: Request,
+        intent: IntentFrom,
+    ) -> Self {
+        Self {
+            cluster: cluster.clone(),
+            session,
+            request,
+            intent,
+            failure: None,
+            suspicion: None,
+        }
+    }
+
+    /// The same work, with the intent of a statement, unless one was stated.
+    #[must_use]
+    pub fn of_statement(mut self, sql: &str) -> Self {
+        if self.intent == IntentFrom::Statement {
+            let classification = self.cluster.classify(sql);
+            self.request = self
+                .request
+                .with_intent(classification.intent, classification.reason);
+        }
+        self
+    }
+
+    /// The same work, which is a write unless its intent was stated: a connection to keep, a transaction.
+    #[must_use]
+    pub fn of_connection(mut self) -> Self {
+        if self.intent == IntentFrom::Statement {
+            self.request = self.request.with_intent(Intent::Write, Cause::Asked);
+        }
+        self
+    }
+
+    /// What the work needs.
+    #[must_use]
+    pub fn intent(&self) -> Intent {
+        self.request.intent()
+    }
+
+    /// Where the work would go now, and why. Nothing is run.
+    ///
+    /// # Errors
+    ///
+    /// If it could go nowhere now.
+    pub fn explain(&self) -> Result<Decision, RouteError> {
+        self.cluster.explain(&self.request, &self.session)
+    }
+
+    /// Runs a statement: gets a connection, and hands it to `operation`. A read whose node fails it is run
+    /// again elsewhere, so `operation` is told whether it may be called again. Returns the place on the node
+    /// as well, which ends the work when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The statement's, or that no node will do.
+    pub async fn run<T>(
+        self,
+        sql: &str,
+        mut operation: impl for<'c> FnMut(
+            &'c mut B::Connection,
+            Intent,
+        ) -> BoxFuture<'c, Result<T, B::Error>>
+        + Send,
+    ) -> Result<(T, Route<B>), B::Error> {
+        let mut work = self.of_statement(sql);
+        loop {
+            let (mut connection, route) = work.acquire().await?;
+            match operation(&mut connection, route.intent()).await {
+                Ok(result) => {
+                    work.done(sql);
+                    return Ok((result, route));
+                }
+                Err(error) => work.failed(sql, &route, error)?,
+            }
+        }
+    }
+
+    /// As [`run`](Self::run), for a statement whose results are handed out as they come. As long as none has
+    /// been, a read whose node fails it is run again elsewhere. The work ends with the stream.
+    pub fn stream<'e, T: Send + 'e>(
+        self,
+        sql: impl AsRef<str> + Send + 'e,
+        mut operation: impl for<'c> FnMut(
+            &'c mut B::Connection,
+            Intent,
+        ) -> BoxStream<'c, Result<T, B::Error>>
+        + Send
+        + 'e,
+    ) -> BoxStream<'e, Result<T, B::Error>> {
+        let mut work = self.of_statement(sql.as_ref());
+        Box::pin(try_stream! {
+            loop {
+                let (mut connection, route) = work.acquire().await?;
+                let mut results = operation(&mut connection, route.intent());
+                let mut handed_out = false;
+                let failure = loop {
+                    match next(&mut results).await {
+                        Some(Ok(result)) => {
+                            handed_out = true;
+                            work.done(sql.as_ref());
+                            yield result;
+                        }
+                        Some(Err(error)) => break Some(error),
+                        None => break None,
+                    }
+                };
+                drop(results);
+                match failure {
+                    None => {
+                        work.done(sql.as_ref());
+                        break;
+                    }
+                    Some(error) if handed_out => {
+                        route.report(B::fault(&error), &error);
+                        Err(error)?;
+                    }
+                    Some(error) => work.failed(sql.as_ref(), &route, error)?,
+                }
+            }
+        })
+    }
+
+    /// Gets a connection to a node that will do. A read goes on to the next node when one cannot be reached
+    /// or has no room; a write has nowhere to go.
+    ///
+    /// # Errors
+    ///
+    /// The pool's, or that no node will do.
+    pub async fn acquire(&mut self) -> Result<(B::Connection, Route<B>), B::Error> {
+        let mut route = self.first_route().await?;
+        loop {
+            match Self::reach(&route, route.node().backend().acquire()).await {
+                Ok(connection) => return Ok((connection, route)),
+                Err(missed) => route = self.next_route(route, missed)?,
+            }
+        }
+    }
+
+    /// As [`acquire`](Self::acquire), for what is begun on a node's pool in another way, such as a
+    /// transaction.
+    ///
+    /// # Errors
+    ///
+    /// What `begin` fails with, or that no node will do.
+    pub async fn begin<T, F>(
+        mut self,
+        mut begin: impl FnMut(&B) -> F + Send,
+    ) -> Result<(T, Route<B>), B::Error>
+    where
+        F: Future<Output = Result<T, B::Error>> + Send,
+    {
+        let mut route = self.first_route().await?;
+        loop {
+            let beginning = begin(route.node().backend());
+            match Self::reach(&route, beginning).await {
+                Ok(begun) => return Ok((begun, route)),
+                Err(missed) => route = self.next_route(route, missed)?,
+            }
+        }
+    }
+
+    async fn first_route(&mut self) -> Result<Route<B>, B::Error> {
+        let route = self.cluster.route_patiently(&self.request, &self.session);
+        let route = route.await.map_err(|refusal| self.refused(refusal))?;
+        if self.request.is_retry() {
+            self.cluster.count_failover();
+        }
+        Ok(route)
+    }
+
+    fn next_route(
+        &mut self,
+        route: Route<B>,
+        missed: Missed<B::Error>,
+    ) -> Result<Route<B>, B::Error> {
+        let going_on = match missed {
+            Missed::Failed(error) => self.go_on(&route, error),
+            Missed::Lost => {
+                self.request.exclude(route.node().id());
+                Ok(())
+            }
+        };
+        route.unsent();
+        going_on?;
+        let route = self.cluster.route(&self.request, &self.session);
+        let route = route.map_err(|refusal| self.refused(refusal))?;
+        self.cluster.count_failover();
+        Ok(route)
+    }
+
+    /// Waits for something from the node's pool. Pools try to reach a server that refuses connections until
+    /// their own limit, 30 s by default for many. A read need not wait for that: when the node is found lost,
+    /// it goes elsewhere.
+    async fn reach<T>(
+        route: &Route<B>,
+        wanted: impl Future<Output = Result<T, B::Error>> + Send,
+    ) -> Result<T, Missed<B::Error>> {
+        let node = route.node();
+        if route.intent() == Intent::Write || !node.is_healthy() {
+            return wanted.await.map_err(Missed::Failed);
+        }
+        let mut wanted = pin!(wanted);
+        let mut lost = pin!(node.lost());
+        let mut either = pin!(std::future::poll_fn(|cx| {
+            if let Poll::Ready(result) = wanted.as_mut().poll(cx) {
+                return Poll::Ready(result.map_err(Missed::Failed));
+            }
+            lost.as_mut().poll(cx).map(|()| Err(Missed::Lost))
+        }));
+        match timeout(Self::PATIENCE, either.as_mut()).await {
+            Ok(first) => first,
+            Err(_) => {
+                node.doubt();
+                either.await
+            }
+        }
+    }
+
+    /// No node is left. If there was one and the work failed there, that is the error.
+    fn refused(&mut self, refusal: RouteError) -> B::Error {
+        self.failure.take().unwrap_or_else(|| B::refused(refusal))
+    }
+
+    /// Takes in that a statement failed on a node. One that a replica refused, and that was only taken for a
+    /// read, is for the primary; nothing happened on the replica.
+    fn failed(&mut self, sql: &str, route: &Route<B>, error: B::Error) -> Result<(), B::Error> {
+        let presumed = self.request.cause() == Cause::Query && route.node().role() != Role::Primary;
+        match B::fault(&error) {
+            Fault::ReadOnly if presumed => {
+                self.cluster.misjudged(sql, route.node());
+                self.request.refused_as_write();
+            }
+            Fault::Unsupported if presumed => {
+                self.suspicion = Some(Arc::clone(route.node()));
+                self.request.refused_as_write();
+            }
+            Fault::Missing if presumed => self.request.not_replayed(),
+            _ => return self.go_on(route, error),
+        }
+        self.failure = Some(error);
+        Ok(())
+    }
+
+    /// Takes in that the work failed on a node. It may be run on another only if it is a read and the
+    /// node is at fault; otherwise the error is given back. No node gets the same work twice.
+    fn go_on(&mut self, route: &Route<B>, error: B::Error) -> Result<(), B::Error> {
+        let fault = B::fault(&error);
+        route.report(fault, &error);
+        match (route.intent(), fault) {
+            (Intent::Read, Fault::Unavailable | Fault::Busy | Fault::Conflict) => {
+                self.request.exclude(route.node().id());
+                self.failure = Some(error);
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Takes in that the work has been done. If a replica had refused it for a reason that was not clear,
+    /// now it is.
+    fn done(&mut self, sql: &str) {
+        if let Some(node) = self.suspicion.take() {
+            self.cluster.misjudged(sql, &node);
+        }
+    }
+}
+
+async fn next<T>(stream: &mut BoxStream<'_, T>) -> Option<T> {
+    std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await
+}
+
+impl<B: Backend> fmt::Debug for Work<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work")
+            .field("session", &self.session)
+            .field("request", &self.request)
+            .field("failure", &self.failure)
+            .finish_non_exhaustive()
+    }
+}
