@@ -12,6 +12,7 @@ pub mod corpus;
 mod failure;
 pub mod harness;
 pub mod postgres;
+pub mod server;
 pub mod wait;
 
 pub use failure::{Failure, Result};

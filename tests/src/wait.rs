@@ -15,10 +15,15 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub async fn until(mut question: impl AsyncFnMut() -> bool) -> bool {
     let asking = async {
         while !question().await {
-            tokio::time::sleep(PAUSE).await;
+            pause().await;
         }
     };
     tokio::time::timeout(PATIENCE, asking).await.is_ok()
+}
+
+/// What passes between two polls.
+pub(crate) async fn pause() {
+    tokio::time::sleep(PAUSE).await;
 }
 
 /// The same where nothing may be awaited, as in a destructor.

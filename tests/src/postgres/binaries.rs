@@ -1,8 +1,8 @@
-use std::{
-    cmp::Reverse,
-    env, fmt, fs,
-    path::{Path, PathBuf},
-    process::Command,
+use std::path::{Path, PathBuf};
+
+use crate::server::{
+    Missing,
+    binaries::{self, Search},
 };
 
 /// An installation of PostgreSQL: the folder that has `postgres` and `initdb`.
@@ -12,47 +12,26 @@ pub struct Binaries {
     version: String,
 }
 
-/// There is no PostgreSQL to be found, and where it was looked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
-    reason: String,
-}
-
 impl Binaries {
     /// Looks in `PG_BIN` and nowhere else if that is set; otherwise along `PATH`, then where
     /// distributions put their versions, the newest first.
     pub fn find() -> Result<Self, Missing> {
-        if let Some(folder) = env::var_os("PG_BIN") {
-            let folder = PathBuf::from(folder);
-            return Self::in_folder(&folder).ok_or_else(|| Missing {
-                reason: format!(
-                    "PG_BIN={} has no working postgres and initdb",
-                    folder.display()
-                ),
-            });
-        }
-        on_path()
-            .chain(installed())
-            .find_map(|folder| Self::in_folder(&folder))
-            .ok_or_else(|| Missing {
-                reason: "no PostgreSQL server on PATH or where distributions install it; \
-                         PG_BIN may name the folder of its initdb"
-                    .to_owned(),
-            })
+        let search = Search {
+            server: "PostgreSQL",
+            variable: "PG_BIN",
+            programs: &["postgres"],
+            initialiser: "initdb",
+        };
+        search.run(installed(), Self::in_folder)
     }
 
     fn in_folder(folder: &Path) -> Option<Self> {
         if !folder.join("initdb").is_file() {
             return None;
         }
-        let output = Command::new(folder.join("postgres"))
-            .arg("--version")
-            .output()
-            .ok()?;
-        let version = String::from_utf8(output.stdout).ok()?;
-        output.status.success().then(|| Self {
+        Some(Self {
             folder: folder.to_owned(),
-            version: version.trim().to_owned(),
+            version: binaries::version(&folder.join("postgres"))?,
         })
     }
 
@@ -71,25 +50,6 @@ impl Binaries {
     }
 }
 
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl std::error::Error for Missing {}
-
-/// The folders along `PATH` that have `postgres`: where it really is, since a link to it may stand
-/// alone.
-fn on_path() -> impl Iterator<Item = PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<_> = env::split_paths(&path).collect();
-    folders.into_iter().filter_map(|folder| {
-        let postgres = fs::canonicalize(folder.join("postgres")).ok()?;
-        postgres.parent().map(Path::to_owned)
-    })
-}
-
 /// The `bin` folders of versioned installations, the highest version first.
 fn installed() -> impl Iterator<Item = PathBuf> {
     let families = [
@@ -101,26 +61,5 @@ fn installed() -> impl Iterator<Item = PathBuf> {
     ];
     families
         .into_iter()
-        .flat_map(|(parent, prefix)| versions(Path::new(parent), prefix))
-}
-
-fn versions(parent: &Path, prefix: &str) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(parent) else {
-        return Vec::new();
-    };
-    let mut found: Vec<(u32, PathBuf)> = entries
-        .filter_map(|entry| {
-            let entry = entry.ok()?;
-            let version = entry
-                .file_name()
-                .to_str()?
-                .strip_prefix(prefix)?
-                .parse::<f32>()
-                .ok()?;
-            Some(((version * 100.0) as u32, entry.path()))
-        })
-        .flat_map(|(version, path)| [(version, path.join("bin")), (version, path)])
-        .collect();
-    found.sort_by_key(|(version, _)| Reverse(*version));
-    found.into_iter().map(|(_, folder)| folder).collect()
+        .flat_map(|(parent, prefix)| binaries::versions(Path::new(parent), prefix))
 }

@@ -19,26 +19,82 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `binaries` | where PostgreSQL is installed |
-//! | `account` | the user of the system that servers run as |
-//! | `home` | where their files live, and who holds which ports |
 //! | `template` | the data directory that every node starts from |
-//! | `server` | one server's processes: started, signalled, and never left behind |
-//! | `node` | one server, as a case sees it |
+//! | `settings` | what can be changed and asked while a node runs |
 //! | `replication` | what can be done to it as a standby, and to make a primary of it |
 //! | `served` | what a server says that it did |
-//! | `cluster` | several of them |
+//!
+//! All else is common to all kinds of servers: [`server`](crate::server).
 
-mod account;
 mod binaries;
-mod cluster;
-mod home;
-mod node;
 mod replication;
 mod served;
-mod server;
+mod settings;
 mod template;
 
-pub use binaries::{Binaries, Missing};
-pub use cluster::{Cluster, ClusterBuilder};
-pub use node::{APP_PASSWORD, Node};
-pub use served::{Served, StatementCount};
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, query_scalar};
+
+pub use crate::server::{APP_PASSWORD, Missing, Served, StatementCount};
+pub use binaries::Binaries;
+
+use crate::{
+    Result,
+    server::{self, Installation, Layout},
+};
+
+/// One server of a [`Cluster`], running or not.
+pub type Node = server::Node<Binaries>;
+
+/// A primary and its streaming standbys. Dropped, it is gone, with its files.
+pub type Cluster = server::Cluster<Binaries>;
+
+/// How a [`Cluster`] is to be started.
+pub type ClusterBuilder = server::ClusterBuilder<Binaries>;
+
+impl Installation for Binaries {
+    type Database = Postgres;
+
+    const SCHEME: &'static str = "postgres";
+    const ADMIN: &'static str = "postgres";
+    const STOP: Signal = Signal::SIGINT;
+
+    fn find() -> Result<Self, Missing> {
+        Self::find()
+    }
+
+    fn server(&self, node: &Node) -> Result<Command> {
+        let mut command = Command::new(self.postgres());
+        command.arg("-D").arg(node.data());
+        Ok(command)
+    }
+
+    fn setting(name: &str, value: &str) -> String {
+        format!("{name} = '{}'", value.replace('\'', "''"))
+    }
+
+    fn lay_out(&self, layout: &Layout<'_, Self>) -> Result<()> {
+        template::lay_out(self, layout)
+    }
+
+    async fn holds(connection: &mut PgConnection, question: &str) -> bool {
+        query_scalar(AssertSqlSafe(question))
+            .fetch_one(connection)
+            .await
+            .unwrap_or(false)
+    }
+
+    async fn replicate(cluster: &Cluster) -> Result<()> {
+        replication::wait_streaming(cluster).await
+    }
+
+    async fn catch_up(standby: &Node, primary: &Node) -> Result<()> {
+        replication::catch_up(standby, primary).await
+    }
+
+    async fn statement_counts(node: &Node) -> Result<Vec<StatementCount>> {
+        served::statement_counts(node).await
+    }
+}

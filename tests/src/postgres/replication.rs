@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, PgConnection, query, query_scalar};
+use sqlx::{query, query_scalar};
 
-use super::node::Node;
+use super::{Cluster, Node, template::configure_node};
 use crate::{Result, wait};
 
 impl Node {
@@ -14,8 +14,7 @@ impl Node {
             .execute(&mut admin)
             .await?;
         let state = "SELECT pg_get_wal_replay_pause_state() = 'paused'";
-        self.wait_for("pause its replay", async || holds(&mut admin, state).await)
-            .await
+        self.wait_until("pause its replay", &mut admin, state).await
     }
 
     /// Undoes [`pause_replay`](Self::pause_replay).
@@ -62,49 +61,51 @@ impl Node {
              WHERE status = 'streaming' AND sender_port = {})",
             primary.port()
         );
-        self.wait_for("stream from its new primary", async || {
-            holds(&mut admin, &streams).await
-        })
-        .await
+        self.wait_until("stream from its new primary", &mut admin, &streams)
+            .await
     }
 
     /// Makes a primary that was stopped, not killed, come back as a standby of the one that was promoted
     /// since. Returns when it streams from there.
     pub async fn rejoin(&self, primary: &Node) -> Result<()> {
-        self.configure(Some(primary))?;
+        configure_node(self, Some(primary))?;
         self.start().await?;
         self.follow(primary).await
     }
+}
 
-    /// Waits until this standby shows every write that `primary` has acknowledged so far.
-    ///
-    /// A commit of nothing is added to the primary's log. It takes along what waits to be flushed,
-    /// such as asynchronous commits, and its position is the end of a record, which every standby
-    /// reaches. The flush position often is in the middle of one, and the insert position in the
-    /// header of a page that has nothing else yet.
-    pub async fn catch_up_with(&self, primary: &Node) -> Result<()> {
-        let mark = "SELECT pg_logical_emit_message(true, 'caught up', '')::text";
-        let position: String = query_scalar(mark)
-            .fetch_one(&mut primary.admin().await?)
-            .await?;
-        let mut admin = self.admin().await?;
-        let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{position}'::pg_lsn");
-        let what = format!("replay {position} of {}", primary.name());
-        self.wait_for(&what, async || holds(&mut admin, &replayed).await)
-            .await
-    }
+/// Waits until all standbys stream: they do so by their configuration.
+pub(super) async fn wait_streaming(cluster: &Cluster) -> Result<()> {
+    let mut primary = cluster.primary().admin().await?;
+    let all_stream = format!(
+        "SELECT count(*) = {} FROM pg_stat_replication WHERE state = 'streaming'",
+        cluster.standbys().len()
+    );
+    cluster
+        .primary()
+        .wait_until("stream to all its standbys", &mut primary, &all_stream)
+        .await
+}
+
+/// Waits until `standby` shows every write that `primary` has acknowledged so far.
+///
+/// A commit of nothing is added to the primary's log. It takes along what waits to be flushed,
+/// such as asynchronous commits, and its position is the end of a record, which every standby
+/// reaches. The flush position often is in the middle of one, and the insert position in the
+/// header of a page that has nothing else yet.
+pub(super) async fn catch_up(standby: &Node, primary: &Node) -> Result<()> {
+    let mark = "SELECT pg_logical_emit_message(true, 'caught up', '')::text";
+    let position: String = query_scalar(mark)
+        .fetch_one(&mut primary.admin().await?)
+        .await?;
+    let mut admin = standby.admin().await?;
+    let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{position}'::pg_lsn");
+    let what = format!("replay {position} of {}", primary.name());
+    standby.wait_until(&what, &mut admin, &replayed).await
 }
 
 /// How a standby of this name reaches its primary.
 pub(super) fn conninfo(primary: &Node, standby: &str) -> String {
     let port = primary.port();
     format!("host=127.0.0.1 port={port} user=postgres application_name={standby}")
-}
-
-/// Whether the server answers this question with yes; an error is a no.
-pub(super) async fn holds(connection: &mut PgConnection, question: &str) -> bool {
-    query_scalar(AssertSqlSafe(question))
-        .fetch_one(connection)
-        .await
-        .unwrap_or(false)
 }

@@ -1,15 +1,14 @@
 use std::{
     fs,
-    hash::{DefaultHasher, Hash, Hasher},
-    io::Write,
     path::{Path, PathBuf},
-    process::Stdio,
     slice,
-    time::Duration,
 };
 
-use super::{account::Account, binaries::Binaries, home::Home, node::APP_PASSWORD};
-use crate::{Failure, Result};
+use super::{Binaries, Node, replication::conninfo};
+use crate::{
+    Result,
+    server::{APP_PASSWORD, Account, Home, Layout, template},
+};
 
 /// What all nodes have in common.
 ///
@@ -45,85 +44,60 @@ shared_preload_libraries = 'pg_stat_statements'
 pg_stat_statements.save = off
 ";
 
-/// Templates of other versions or of older fixtures are removed after a day.
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// Makes data directories for the nodes of one cluster. Copies of one template, they are equal to
 /// the system identifier, unless that is to be its `own`.
-pub(super) fn lay_out(
-    home: &Home,
-    binaries: &Binaries,
-    own_identity: bool,
-    settings: &str,
-    nodes: &[PathBuf],
-) -> Result<()> {
-    let Some((first, others)) = nodes.split_first() else {
+pub(super) fn lay_out(binaries: &Binaries, layout: &Layout<'_, Binaries>) -> Result<()> {
+    fill(binaries, layout)?;
+    let mut follows = None;
+    for node in layout.nodes {
+        configure_node(node, follows)?;
+        follows = layout.nodes.first();
+    }
+    Ok(())
+}
+
+fn fill(binaries: &Binaries, layout: &Layout<'_, Binaries>) -> Result<()> {
+    let (home, data) = (layout.home, layout.data());
+    let Some((first, others)) = data.split_first() else {
         return Ok(());
     };
-    if own_identity {
+    if layout.own_identity {
         make(home, binaries, first)?;
-    } else if settings.is_empty() {
-        return copy(home, binaries, nodes);
+    } else if layout.settings.is_empty() {
+        return copy(home, binaries, &data);
     } else {
         copy(home, binaries, slice::from_ref(first))?;
     }
-    configure(home.account(), first, settings)?;
+    configure(home.account(), first, layout.settings)?;
     // A standby refuses to have less of something, such as connections, than its files say that the
     // primary had. So the settings are brought into the files once, and those copied.
     run_single(home, binaries, first, "postgres", "")?;
-    copy_directory(home, first, others)
+    template::copy_directory(home, first, others)
+}
+
+/// Writes what is the node's own in its configuration, before its first start.
+pub(super) fn configure_node(node: &Node, follows: Option<&Node>) -> Result<()> {
+    let mut lines = format!("port = {}\n", node.port());
+    if let Some(primary) = follows {
+        lines.push_str(&format!(
+            "primary_conninfo = '{}'\n",
+            conninfo(primary, node.name())
+        ));
+        node.account()
+            .write(&node.data().join("standby.signal"), "")?;
+    }
+    configure(node.account(), node.data(), &lines)
 }
 
 /// Appends to the configuration in a data directory.
-pub(super) fn configure(account: Account, data: &Path, lines: &str) -> Result<()> {
-    let file = data.join("postgresql.conf");
-    let before = fs::read_to_string(&file)?;
-    Ok(account.write(&file, &format!("{before}{lines}"))?)
+fn configure(account: Account, data: &Path, lines: &str) -> Result<()> {
+    Ok(account.append(&data.join("postgresql.conf"), lines)?)
 }
 
-/// Copies the template to each of the paths, and makes it first if this installation has none yet.
+/// Copies the template of this installation.
 fn copy(home: &Home, binaries: &Binaries, to: &[PathBuf]) -> Result<()> {
-    let template = home.path().join(name(binaries));
-    let lock = home.lock_file("templates")?;
-    loop {
-        // Shared among those that copy, exclusive for those that make or remove.
-        lock.lock_shared()?;
-        if template.exists() {
-            return copy_directory(home, &template, to);
-        }
-        lock.unlock()?;
-        lock.lock()?;
-        if !template.exists() {
-            make_cached(home, binaries, &template)?;
-        }
-        lock.unlock()?;
-    }
-}
-
-/// Different for whatever makes a difference in the result.
-fn name(binaries: &Binaries) -> String {
-    let mut hasher = DefaultHasher::new();
-    (binaries, CONFIGURATION, ACCOUNTING, setup()).hash(&mut hasher);
-    format!("template-{:016x}", hasher.finish())
-}
-
-fn make_cached(home: &Home, binaries: &Binaries, template: &Path) -> Result<()> {
-    for entry in fs::read_dir(home.path())? {
-        let entry = entry?;
-        let is_template = entry.file_name().to_string_lossy().starts_with("template-");
-        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
-        if is_template && age > KEPT {
-            fs::remove_dir_all(entry.path())?;
-        }
-    }
-    // Renamed when it is whole, so that a process that dies here leaves no broken template.
-    let draft = template.with_extension("draft");
-    if draft.exists() {
-        fs::remove_dir_all(&draft)?;
-    }
-    make(home, binaries, &draft)?;
-    fs::rename(&draft, template)?;
-    Ok(())
+    let recipe = (binaries, CONFIGURATION, ACCOUNTING, setup());
+    template::copy(home, recipe, |at| make(home, binaries, at), to)
 }
 
 fn make(home: &Home, binaries: &Binaries, at: &Path) -> Result<()> {
@@ -179,38 +153,5 @@ fn run_single(
 ) -> Result<()> {
     let mut postgres = home.account().command(binaries.postgres());
     postgres.args(["--single", "-D"]).arg(at).arg(database);
-    postgres
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = postgres.spawn()?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(statements.as_bytes())?;
-    }
-    let output = child.wait_with_output()?;
-    let printed = String::from_utf8_lossy(&output.stderr);
-    // A statement that fails does not make it fail.
-    if output.status.success() && !printed.contains("ERROR:") {
-        Ok(())
-    } else {
-        Err(Failure::new(format!("{postgres:?}: {}\n{printed}", output.status)).into())
-    }
-}
-
-/// Copies in parallel: it is nearly all of what starting a cluster costs.
-fn copy_directory(home: &Home, from: &Path, to: &[PathBuf]) -> Result<()> {
-    let account = home.account();
-    std::thread::scope(|scope| {
-        let copies: Vec<_> = to
-            .iter()
-            .map(|to| {
-                scope.spawn(move || account.run(account.command("cp").arg("-a").arg(from).arg(to)))
-            })
-            .collect();
-        for copy in copies {
-            copy.join()
-                .map_err(|_| Failure::new("a copying thread panicked"))??;
-        }
-        Ok(())
-    })
+    template::feed(&mut postgres, statements)
 }

@@ -1,60 +1,59 @@
-use std::{
-    fmt::Write,
-    path::{Path, PathBuf},
-};
+use std::{fmt::Write, path::Path};
 
 use super::{
+    Installation, Layout, Node,
     account::Account,
-    binaries::Binaries,
     home::{Home, Plot},
-    node::Node,
-    replication::holds,
-    template,
 };
 use crate::Result;
 
-/// A primary and its streaming standbys. Dropped, it is gone, with its files.
+/// A primary and its standbys. Dropped, it is gone, with its files.
 #[derive(Debug)]
-pub struct Cluster {
+pub struct Cluster<I: Installation> {
     /// Dropped before the ground that they stand on.
-    nodes: Vec<Node>,
+    nodes: Vec<Node<I>>,
     plot: Plot,
 }
 
 /// How a [`Cluster`] is to be started.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[must_use = "nothing is started before `start`"]
-pub struct ClusterBuilder {
+pub struct ClusterBuilder<I: Installation> {
     standbys: usize,
     own_identity: bool,
     settings: String,
-    binaries: Option<Binaries>,
+    binaries: Option<I>,
 }
 
-impl Cluster {
-    /// Starts a primary and this many standbys. Returns when all stream and show what the primary
+impl<I: Installation> Cluster<I> {
+    /// Starts a primary and this many standbys. Returns when all receive and show what the primary
     /// shows.
     pub async fn start(standbys: usize) -> Result<Self> {
         Self::builder().standbys(standbys).start().await
     }
 
     /// A lone primary, unless told otherwise.
-    pub fn builder() -> ClusterBuilder {
-        ClusterBuilder::default()
+    pub fn builder() -> ClusterBuilder<I> {
+        ClusterBuilder {
+            standbys: 0,
+            own_identity: false,
+            settings: String::new(),
+            binaries: None,
+        }
     }
 
     /// The node that was started as the primary, whatever became of it.
-    pub fn primary(&self) -> &Node {
+    pub fn primary(&self) -> &Node<I> {
         self.node(0)
     }
 
     /// The nodes that were started as standbys.
-    pub fn standbys(&self) -> &[Node] {
+    pub fn standbys(&self) -> &[Node<I>] {
         &self.nodes[1..]
     }
 
     /// All nodes, the primary first.
-    pub fn nodes(&self) -> &[Node] {
+    pub fn nodes(&self) -> &[Node<I>] {
         &self.nodes
     }
 
@@ -63,7 +62,7 @@ impl Cluster {
     /// # Panics
     ///
     /// There must be such a node.
-    pub fn node(&self, number: usize) -> &Node {
+    pub fn node(&self, number: usize) -> &Node<I> {
         &self.nodes[number]
     }
 
@@ -84,64 +83,51 @@ impl Cluster {
         }
         Ok(())
     }
-
-    async fn wait_streaming(&self) -> Result<()> {
-        let mut primary = self.primary().admin().await?;
-        let all_stream = format!(
-            "SELECT count(*) = {} FROM pg_stat_replication WHERE state = 'streaming'",
-            self.standbys().len()
-        );
-        let ready = async || holds(&mut primary, &all_stream).await;
-        self.primary()
-            .wait_for("stream to all its standbys", ready)
-            .await
-    }
 }
 
-impl ClusterBuilder {
-    /// How many standbys stream from the primary. Defaults to none.
+impl<I: Installation> ClusterBuilder<I> {
+    /// How many standbys follow the primary. Defaults to none.
     pub fn standbys(mut self, number: usize) -> Self {
         self.standbys = number;
         self
     }
 
-    /// Gives the cluster a system identifier that no other has, as separate clusters do in
-    /// production. Defaults to that of the template, which is there at once: this takes half a
-    /// second more.
+    /// Gives the cluster an identity that no other has, as separate clusters do in production: a
+    /// system identifier in PostgreSQL, which takes half a second more, and a replication domain
+    /// and server ids in MariaDB. Defaults to what all others have that do not ask.
     pub fn own_identity(mut self) -> Self {
         self.own_identity = true;
         self
     }
 
-    /// Sets a line of `postgresql.conf` on all nodes, as in `.setting("max_connections", "20")`.
+    /// Sets a line of the configuration on all nodes, as in `.setting("max_connections", "20")`.
     /// Defaults to a small server that need not survive a loss of power.
     pub fn setting(mut self, name: &str, value: &str) -> Self {
-        let value = value.replace('\'', "''");
         // Writing to a string cannot fail.
-        writeln!(self.settings, "{name} = '{value}'").ok();
+        writeln!(self.settings, "{}", I::setting(name, value)).ok();
         self
     }
 
-    /// The installation to use. Defaults to what [`Binaries::find`] finds.
-    pub fn binaries(mut self, binaries: Binaries) -> Self {
+    /// The installation to use. Defaults to what [`Installation::find`] finds.
+    pub fn binaries(mut self, binaries: I) -> Self {
         self.binaries = Some(binaries);
         self
     }
 
-    /// Starts it. Returns when all standbys stream and show what the primary shows.
-    pub async fn start(self) -> Result<Cluster> {
+    /// Starts it. Returns when all standbys receive and show what the primary shows.
+    pub async fn start(self) -> Result<Cluster<I>> {
         // Files are copied, locks are waited for: not on a thread that others need.
         let cluster = tokio::task::spawn_blocking(move || self.launch()).await??;
         for node in &cluster.nodes {
             node.wait_ready().await?;
         }
-        cluster.wait_streaming().await?;
+        I::replicate(&cluster).await?;
         cluster.wait_caught_up().await?;
         Ok(cluster)
     }
 
-    fn launch(self) -> Result<Cluster> {
-        let binaries = self.binaries.map_or_else(Binaries::find, Ok)?;
+    fn launch(self) -> Result<Cluster<I>> {
+        let binaries = self.binaries.map_or_else(I::find, Ok)?;
         let home = Home::open(Account::find()?)?;
         let plot = home.take_plot(1 + self.standbys)?;
         let nodes: Vec<_> = (0..)
@@ -158,14 +144,13 @@ impl ClusterBuilder {
             })
             .collect();
 
-        let data: Vec<PathBuf> = (0..nodes.len())
-            .map(|number| plot.folder().join(name(number)))
-            .collect();
-        template::lay_out(&home, &binaries, self.own_identity, &self.settings, &data)?;
-        for (number, node) in nodes.iter().enumerate() {
-            node.configure((number > 0).then_some(&nodes[0]))?;
-            node.launch()?;
-        }
+        binaries.lay_out(&Layout {
+            home: &home,
+            own_identity: self.own_identity,
+            settings: &self.settings,
+            nodes: &nodes,
+        })?;
+        nodes.iter().try_for_each(Node::launch)?;
         Ok(Cluster { nodes, plot })
     }
 }

@@ -24,7 +24,7 @@ const PLOTS: u16 = 256;
 
 /// The folder in which all fixtures of one account live, whatever process they belong to.
 #[derive(Debug)]
-pub(super) struct Home {
+pub struct Home {
     path: PathBuf,
     account: Account,
 }
@@ -36,14 +36,14 @@ pub(super) struct Home {
 /// draws one of those. The lock goes with the process that holds it, and whoever gets it next
 /// removes what was left here.
 #[derive(Debug)]
-pub(super) struct Plot {
+pub(crate) struct Plot {
     folder: TempDir,
     ports: Vec<u16>,
     _lock: File,
 }
 
 impl Home {
-    pub(super) fn open(account: Account) -> Result<Self> {
+    pub(crate) fn open(account: Account) -> Result<Self> {
         let path = storage().join(format!("dbrouter-tests-{}", account.uid()));
         if !path.exists() {
             settle(&path, account)?;
@@ -60,16 +60,16 @@ impl Home {
         Ok(Self { path, account })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn account(&self) -> Account {
+    pub(crate) fn account(&self) -> Account {
         self.account
     }
 
     /// A file to lock, here or elsewhere in this folder.
-    pub(super) fn lock_file(&self, name: &str) -> io::Result<File> {
+    pub(crate) fn lock_file(&self, name: &str) -> io::Result<File> {
         File::options()
             .create(true)
             .append(true)
@@ -77,7 +77,7 @@ impl Home {
     }
 
     /// Takes the first plot that nobody holds and that has this many free ports.
-    pub(super) fn take_plot(&self, wanted: usize) -> Result<Plot> {
+    pub(crate) fn take_plot(&self, wanted: usize) -> Result<Plot> {
         for number in 0..PLOTS {
             let lock = self.lock_file(&format!("plot-{number}"))?;
             if lock.try_lock().is_err() {
@@ -123,11 +123,11 @@ impl Home {
 }
 
 impl Plot {
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub(super) fn ports(&self) -> &[u16] {
+    pub(crate) fn ports(&self) -> &[u16] {
         &self.ports
     }
 }

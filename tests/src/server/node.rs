@@ -1,44 +1,44 @@
 use std::{
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, query, query_scalar};
+use sqlx::{Connection as _, Database};
 use tokio::time::timeout;
 
-use super::{
-    account::Account, binaries::Binaries, replication::conninfo, server::Server, template,
-};
+use super::{Installation, Served, StatementCount, account::Account, process::Server};
 use crate::{Failure, Result, wait};
 
-/// The password in every [`Node::url`]. Servers trust anybody; it is there to be found where it
+/// The password in every [`Node::url`]. PostgreSQL trusts anybody; it is there to be found where it
 /// leaks.
 pub const APP_PASSWORD: &str = "sup3r-secret";
 
 const LOG_LINES_SHOWN: usize = 20;
 
+type Connection<I> = <<I as Installation>::Database as Database>::Connection;
+
 /// One server of a [`Cluster`](super::Cluster), running or not.
 #[derive(Debug)]
-pub struct Node {
+pub struct Node<I: Installation> {
     name: String,
     port: u16,
     /// The cluster's folder, where `data` and `log` are.
     folder: PathBuf,
     data: PathBuf,
     log: PathBuf,
-    binaries: Binaries,
+    binaries: I,
     account: Account,
     server: Mutex<Option<Server>>,
 }
 
-impl Node {
+impl<I: Installation> Node<I> {
     /// A node whose data directory is there and that has not been started.
-    pub(super) fn new(
+    pub(crate) fn new(
         name: String,
         port: u16,
         folder: PathBuf,
-        binaries: Binaries,
+        binaries: I,
         account: Account,
     ) -> Self {
         Self {
@@ -65,21 +65,23 @@ impl Node {
 
     /// For an application: user `app`, no superuser, owner of the database `app`.
     pub fn url(&self) -> String {
-        format!("postgres://app:{APP_PASSWORD}@127.0.0.1:{}/app", self.port)
+        let (scheme, port) = (I::SCHEME, self.port);
+        format!("{scheme}://app:{APP_PASSWORD}@127.0.0.1:{port}/app")
     }
 
-    /// For the fixture: the superuser `postgres`, in the same database.
+    /// For the fixture: the superuser, in the same database.
     pub fn admin_url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/app", self.port)
+        let (scheme, admin, port) = (I::SCHEME, I::ADMIN, self.port);
+        format!("{scheme}://{admin}@127.0.0.1:{port}/app")
     }
 
     /// Connects as the application.
-    pub async fn connect(&self) -> Result<PgConnection> {
+    pub async fn connect(&self) -> Result<Connection<I>> {
         self.open(&self.url()).await
     }
 
     /// Connects as the superuser.
-    pub async fn admin(&self) -> Result<PgConnection> {
+    pub async fn admin(&self) -> Result<Connection<I>> {
         self.open(&self.admin_url()).await
     }
 
@@ -118,10 +120,15 @@ impl Node {
     /// Shuts it down as an operator would, fast: clients are disconnected.
     pub async fn stop(&self) -> Result<()> {
         if let Some(server) = self.server().as_ref() {
-            server.ask_to_stop()?;
+            server.ask_to_stop(I::STOP)?;
         }
-        self.wait_for("be shut down", async || !self.is_running())
-            .await?;
+        let ended = async {
+            while self.is_running() {
+                wait::pause().await;
+            }
+            Ok(())
+        };
+        self.in_time("be shut down", ended).await?;
         *self.server() = None;
         Ok(())
     }
@@ -143,36 +150,20 @@ impl Node {
         Ok(self.running(Server::thaw)?)
     }
 
-    /// Changes a setting that a reload is enough for. Returns when new connections see it.
-    pub async fn set(&self, name: &str, value: &str) -> Result<()> {
-        let value = value.replace('\'', "''");
-        let mut admin = self.admin().await?;
-        let loaded = "SELECT pg_conf_load_time()::text";
-        let before: String = query_scalar(loaded).fetch_one(&mut admin).await?;
-        // A name has no placeholder of its own; both come from the case.
-        let change = format!("ALTER SYSTEM SET {name} = '{value}'");
-        query(AssertSqlSafe(change)).execute(&mut admin).await?;
-        query("SELECT pg_reload_conf()").execute(&mut admin).await?;
-        self.wait_for("reload its configuration", async || {
-            // Asked on a new connection each time: it has what the postmaster has loaded.
-            let Ok(mut admin) = self.admin().await else {
-                return false;
-            };
-            query_scalar(loaded)
-                .fetch_one(&mut admin)
-                .await
-                .is_ok_and(|now: String| now != before)
-        })
-        .await
+    /// Waits until this standby shows every write that `primary` has acknowledged so far.
+    pub async fn catch_up_with(&self, primary: &Self) -> Result<()> {
+        I::catch_up(self, primary).await
     }
 
-    /// The number of client connections that this role has open here.
-    pub async fn backends(&self, role: &str) -> Result<i64> {
-        let mut admin = self.admin().await?;
-        let count = "SELECT count(*) FROM pg_stat_activity
-                     WHERE usename = $1 AND backend_type = 'client backend'
-                       AND pid <> pg_backend_pid()";
-        Ok(query_scalar(count).bind(role).fetch_one(&mut admin).await?)
+    /// What the application made this server do to `table`, since the start or since
+    /// `forget_served`. The table's name must be a word of its own in the statement.
+    pub async fn served(&self, table: &str) -> Result<Served> {
+        Ok(Served::count(&self.statement_counts().await?, table))
+    }
+
+    /// All that this server has executed for the application, most frequent first.
+    pub async fn statement_counts(&self) -> Result<Vec<StatementCount>> {
+        I::statement_counts(self).await
     }
 
     /// The end of what the server has logged.
@@ -182,66 +173,81 @@ impl Node {
         lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
     }
 
-    /// Writes what is its own in its configuration, before its first start.
-    pub(super) fn configure(&self, follows: Option<&Node>) -> Result<()> {
-        let mut lines = format!("port = {}\n", self.port);
-        if let Some(primary) = follows {
-            lines.push_str(&format!(
-                "primary_conninfo = '{}'\n",
-                conninfo(primary, &self.name)
-            ));
-            self.account.write(&self.data.join("standby.signal"), "")?;
-        }
-        template::configure(self.account, &self.data, &lines)
+    pub(crate) fn account(&self) -> Account {
+        self.account
+    }
+
+    /// Its data directory.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
     }
 
     /// Starts its processes, if there are none, and does not wait for them.
-    pub(super) fn launch(&self) -> Result<()> {
+    pub(crate) fn launch(&self) -> Result<()> {
         if !self.is_running() {
+            let command = self.binaries.server(self)?;
             let (folder, data, log) = (&self.folder, &self.data, &self.log);
-            let server = Server::spawn(&self.binaries, self.account, folder, data, log)?;
+            let server = Server::spawn(&command, self.account, folder, data, log)?;
             *self.server() = Some(server);
         }
         Ok(())
     }
 
     /// Waits until it accepts connections, unless it ends before.
-    pub(super) async fn wait_ready(&self) -> Result<()> {
-        let what = "accept connections";
-        self.wait_for(what, async || {
-            !self.is_running() || self.admin().await.is_ok()
-        })
-        .await?;
-        if self.is_running() {
+    pub(crate) async fn wait_ready(&self) -> Result<()> {
+        let ready = async {
+            while self.admin().await.is_err() {
+                if !self.is_running() {
+                    return Err(self.failure("ended at once").into());
+                }
+                wait::pause().await;
+            }
             Ok(())
-        } else {
-            Err(self.failure("ended at once").into())
-        }
+        };
+        self.in_time("accept connections", ready).await
     }
 
-    /// Waits until `question` is answered with yes. `what` completes "it did not …".
-    pub(super) async fn wait_for(
+    /// Waits until the server answers this question with yes. `what` completes "it did not …".
+    pub(crate) async fn wait_until(
         &self,
         what: &str,
-        question: impl AsyncFnMut() -> bool,
+        connection: &mut Connection<I>,
+        question: &str,
     ) -> Result<()> {
-        if wait::until(question).await {
+        let asking = async {
+            while !I::holds(connection, question).await {
+                wait::pause().await;
+            }
             Ok(())
-        } else {
-            Err(self
-                .failure(&format!("did not {what} in {:?}", wait::PATIENCE))
-                .into())
+        };
+        self.in_time(what, asking).await
+    }
+
+    /// Waits for this to end. `what` completes "it did not …".
+    // Takes no closure that is asked again and again: of an async one that borrows a connection, the
+    // compiler cannot see that its futures are `Send`.
+    pub(crate) async fn in_time(
+        &self,
+        what: &str,
+        end: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        match timeout(wait::PATIENCE, end).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                let late = format!("did not {what} in {:?}", wait::PATIENCE);
+                Err(self.failure(&late).into())
+            }
         }
     }
 
-    async fn open(&self, url: &str) -> Result<PgConnection> {
-        match timeout(wait::PATIENCE, PgConnection::connect(url)).await {
+    async fn open(&self, url: &str) -> Result<Connection<I>> {
+        match timeout(wait::PATIENCE, Connection::<I>::connect(url)).await {
             Ok(opened) => Ok(opened?),
             Err(_) => Err(self.failure("did not answer").into()),
         }
     }
 
-    pub(super) fn failure(&self, what: &str) -> Failure {
+    pub(crate) fn failure(&self, what: &str) -> Failure {
         Failure::new(format!(
             "{} {what}. Its log ends in:\n{}",
             self.name,

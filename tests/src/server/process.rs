@@ -12,7 +12,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{account::Account, binaries::Binaries};
+use super::account::Account;
 
 const GUARD: &str = include_str!("guard.sh");
 
@@ -21,8 +21,9 @@ const AGONY: Duration = Duration::from_secs(5);
 
 /// The processes of one running server. Dropped, they are killed.
 #[derive(Debug)]
-pub(super) struct Server {
-    postmaster: Child,
+pub(crate) struct Server {
+    /// The one that was started, and whose children are all others.
+    main: Child,
     /// The other end of what the guard reads. Not left in the child, whose `wait` would close it.
     guard: ChildStdin,
     account: Account,
@@ -30,52 +31,52 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts it, guarded: when this process dies, so does the server, and `folder` goes.
-    pub(super) fn spawn(
-        binaries: &Binaries,
+    /// Starts `command`, guarded: when this process dies, so does the server, and `folder` goes.
+    pub(crate) fn spawn(
+        command: &Command,
         account: Account,
         folder: &Path,
         data: &Path,
         log: &Path,
     ) -> io::Result<Self> {
         let log = File::options().create(true).append(true).open(log)?;
-        let mut command = account.command("/bin/sh");
-        command.arg("-c").arg(GUARD).arg("guard").arg(folder);
-        command.arg(binaries.postgres()).arg("-D").arg(data);
-        command
+        let mut guarded = account.command("/bin/sh");
+        guarded.arg("-c").arg(GUARD).arg("guard").arg(folder);
+        guarded.arg(command.get_program()).args(command.get_args());
+        guarded
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log);
-        let mut postmaster = command.spawn()?;
-        let guard = postmaster.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let mut main = guarded.spawn()?;
+        let guard = main.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(Self {
-            postmaster,
+            main,
             guard,
             account,
             data: data.to_owned(),
         })
     }
 
-    /// The postmaster's process and its children's, which are all there are.
-    pub(super) fn processes(&self) -> Vec<Pid> {
-        let postmaster = self.pid();
-        [vec![postmaster], children(postmaster)].concat()
+    /// The main process and its children, which are all there are.
+    pub(crate) fn processes(&self) -> Vec<Pid> {
+        let main = self.pid();
+        [vec![main], children(main)].concat()
     }
 
-    /// Whether the postmaster has ended by itself.
-    pub(super) fn has_ended(&mut self) -> io::Result<bool> {
-        Ok(self.postmaster.try_wait()?.is_some())
+    /// Whether the main process has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> io::Result<bool> {
+        Ok(self.main.try_wait()?.is_some())
     }
 
-    /// Asks for a fast shutdown: clients are disconnected, the log is written to its end.
-    pub(super) fn ask_to_stop(&self) -> io::Result<()> {
-        signal(self.pid(), Signal::SIGINT)
+    /// Sends the main process the signal that asks for a shutdown.
+    pub(crate) fn ask_to_stop(&self, by: Signal) -> io::Result<()> {
+        signal(self.pid(), by)
     }
 
     /// Stops all processes where they are. Connections stay open, and nothing answers.
-    pub(super) fn freeze(&self) -> io::Result<()> {
+    pub(crate) fn freeze(&self) -> io::Result<()> {
         let mut frozen = Vec::new();
-        // The postmaster comes first and then forks no more, so this ends.
+        // The main process comes first and then forks no more, so this ends.
         while frozen != self.processes() {
             frozen = self.processes();
             for process in &frozen {
@@ -86,7 +87,7 @@ impl Server {
     }
 
     /// Undoes [`Server::freeze`].
-    pub(super) fn thaw(&self) -> io::Result<()> {
+    pub(crate) fn thaw(&self) -> io::Result<()> {
         self.processes()
             .into_iter()
             .rev()
@@ -95,7 +96,7 @@ impl Server {
 
     /// Kills all processes at once, as if the machine had lost its power, and returns when they are
     /// gone.
-    pub(super) fn kill(&mut self) -> io::Result<()> {
+    pub(crate) fn kill(&mut self) -> io::Result<()> {
         if self.has_ended()? {
             return Ok(());
         }
@@ -104,7 +105,7 @@ impl Server {
         for process in processes.iter().rev() {
             signal(*process, Signal::SIGKILL)?;
         }
-        self.postmaster.wait()?;
+        self.main.wait()?;
         if !crate::wait::until_now(AGONY, || processes.iter().all(|process| is_gone(*process))) {
             return Err(io::Error::other(format!(
                 "killed, but not gone: {processes:?}"
@@ -115,11 +116,12 @@ impl Server {
 
     fn pid(&self) -> Pid {
         // Process ids are positive and small; the standard library has them unsigned.
-        Pid::from_raw(self.postmaster.id().cast_signed())
+        Pid::from_raw(self.main.id().cast_signed())
     }
 
-    /// A server that could not say goodbye leaves its lock file and a segment of System V shared
-    /// memory, which its next start would take over; but there may be none.
+    /// A PostgreSQL that could not say goodbye leaves its lock file and a segment of System V
+    /// shared memory, which its next start would take over. No other server has such a file, and
+    /// there may be no segment.
     fn release_memory(&self) -> io::Result<()> {
         let file = self.data.join("postmaster.pid");
         let Ok(lock) = fs::read_to_string(&file) else {

@@ -10,23 +10,24 @@ use nix::unistd::{Gid, Uid, User};
 
 use crate::{Failure, Result};
 
-/// The user of the system that servers run as. PostgreSQL refuses to be root, so root steps down.
+/// The user of the system that servers run as. They refuse to be root, so root steps down.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Account {
+pub(crate) struct Account {
     uid: Uid,
     gid: Gid,
 }
 
 impl Account {
-    /// Oneself; for root, `postgres` if there is such a user and else `nobody`.
-    pub(super) fn find() -> Result<Self> {
+    /// Oneself; for root, the first of `postgres`, `mysql` and `nobody` that there is. All kinds of
+    /// servers run as the same, so that their fixtures share a home, and with it the ports.
+    pub(crate) fn find() -> Result<Self> {
         if !Uid::effective().is_root() {
             return Ok(Self {
                 uid: Uid::effective(),
                 gid: Gid::effective(),
             });
         }
-        for name in ["postgres", "nobody"] {
+        for name in ["postgres", "mysql", "nobody"] {
             if let Some(user) = User::from_name(name)? {
                 return Ok(Self {
                     uid: user.uid,
@@ -34,18 +35,17 @@ impl Account {
                 });
             }
         }
-        Err(
-            Failure::new("root cannot run PostgreSQL, and there is no user `postgres` or `nobody`")
-                .into(),
-        )
+        let missing =
+            "servers do not run as root, and there is no user `postgres`, `mysql` or `nobody`";
+        Err(Failure::new(missing).into())
     }
 
-    pub(super) fn uid(&self) -> u32 {
+    pub(crate) fn uid(&self) -> u32 {
         self.uid.as_raw()
     }
 
     /// A command that will run as this account, away from the terminal and its signals.
-    pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.stdin(Stdio::null());
         // The present folder may be closed to that user.
@@ -59,7 +59,7 @@ impl Account {
     }
 
     /// Runs the command to its end; an error has what it printed.
-    pub(super) fn run(&self, command: &mut Command) -> Result<String> {
+    pub(crate) fn run(&self, command: &mut Command) -> Result<String> {
         let output = command
             .output()
             .map_err(|error| Failure::new(format!("{command:?}: {error}")))?;
@@ -73,13 +73,19 @@ impl Account {
     }
 
     /// Writes a file that this account owns.
-    pub(super) fn write(&self, path: &Path, text: &str) -> io::Result<()> {
+    pub(crate) fn write(&self, path: &Path, text: &str) -> io::Result<()> {
         fs::write(path, text)?;
         self.give(path)
     }
 
+    /// Appends to such a file.
+    pub(crate) fn append(&self, path: &Path, text: &str) -> io::Result<()> {
+        let before = fs::read_to_string(path)?;
+        self.write(path, &format!("{before}{text}"))
+    }
+
     /// Makes this account the owner.
-    pub(super) fn give(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn give(&self, path: &Path) -> io::Result<()> {
         if Uid::effective().is_root() {
             chown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))?;
         }

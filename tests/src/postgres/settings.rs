@@ -1,0 +1,39 @@
+use sqlx::{AssertSqlSafe, PgConnection, query, query_scalar};
+
+use super::Node;
+use crate::{Result, wait};
+
+impl Node {
+    /// Changes a setting that a reload is enough for. Returns when new connections see it.
+    pub async fn set(&self, name: &str, value: &str) -> Result<()> {
+        let value = value.replace('\'', "''");
+        let mut admin = self.admin().await?;
+        let before = load_time(&mut admin).await?;
+        // A name has no placeholder of its own; both come from the case.
+        let change = format!("ALTER SYSTEM SET {name} = '{value}'");
+        query(AssertSqlSafe(change)).execute(&mut admin).await?;
+        query("SELECT pg_reload_conf()").execute(&mut admin).await?;
+        let reloaded = async {
+            // Asked on a new connection each time: it has what the postmaster has loaded.
+            while load_time(&mut self.admin().await?).await? == before {
+                wait::pause().await;
+            }
+            Ok(())
+        };
+        self.in_time("reload its configuration", reloaded).await
+    }
+
+    /// The number of client connections that this role has open here.
+    pub async fn backends(&self, role: &str) -> Result<i64> {
+        let mut admin = self.admin().await?;
+        let count = "SELECT count(*) FROM pg_stat_activity
+                     WHERE usename = $1 AND backend_type = 'client backend'
+                       AND pid <> pg_backend_pid()";
+        Ok(query_scalar(count).bind(role).fetch_one(&mut admin).await?)
+    }
+}
+
+async fn load_time(connection: &mut PgConnection) -> Result<String> {
+    let loaded = "SELECT pg_conf_load_time()::text";
+    Ok(query_scalar(loaded).fetch_one(connection).await?)
+}
