@@ -30,7 +30,7 @@ use std::{
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tokio::{runtime, time};
 
-use crate::{Failure, Result, postgres};
+use crate::{Failure, Result, mariadb, postgres};
 
 const REQUIRE_SERVERS: &str = "DBROUTER_REQUIRE_SERVERS";
 const LIMIT: Duration = Duration::from_secs(120);
@@ -56,6 +56,8 @@ pub struct Case {
 pub enum Need {
     /// An installation of PostgreSQL.
     Postgres,
+    /// An installation of MariaDB.
+    MariaDb,
 }
 
 /// Runs the cases that the command line asks for.
@@ -140,11 +142,11 @@ impl fmt::Debug for Case {
 
 impl Need {
     fn check(self) -> Result<(), String> {
-        match self {
-            Self::Postgres => postgres::Binaries::find()
-                .map(drop)
-                .map_err(|missing| missing.to_string()),
-        }
+        let found = match self {
+            Self::Postgres => postgres::Binaries::find().map(drop),
+            Self::MariaDb => mariadb::Binaries::find().map(drop),
+        };
+        found.map_err(|missing| missing.to_string())
     }
 }
 

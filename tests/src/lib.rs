@@ -1,9 +1,9 @@
 //! Real clusters, and what they prove about dbrouter.
 //!
-//! [`postgres`] starts a primary and its streaming standbys in less than a second, and lets a case
-//! do to them what operations does: pause, lag, kill, freeze, promote. [`harness`] mounts cases on
-//! `libtest-mimic`, so that one which lacks its server is *ignored, with the reason*, and never
-//! just green.
+//! [`postgres`] and [`mariadb`] start a primary and its standbys in less than a second, and let a case
+//! do to them what operations does: pause, lag, kill, freeze, promote.
+//! [`harness`] mounts cases on `libtest-mimic`, so that one which lacks its
+//! server is *ignored, with the reason*, and never just green.
 //!
 //! Nothing that is started here survives the process that started it, whichever way that process
 //! ends.
@@ -11,6 +11,7 @@
 pub mod corpus;
 mod failure;
 pub mod harness;
+pub mod mariadb;
 pub mod postgres;
 pub mod server;
 pub mod wait;
