@@ -1,13 +1,14 @@
 //! Real clusters, and what they prove about dbrouter.
 //!
 //! [`postgres`] and [`mariadb`] start a primary and its standbys in less than a second, and let a case
-//! do to them what operations does: pause, lag, kill, freeze, promote.
-//! [`harness`] mounts cases on `libtest-mimic`, so that one which lacks its
+//! do to them what operations does: pause, lag, kill, freeze, promote; [`any`] is either, for cases
+//! that are written once. [`harness`] mounts cases on `libtest-mimic`, so that one which lacks its
 //! server is *ignored, with the reason*, and never just green.
 //!
 //! Nothing that is started here survives the process that started it, whichever way that process
 //! ends.
 
+pub mod any;
 pub mod corpus;
 mod failure;
 pub mod harness;

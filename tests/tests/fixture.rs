@@ -1,6 +1,7 @@
 //! The fixture does what it says: every other test rests on it.
 
 use std::{
+    borrow::Cow,
     env, fs,
     io::{BufRead, BufReader, ErrorKind},
     path::Path,
@@ -11,55 +12,91 @@ use std::{
 
 use dbrouter_tests::{
     Failure, Result,
+    any::{Cluster, Connection, Kind, Node},
     harness::{self, Case, Need},
-    postgres::{Cluster, Node, Served},
+    mariadb,
+    server::Served,
+    wait,
 };
-use sqlx::{PgConnection, query, query_scalar};
+use sqlx::{AssertSqlSafe, Row, mysql::MySqlDatabaseError, query, query_scalar, raw_sql};
 use tokio::{net::TcpStream, time::timeout};
 
-/// Set for a copy of this binary that is there to be killed.
+/// Set for a copy of this binary that is there to be killed, to the kind of cluster that it holds.
 const HOLD: &str = "DBROUTER_FIXTURE_HOLD";
 
 const SOON: Duration = Duration::from_secs(10);
+const INSERT: &str = "INSERT INTO orders VALUES (1)";
+const COUNT: &str = "SELECT count(*) FROM orders";
 /// How long something that must not happen is given to happen.
 const MOMENT: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
-    let postgres = |case: Case| case.needs(Need::Postgres);
-    if env::var_os(HOLD).is_some() {
-        return harness::run([postgres(Case::new("hold", hold))]);
+    if let Ok(held) = env::var(HOLD) {
+        let kinds = Kind::ALL.into_iter().filter(|kind| kind.name() == held);
+        return harness::run(kinds.map(|kind| case(kind, "hold", hold)));
     }
     harness::run(
-        [
-            Case::new("starts_soon", starts_soon).alone(),
-            Case::new("replicates", replicates),
-            Case::new("pauses_replay", pauses_replay),
-            Case::new("delays_replay", delays_replay),
-            Case::new("kills_and_starts", kills_and_starts),
-            Case::new("stops_and_restarts", stops_and_restarts),
-            Case::new("freezes_and_thaws", freezes_and_thaws),
-            Case::new("promotes_and_follows", promotes_and_follows),
-            Case::new("awaits_async_commits", awaits_async_commits),
-            Case::new("identities", identities),
-            Case::new("settings", settings),
-            Case::new("app_is_no_superuser", app_is_no_superuser),
-            Case::new("accounts", accounts),
-            Case::new("counts_backends", counts_backends),
+        Kind::ALL.into_iter().flat_map(cases).chain([
+            Case::new("postgres::awaits_async_commits", awaits_async_commits).needs(Need::Postgres),
+            Case::new("mariadb::promotes_what_is_paused", promotes_what_is_paused)
+                .needs(Need::MariaDb),
             Case::new(
-                "says_why_a_server_does_not_start",
-                says_why_a_server_does_not_start,
-            ),
-            Case::new("leaves_nothing_when_dropped", leaves_nothing_when_dropped),
-            Case::new("leaves_nothing_when_killed", leaves_nothing_when_killed),
-        ]
-        .map(postgres),
+                "mariadb::says_why_it_cannot_rejoin",
+                says_why_it_cannot_rejoin,
+            )
+            .needs(Need::MariaDb),
+        ]),
     )
 }
 
-async fn starts_soon() -> Result<()> {
-    drop(Cluster::start(2).await?); // makes the template, if there was none
+fn cases(kind: Kind) -> Vec<Case> {
+    vec![
+        case(kind, "starts_soon", starts_soon).alone(),
+        case(kind, "replicates", replicates),
+        case(kind, "pauses_replay", pauses_replay),
+        case(kind, "delays_replay", delays_replay),
+        case(kind, "kills_and_starts", kills_and_starts),
+        case(kind, "stops_and_restarts", stops_and_restarts),
+        case(kind, "freezes_and_thaws", freezes_and_thaws),
+        case(kind, "promotes_and_follows", promotes_and_follows),
+        case(kind, "rejoins", rejoins),
+        case(kind, "awaits_each_commit", awaits_each_commit),
+        case(kind, "identities", identities),
+        case(kind, "settings", settings),
+        case(kind, "app_is_no_superuser", app_is_no_superuser),
+        case(kind, "accounts", accounts),
+        case(kind, "counts_backends", counts_backends),
+        case(
+            kind,
+            "says_why_a_server_does_not_start",
+            says_why_a_server_does_not_start,
+        ),
+        case(
+            kind,
+            "leaves_nothing_when_dropped",
+            leaves_nothing_when_dropped,
+        ),
+        case(
+            kind,
+            "leaves_nothing_when_killed",
+            leaves_nothing_when_killed,
+        ),
+    ]
+}
+
+/// A case on servers of this kind, and named after it.
+fn case<B>(kind: Kind, name: &str, body: B) -> Case
+where
+    B: AsyncFnOnce(Kind) -> Result<()> + Send + 'static,
+{
+    let name = format!("{}::{name}", kind.name());
+    Case::new(name, async move || body(kind).await).needs(kind.need())
+}
+
+async fn starts_soon(kind: Kind) -> Result<()> {
+    drop(kind.start(2).await?); // makes the template, if there was none
     let started = Instant::now();
-    let cluster = Cluster::start(2).await?;
+    let cluster = kind.start(2).await?;
     let took = started.elapsed();
     eprintln!("a primary and two standbys: {took:?}");
     assert!(took < Duration::from_secs(3), "took {took:?}");
@@ -67,8 +104,8 @@ async fn starts_soon() -> Result<()> {
     Ok(())
 }
 
-async fn replicates() -> Result<()> {
-    let cluster = orders(2).await?;
+async fn replicates(kind: Kind) -> Result<()> {
+    let cluster = orders(kind, 2).await?;
     insert(cluster.primary()).await?;
     cluster.wait_caught_up().await?;
     for standby in cluster.standbys() {
@@ -77,11 +114,9 @@ async fn replicates() -> Result<()> {
     Ok(())
 }
 
-async fn pauses_replay() -> Result<()> {
-    let cluster = orders(2).await?;
-    let [paused, other] = cluster.standbys() else {
-        unreachable!("two were asked for");
-    };
+async fn pauses_replay(kind: Kind) -> Result<()> {
+    let cluster = orders(kind, 2).await?;
+    let [paused, other] = [1, 2].map(|number| cluster.node(number));
     paused.pause_replay().await?;
     insert(cluster.primary()).await?;
     other.catch_up_with(cluster.primary()).await?;
@@ -93,8 +128,8 @@ async fn pauses_replay() -> Result<()> {
     Ok(())
 }
 
-async fn delays_replay() -> Result<()> {
-    let cluster = orders(1).await?;
+async fn delays_replay(kind: Kind) -> Result<()> {
+    let cluster = orders(kind, 1).await?;
     let standby = cluster.node(1);
     standby.set_apply_delay(Duration::from_secs(3600)).await?;
     insert(cluster.primary()).await?;
@@ -111,12 +146,12 @@ async fn delays_replay() -> Result<()> {
     Ok(())
 }
 
-async fn kills_and_starts() -> Result<()> {
-    let cluster = orders(2).await?;
+async fn kills_and_starts(kind: Kind) -> Result<()> {
+    let cluster = orders(kind, 2).await?;
     for node in [cluster.node(1), cluster.primary()] {
         let mut held = node.connect().await?;
         let processes = node.processes();
-        assert!(processes.len() > 3, "{processes:?}");
+        assert!(processes.len() >= least_processes(kind), "{processes:?}");
 
         node.kill()?;
         assert!(processes.iter().all(|pid| !is_alive(*pid)));
@@ -125,8 +160,10 @@ async fn kills_and_starts() -> Result<()> {
             refused.map_err(|error| error.kind()).err(),
             Some(ErrorKind::ConnectionRefused)
         );
-        let lost = timeout(SOON, query("SELECT 1").execute(&mut held)).await?;
-        assert!(matches!(lost, Err(sqlx::Error::Io(_))), "{lost:?}");
+        let lost = timeout(SOON, held.execute("SELECT 1")).await?;
+        let lost = lost.err().ok_or_else(|| Failure::new("not lost"))?;
+        let lost = lost.downcast_ref();
+        assert!(matches!(lost, Some(sqlx::Error::Io(_))), "{lost:?}");
 
         node.start().await?;
     }
@@ -136,8 +173,8 @@ async fn kills_and_starts() -> Result<()> {
     Ok(())
 }
 
-async fn stops_and_restarts() -> Result<()> {
-    let cluster = orders(1).await?;
+async fn stops_and_restarts(kind: Kind) -> Result<()> {
+    let cluster = orders(kind, 1).await?;
     cluster.node(1).stop().await?;
     assert!(!cluster.node(1).is_running());
     insert(cluster.primary()).await?;
@@ -149,8 +186,8 @@ async fn stops_and_restarts() -> Result<()> {
     Ok(())
 }
 
-async fn freezes_and_thaws() -> Result<()> {
-    let cluster = orders(1).await?;
+async fn freezes_and_thaws(kind: Kind) -> Result<()> {
+    let cluster = orders(kind, 1).await?;
     let node = cluster.node(1);
     let mut held = node.connect().await?;
     node.freeze()?;
@@ -159,7 +196,7 @@ async fn freezes_and_thaws() -> Result<()> {
         timeout(MOMENT, node.connect()).await.is_err(),
         "connected to a frozen server"
     );
-    let mut asked = pin!(query("SELECT 1").execute(&mut held));
+    let mut asked = pin!(held.execute("SELECT 1"));
     assert!(
         timeout(MOMENT, &mut asked).await.is_err(),
         "a frozen server answered"
@@ -171,11 +208,9 @@ async fn freezes_and_thaws() -> Result<()> {
     Ok(())
 }
 
-async fn promotes_and_follows() -> Result<()> {
-    let cluster = orders(2).await?;
-    let [heir, other] = cluster.standbys() else {
-        unreachable!("two were asked for");
-    };
+async fn promotes_and_follows(kind: Kind) -> Result<()> {
+    let cluster = orders(kind, 2).await?;
+    let [heir, other] = [1, 2].map(|number| cluster.node(number));
     cluster.primary().kill()?;
     heir.promote().await?;
     insert(heir).await?;
@@ -189,75 +224,182 @@ async fn promotes_and_follows() -> Result<()> {
     Ok(())
 }
 
+async fn rejoins(kind: Kind) -> Result<()> {
+    let cluster = orders(kind, 2).await?;
+    let [old, heir, other] = [0, 1, 2].map(|number| cluster.node(number));
+    insert(old).await?;
+    heir.catch_up_with(old).await?;
+    old.stop().await?;
+    heir.promote().await?;
+    other.follow(heir).await?;
+    insert(heir).await?;
+
+    old.rejoin(heir).await?;
+    insert(heir).await?;
+    for standby in [old, other] {
+        standby.catch_up_with(heir).await?;
+        assert_eq!(count(standby).await?, 3, "{}", standby.name());
+    }
+    assert!(insert(old).await.is_err(), "it still accepts writes");
+    // It is a standby for good.
+    old.restart().await?;
+    insert(heir).await?;
+    old.catch_up_with(heir).await?;
+    assert_eq!(count(old).await?, 4);
+    assert!(insert(old).await.is_err(), "it accepts writes again");
+
+    // And it may lead again.
+    heir.stop().await?;
+    old.promote().await?;
+    insert(old).await?;
+    heir.rejoin(old).await?;
+    heir.catch_up_with(old).await?;
+    assert_eq!(count(heir).await?, 5);
+    Ok(())
+}
+
+async fn awaits_each_commit(kind: Kind) -> Result<()> {
+    counted_commits(&orders(kind, 1).await?, "").await
+}
+
 async fn awaits_async_commits() -> Result<()> {
-    let cluster = orders(1).await?;
+    let cluster = orders(Kind::Postgres, 1).await?;
+    counted_commits(&cluster, "SET synchronous_commit = off").await
+}
+
+/// Each is shown where it has been waited for.
+async fn counted_commits(cluster: &Cluster, session: &str) -> Result<()> {
     let mut app = cluster.primary().connect().await?;
-    query("SET synchronous_commit = off")
-        .execute(&mut app)
-        .await?;
+    let mut shown = cluster.node(1).connect().await?;
+    if !session.is_empty() {
+        app.execute(session).await?;
+    }
     for expected in 1..=50 {
-        query("INSERT INTO orders VALUES (1)")
-            .execute(&mut app)
-            .await?;
+        app.execute(INSERT).await?;
         cluster.wait_caught_up().await?;
-        assert_eq!(count(cluster.node(1)).await?, expected);
+        assert_eq!(shown.number(COUNT).await?, expected);
     }
     Ok(())
 }
 
-async fn identities() -> Result<()> {
-    let one = Cluster::start(1).await?;
-    let foreign = Cluster::builder().own_identity().start().await?;
+async fn promotes_what_is_paused() -> Result<()> {
+    let cluster = orders(Kind::MariaDb, 2).await?;
+    let [heir, other] = [1, 2].map(|number| cluster.node(number));
+    heir.pause_replay().await?;
+    insert(cluster.primary()).await?;
+    other.catch_up_with(cluster.primary()).await?;
+    let (Node::MariaDb(sender), Node::MariaDb(receiver)) = (cluster.primary(), heir) else {
+        return Err(Failure::new("of another kind").into());
+    };
+    let sent: String = query_scalar("SELECT @@gtid_binlog_pos")
+        .fetch_one(&mut sender.admin().await?)
+        .await?;
+    assert!(wait::until(async || matches!(received(receiver, &sent).await, Ok(true))).await);
+    sender.kill()?;
+    assert_eq!(count(heir).await?, 0);
+
+    heir.promote().await?;
+    assert_eq!(count(heir).await?, 1);
+    Ok(())
+}
+
+async fn says_why_it_cannot_rejoin() -> Result<()> {
+    let cluster = orders(Kind::MariaDb, 1).await?;
+    let (old, heir) = (cluster.primary(), cluster.node(1));
+    heir.promote().await?;
+    for node in [old, heir] {
+        insert(node).await?;
+    }
+    old.stop().await?;
+    let refused = old.rejoin(heir).await.map_err(|error| error.to_string());
+    let message = refused.err().unwrap_or_default();
+    assert!(message.contains("the slave has diverged"), "{message}");
+    Ok(())
+}
+
+async fn identities(kind: Kind) -> Result<()> {
+    let one = kind.start(1).await?;
+    let foreign = kind.builder().own_identity().start().await?;
     let [primary, standby] = [identity(one.primary()).await?, identity(one.node(1)).await?];
     assert_eq!(primary, standby);
     assert_ne!(primary, identity(foreign.primary()).await?);
     Ok(())
 }
 
-async fn settings() -> Result<()> {
-    let cluster = Cluster::builder()
+async fn settings(kind: Kind) -> Result<()> {
+    let cluster = kind
+        .builder()
         .setting("max_connections", "12")
         .standbys(1)
         .start()
         .await?;
     for node in cluster.nodes() {
-        assert_eq!(setting(node, "max_connections").await?, "12");
+        assert_eq!(setting(node, "max_connections").await?, 12);
     }
-    cluster.primary().set("work_mem", "5MB").await?;
-    assert_eq!(setting(cluster.primary(), "work_mem").await?, "5MB");
+    let primary = cluster.primary();
+    let changes = match kind {
+        Kind::Postgres => [
+            ("work_mem", "5MB", 5120),
+            ("statement_timeout", "5000", 5000),
+        ],
+        Kind::MariaDb => [("slow_query_log", "ON", 1), ("wait_timeout", "5000", 5000)],
+    };
+    for (name, value, number) in changes {
+        primary.set(name, value).await?;
+        assert_eq!(setting(primary, name).await?, number);
+    }
+    primary.restart().await?;
+    for (name, _, number) in changes {
+        assert_eq!(setting(primary, name).await?, number);
+    }
     Ok(())
 }
 
-async fn app_is_no_superuser() -> Result<()> {
-    let cluster = Cluster::start(0).await?;
-    let mut app = cluster.primary().connect().await?;
-    let who =
-        "SELECT current_user = 'app' AND NOT usesuper FROM pg_user WHERE usename = current_user";
-    assert!(query_scalar::<_, bool>(who).fetch_one(&mut app).await?);
-    Ok(())
+async fn app_is_no_superuser(kind: Kind) -> Result<()> {
+    let cluster = orders(kind, 1).await?;
+    let (privileged, denied, read_only) = match kind {
+        Kind::Postgres => ("ALTER SYSTEM SET work_mem = '5MB'", "42501", "25006"),
+        Kind::MariaDb => ("SET GLOBAL read_only = OFF", "1227", "1290"),
+    };
+    for node in cluster.nodes() {
+        assert_eq!(refusal(node, privileged).await?, denied);
+    }
+    assert_eq!(refusal(cluster.node(1), INSERT).await?, read_only);
+    // And so by what it may do, not by how it asks.
+    cluster.primary().execute("DROP TABLE orders").await
 }
 
-async fn accounts() -> Result<()> {
-    let cluster = orders(1).await?;
+async fn accounts(kind: Kind) -> Result<()> {
+    let cluster = orders(kind, 1).await?;
     let (primary, standby) = (cluster.primary(), cluster.node(1));
     let mut app = primary.connect().await?;
-    query("INSERT INTO orders VALUES (1)")
-        .execute(&mut app)
+    app.execute(INSERT).await?;
+    app.execute(match kind {
+        Kind::Postgres => "WITH gone AS (DELETE FROM orders RETURNING id) SELECT * FROM gone",
+        Kind::MariaDb => "/* don't */ REPLACE INTO orders SELECT 1",
+    })
+    .await?;
+    app.execute("/* update */ SELECT * FROM orders FOR UPDATE; SELECT 1")
         .await?;
-    query("WITH gone AS (DELETE FROM orders RETURNING id) SELECT * FROM gone")
-        .execute(&mut app)
+    for id in 0..3 {
+        prepared(
+            &mut app,
+            "SELECT * FROM orders WHERE id = ? AND 'ship''s' <> ''",
+            id,
+        )
         .await?;
-    query("/* update */ SELECT * FROM orders FOR UPDATE")
-        .execute(&mut app)
-        .await?;
+        prepared(&mut app, "INSERT INTO\n\torders VALUES (?)", id).await?;
+    }
+    let refused = app.execute("INSERT INTO orders VALUES (1, 1)").await;
+    assert!(refused.is_err(), "there is one column");
     for _ in 0..3 {
         count(standby).await?;
     }
     assert_eq!(
         primary.served("orders").await?,
         Served {
-            reads: 1,
-            writes: 2
+            reads: 4,
+            writes: 5
         }
     );
     assert_eq!(
@@ -268,27 +410,36 @@ async fn accounts() -> Result<()> {
         }
     );
     assert_eq!(standby.served("order").await?, Served::default());
+    let counts = primary.statement_counts().await?;
+    let inserts = counts
+        .iter()
+        .filter(|count| count.text.starts_with("INSERT INTO"));
+    assert_eq!(inserts.map(|count| count.calls).sum::<i64>(), 4);
     assert_eq!(standby.statement_counts().await?[0].calls, 3);
 
-    standby.forget_served().await?;
-    assert_eq!(standby.served("orders").await?, Served::default());
+    for node in cluster.nodes() {
+        node.forget_served().await?;
+        assert_eq!(node.served("orders").await?, Served::default());
+    }
+    // What was answered is counted, however soon one asks.
+    for writes in 1..=100 {
+        app.execute(INSERT).await?;
+        assert_eq!(primary.served("orders").await?, Served { reads: 0, writes });
+    }
     Ok(())
 }
 
-async fn counts_backends() -> Result<()> {
-    let cluster = Cluster::start(0).await?;
+async fn counts_backends(kind: Kind) -> Result<()> {
+    let cluster = kind.start(0).await?;
     let node = cluster.primary();
     assert_eq!(node.backends("app").await?, 0);
-    let _held: [PgConnection; 2] = [node.connect().await?, node.connect().await?];
+    let _held = [node.connect().await?, node.connect().await?];
     assert_eq!(node.backends("app").await?, 2);
     Ok(())
 }
 
-async fn says_why_a_server_does_not_start() -> Result<()> {
-    let refused = Cluster::builder()
-        .setting("no_such_setting", "1")
-        .start()
-        .await;
+async fn says_why_a_server_does_not_start(kind: Kind) -> Result<()> {
+    let refused = kind.builder().setting("no_such_setting", "1").start().await;
     let message = refused
         .map(drop)
         .map_err(|error| error.to_string())
@@ -298,10 +449,14 @@ async fn says_why_a_server_does_not_start() -> Result<()> {
     Ok(())
 }
 
-async fn leaves_nothing_when_dropped() -> Result<()> {
-    let cluster = Cluster::start(1).await?;
+async fn leaves_nothing_when_dropped(kind: Kind) -> Result<()> {
+    let cluster = kind.start(1).await?;
     let folder = cluster.folder().to_owned();
-    let processes: Vec<_> = cluster.nodes().iter().flat_map(Node::processes).collect();
+    let processes: Vec<_> = cluster
+        .nodes()
+        .into_iter()
+        .flat_map(Node::processes)
+        .collect();
     cluster.node(1).freeze()?;
     drop(cluster);
     assert!(!folder.exists());
@@ -309,9 +464,9 @@ async fn leaves_nothing_when_dropped() -> Result<()> {
     Ok(())
 }
 
-async fn leaves_nothing_when_killed() -> Result<()> {
+async fn leaves_nothing_when_killed(kind: Kind) -> Result<()> {
     let mut holder = Command::new(env::current_exe()?)
-        .env(HOLD, "1")
+        .env(HOLD, kind.name())
         .stdout(Stdio::piped())
         .spawn()?;
     let lines = BufReader::new(
@@ -336,7 +491,8 @@ async fn leaves_nothing_when_killed() -> Result<()> {
     let there = folder.exists();
     holder.kill()?; // SIGKILL: nothing of its own can clean up
     holder.wait()?;
-    assert!(there && processes.len() > 6, "{processes:?}");
+    let least = 2 * least_processes(kind);
+    assert!(there && processes.len() >= least, "{processes:?}");
 
     let gone = async {
         while folder.exists() || processes.iter().any(|pid| is_alive(*pid)) {
@@ -348,12 +504,12 @@ async fn leaves_nothing_when_killed() -> Result<()> {
 }
 
 /// What the copy that is to be killed does.
-async fn hold() -> Result<()> {
-    let cluster = Cluster::start(1).await?;
+async fn hold(kind: Kind) -> Result<()> {
+    let cluster = kind.start(1).await?;
     cluster.node(1).freeze()?;
     let processes: Vec<_> = cluster
         .nodes()
-        .iter()
+        .into_iter()
         .flat_map(Node::processes)
         .map(|pid| pid.to_string())
         .collect();
@@ -365,42 +521,84 @@ async fn hold() -> Result<()> {
     std::future::pending().await
 }
 
-async fn orders(standbys: usize) -> Result<Cluster> {
-    let cluster = Cluster::start(standbys).await?;
-    let mut app = cluster.primary().connect().await?;
-    query("CREATE TABLE orders (id int)")
-        .execute(&mut app)
+async fn orders(kind: Kind, standbys: usize) -> Result<Cluster> {
+    let cluster = kind.start(standbys).await?;
+    cluster
+        .primary()
+        .execute("CREATE TABLE orders (id int)")
         .await?;
     cluster.wait_caught_up().await?;
     Ok(cluster)
 }
 
-async fn insert(node: &Node) -> Result<()> {
-    query("INSERT INTO orders VALUES (1)")
-        .execute(&mut node.connect().await?)
-        .await?;
+async fn insert(node: Node<'_>) -> Result<()> {
+    node.execute(INSERT).await
+}
+
+async fn count(node: Node<'_>) -> Result<i64> {
+    node.connect().await?.number(COUNT).await
+}
+
+/// Executes a prepared statement with a parameter for its `?`.
+async fn prepared(app: &mut Connection, statement: &'static str, parameter: i32) -> Result<()> {
+    match app {
+        Connection::Postgres(app) => {
+            let statement = AssertSqlSafe(statement.replace('?', "$1"));
+            query(statement).bind(parameter).execute(app).await?;
+        }
+        Connection::MariaDb(app) => {
+            query(statement).bind(parameter).execute(app).await?;
+        }
+    }
     Ok(())
 }
 
-async fn count(node: &Node) -> Result<i64> {
-    Ok(query_scalar("SELECT count(*) FROM orders")
-        .fetch_one(&mut node.connect().await?)
-        .await?)
+/// The server's own code for what it says to a statement of the application: MariaDB has one
+/// SQLSTATE for nearly all, and numbers.
+async fn refusal(node: Node<'_>, statement: &str) -> Result<String> {
+    let refused = node.execute(statement).await.err();
+    let refused = refused.ok_or_else(|| Failure::new(format!("{statement}: not refused")))?;
+    let code = refused.downcast_ref().and_then(|error: &sqlx::Error| {
+        let error = error.as_database_error()?;
+        match error.try_downcast_ref::<MySqlDatabaseError>() {
+            Some(error) => Some(error.number().to_string()),
+            None => error.code().map(Cow::into_owned),
+        }
+    });
+    code.ok_or(refused)
 }
 
-async fn identity(node: &Node) -> Result<i64> {
-    let identity = "SELECT system_identifier FROM pg_control_system()";
-    Ok(query_scalar(identity)
-        .fetch_one(&mut node.admin().await?)
-        .await?)
+/// Whether a standby of MariaDB has received what it was sent, applied or not.
+async fn received(standby: &mariadb::Node, sent: &str) -> Result<bool> {
+    let mut admin = standby.admin().await?;
+    let status = raw_sql("SHOW SLAVE STATUS").fetch_one(&mut admin).await?;
+    Ok(status.try_get::<String, _>("Gtid_IO_Pos")? == sent)
 }
 
-async fn setting(node: &Node, name: &str) -> Result<String> {
-    let setting = "SELECT current_setting($1)";
-    Ok(query_scalar(setting)
-        .bind(name)
-        .fetch_one(&mut node.admin().await?)
-        .await?)
+async fn identity(node: Node<'_>) -> Result<i64> {
+    node.number(match node.kind() {
+        Kind::Postgres => "SELECT system_identifier FROM pg_control_system()",
+        Kind::MariaDb => "SELECT @@gtid_domain_id",
+    })
+    .await
+}
+
+async fn setting(node: Node<'_>, name: &str) -> Result<i64> {
+    node.number(&match node.kind() {
+        Kind::Postgres => {
+            format!("SELECT setting::int FROM pg_settings WHERE name = '{name}'")
+        }
+        Kind::MariaDb => format!("SELECT @@{name}"),
+    })
+    .await
+}
+
+/// PostgreSQL has one for each task, MariaDB threads.
+fn least_processes(kind: Kind) -> usize {
+    match kind {
+        Kind::Postgres => 4,
+        Kind::MariaDb => 1,
+    }
 }
 
 /// Zombies are dead: where init does not reap, they stay.
