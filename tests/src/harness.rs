@@ -46,6 +46,7 @@ pub struct Case {
     name: String,
     body: Box<dyn FnOnce(Duration) -> Result<()> + Send>,
     needs: Vec<Need>,
+    inapplicable: Option<&'static str>,
     limit: Duration,
     alone: bool,
 }
@@ -76,6 +77,7 @@ impl Case {
             name: name.into(),
             body: Box::new(move |limit| block_on(limit, body)),
             needs: Vec::new(),
+            inapplicable: None,
             limit: LIMIT,
             alone: false,
         }
@@ -100,8 +102,19 @@ impl Case {
         self
     }
 
+    /// A case that says nothing about what it is mounted on, and why. It is reported as ignored wherever it
+    /// runs: no server would make it apply.
+    pub fn inapplicable(name: impl Into<String>, reason: &'static str) -> Self {
+        let mut case = Self::new(name, async || Ok(()));
+        case.inapplicable = Some(reason);
+        case
+    }
+
     fn into_trial(self) -> Trial {
         Trial::ignorable_test(self.name.clone(), move || {
+            if let Some(reason) = self.inapplicable {
+                return Ok(Completion::ignored_with(format!("inapplicable: {reason}")));
+            }
             for need in &self.needs {
                 if let Err(reason) = need.check() {
                     return lacking(&reason);
@@ -127,6 +140,7 @@ impl fmt::Debug for Case {
         let Self {
             name,
             needs,
+            inapplicable,
             limit,
             alone,
             body: _,
@@ -134,6 +148,7 @@ impl fmt::Debug for Case {
         f.debug_struct("Case")
             .field("name", name)
             .field("needs", needs)
+            .field("inapplicable", inapplicable)
             .field("limit", limit)
             .field("alone", alone)
             .finish_non_exhaustive()

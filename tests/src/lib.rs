@@ -9,6 +9,7 @@
 //! ends.
 
 pub mod any;
+pub mod conformance;
 pub mod corpus;
 mod failure;
 pub mod harness;

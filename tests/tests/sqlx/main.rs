@@ -3,6 +3,7 @@
 mod cancellation;
 mod classifier;
 mod config;
+mod conformance;
 mod drop_in;
 mod embedded;
 mod failover;
@@ -14,6 +15,11 @@ mod statements;
 mod support;
 
 use std::process::ExitCode;
+
+use dbrouter_tests::conformance as suite;
+use sqlx::{MySql, Postgres, Sqlite};
+
+use conformance::Mounted;
 
 fn main() -> ExitCode {
     let cases = [
@@ -27,6 +33,9 @@ fn main() -> ExitCode {
         embedded::cases(),
         classifier::cases(),
         safety_net::cases(),
+        suite::cases::<Mounted<Sqlite>>(),
+        suite::cases::<Mounted<Postgres>>(),
+        suite::cases::<Mounted<MySql>>(),
     ];
     dbrouter_tests::harness::run(cases.into_iter().flatten())
 }

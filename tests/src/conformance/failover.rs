@@ -1,0 +1,299 @@
+//! Nodes that die, freeze, are not there yet, come back, or change their roles (contracts: `Work`, `Router`,
+//! `Backend`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use dbrouter::{Role, Router, Start};
+use tokio::task::JoinHandle;
+
+use super::{
+    Handle, Mount, Need, READ, READS, Site, Subject, WRITES, check, error, expect, last, next,
+    refusal, until,
+};
+use crate::Result;
+
+pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
+    use Need::{Retries, Servers};
+    mount
+        .case(
+            "a_killed_replica_fails_no_read",
+            &[Servers, Retries],
+            killed_replica_fails_no_read,
+        )
+        .case(
+            "no_connection_is_wanted_of_a_lost_replica",
+            &[Servers],
+            lost_replica_is_left_alone,
+        )
+        .case(
+            "all_replicas_gone_the_primary_serves",
+            &[Servers],
+            all_replicas_gone,
+        )
+        .case(
+            "a_replica_that_returns_serves_again",
+            &[Servers],
+            replica_returns,
+        )
+        .case(
+            "a_replica_that_is_not_there_yet_is_no_error",
+            &[Servers],
+            not_there_yet,
+        )
+        .case("a_frozen_replica_is_found_out", &[Servers], frozen_replica)
+        .case(
+            "without_its_primary_a_router_still_reads",
+            &[Servers],
+            without_its_primary,
+        )
+        .case("a_router_may_start_read_only", &[Servers], start_read_only)
+        .case("a_full_pool_is_no_sick_node", &[], full_pool)
+        .case(
+            "a_demoted_primary_takes_no_writes",
+            &[Servers],
+            demoted_primary,
+        )
+        .case(
+            "a_replica_left_on_the_old_history_is_not_read",
+            &[Servers],
+            left_behind,
+        );
+}
+
+/// Sixteen readers, half on sessions and half on the root handle, while a replica is killed. Fails with the
+/// first read that does.
+async fn killed_replica_fails_no_read<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let reads = Arc::new(AtomicU64::new(0));
+    let readers: Vec<_> = (0..16)
+        .map(|reader| {
+            let (db, stop, reads) = (db.clone(), Arc::clone(&stop), Arc::clone(&reads));
+            tokio::spawn(async move {
+                let handle = if reader % 2 == 0 { db.session() } else { db };
+                while !stop.load(Ordering::Relaxed) {
+                    handle.get(1).await.map_err(|error| error.to_string())?;
+                    reads.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok::<_, String>(())
+            })
+        })
+        .collect();
+    let more = async |wanted: u64| {
+        let goal = reads.load(Ordering::Relaxed) + wanted;
+        until(&db, "reading on", |_| {
+            reads.load(Ordering::Relaxed) >= goal || readers.iter().any(JoinHandle::is_finished)
+        })
+        .await
+    };
+    more(200).await?;
+    site.kill(1).await?;
+    more(1000).await?;
+    stop.store(true, Ordering::Relaxed);
+    for reader in readers {
+        reader.await??;
+    }
+    check(
+        reads.load(Ordering::Relaxed) >= 1200,
+        "the readers stopped early",
+    )
+}
+
+async fn lost<S: Subject>(db: &S::Handle, site: &Site<S>, node: usize) -> Result<()> {
+    let name = site.name(node).to_owned();
+    until(db, "found lost", |status| {
+        status.node(&name).is_some_and(|node| !node.healthy)
+    })
+    .await
+}
+
+async fn lost_replica_is_left_alone<S: Subject>(site: &Site<S>) -> Result<()> {
+    let builder = site
+        .builder()
+        .pool_options(S::pool(4, Duration::from_secs(3600)));
+    let db = S::root(builder.connect().await?);
+    site.kill(1).await?;
+    lost(&db, site, 1).await?;
+    for _ in 0..50 {
+        let session = db.session();
+        session.get(1).await?;
+        expect("node", site.number(&last(&session)?.0)?, 2)?;
+    }
+    Ok(())
+}
+
+async fn all_replicas_gone<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    for replica in 1..=2 {
+        site.kill(replica).await?;
+        lost(&db, site, replica).await?;
+    }
+    for _ in 0..20 {
+        let session = db.session();
+        session.get(1).await?;
+        expect("node", last(&session)?.0, "primary".to_owned())?;
+        session.set(1, 1).await?;
+    }
+    Ok(())
+}
+
+async fn replica_returns<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    site.kill(1).await?;
+    lost(&db, site, 1).await?;
+    let status = db.cluster().status();
+    let shown = status
+        .node(site.name(1))
+        .and_then(|node| node.last_error.clone());
+    let shown = shown.ok_or("no error is shown")?;
+    check(!shown.contains("sup3r-secret"), &*shown)?;
+    db.set(1, 6).await?;
+    site.start(1).await?;
+    until(&db, "proved fresh", |status| {
+        status
+            .node(site.name(1))
+            .is_some_and(|node| node.healthy && node.staleness.is_some())
+    })
+    .await?;
+    site.catch_up(1).await?;
+    db.cluster().disable(site.name(2))?;
+    // Who has seen nothing may read from it, as soon as it is back.
+    let session = db.session();
+    expect("version", session.get(1).await?, Some(6))?;
+    expect("node", site.number(&last(&session)?.0)?, 1)
+}
+
+async fn not_there_yet<S: Subject>(site: &Site<S>) -> Result<()> {
+    site.stop(1).await?;
+    let db = site.connect().await?;
+    let status = db.cluster().status();
+    let node = status.node(site.name(1)).ok_or("not in the status")?;
+    check(
+        !node.healthy && node.role == Role::Unknown,
+        status.to_string(),
+    )?;
+    for _ in 0..10 {
+        db.get(1).await?;
+    }
+    site.start(1).await?;
+    until(&db, "healthy", |status| {
+        status.nodes.iter().all(|node| node.healthy)
+    })
+    .await
+}
+
+async fn frozen_replica<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    site.freeze(1)?;
+    lost(&db, site, 1).await?;
+    for _ in 0..20 {
+        let session = db.session();
+        session.get(1).await?;
+        expect("node", site.number(&last(&session)?.0)?, 2)?;
+    }
+    site.thaw(1)?;
+    until(&db, "back", |status| {
+        status.nodes.iter().all(|node| node.healthy)
+    })
+    .await
+}
+
+async fn without_its_primary<S: Subject>(site: &Site<S>) -> Result<()> {
+    let builder = site
+        .builder()
+        .pool_options(S::pool(4, Duration::from_millis(300)));
+    let db = S::root(builder.connect().await?);
+    site.kill(0).await?;
+    lost(&db, site, 0).await?;
+    for _ in 0..20 {
+        expect("version", db.session().get(1).await?, Some(0))?;
+    }
+    error(db.set(1, 1).await, "a write without a primary")?;
+    site.start(0).await?;
+    until(&db, "complete", |status| {
+        status.nodes.iter().all(|node| node.healthy)
+    })
+    .await?;
+    db.set(1, 2).await?;
+    expect("version", db.get(1).await?, Some(2))
+}
+
+async fn start_read_only<S: Subject>(site: &Site<S>) -> Result<()> {
+    site.stop(0).await?;
+    let db = S::root(site.builder().start(Start::ReadOnly).connect().await?);
+    expect("version", db.get(1).await?, Some(0))?;
+    let refused = error(db.set(1, 1).await, "a write without a primary")?;
+    let refused = refusal(&*refused)?.to_string();
+    check(refused.contains("primary: its role is unknown"), refused)?;
+    site.start(0).await?;
+    until(&db, "complete", |status| {
+        status.nodes.iter().all(|node| node.healthy)
+    })
+    .await?;
+    db.set(1, 1).await
+}
+
+async fn full_pool<S: Subject>(site: &Site<S>) -> Result<()> {
+    let builder = site
+        .builder()
+        .pool_options(S::pool(1, Duration::from_millis(50)));
+    let db = S::root(builder.connect().await?);
+    // Both replicas' only connections are taken.
+    let mut streams = Vec::new();
+    for replica in 1..=2 {
+        let alone = db.session();
+        db.cluster().disable(site.name(3 - replica))?;
+        let mut rows = alone.stream(READS, "select version from kv");
+        next(&mut rows).await.ok_or("no row")??;
+        db.cluster().enable(site.name(3 - replica))?;
+        streams.push(rows);
+    }
+    let session = db.session();
+    expect("version", session.query(READS, READ).await?, 0)?;
+    expect("node", last(&session)?.0, "primary".to_owned())?;
+    let status = db.cluster().status();
+    check(
+        status.nodes.iter().all(|node| node.healthy),
+        status.to_string(),
+    )?;
+    expect("failovers", status.failovers, 2)
+}
+
+/// The node that was configured as the primary comes back as a replica of the one that was promoted.
+async fn demoted_primary<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    site.stop(0).await?;
+    site.promote(1).await?;
+    site.rejoin(0, 1).await?;
+    until(&db, "known as demoted", |status| {
+        status
+            .node("primary")
+            .is_some_and(|node| node.role == Role::Replica)
+    })
+    .await?;
+    let refused = error(db.set(1, 1).await, "a write on a demoted primary")?;
+    let refused = refusal(&*refused)?.to_string();
+    check(refused.contains("primary: it is a replica"), refused)?;
+    expect("writes on the promoted", site.writes(&db, 1).await?, 0)
+}
+
+/// The second replica goes on following the old primary, which goes on writing: it has replayed further
+/// than the promoted node has written, and lacks everything written there.
+async fn left_behind<S: Subject>(site: &Site<S>) -> Result<()> {
+    site.promote(1).await?;
+    for _ in 0..50 {
+        site.execute(0, "update kv set version = -1 where id = 1")
+            .await?;
+    }
+    site.catch_up(2).await?;
+    let builder = S::builder().primary(site.node(1)).replica(site.node(2));
+    let db = S::root(builder.connect().await?);
+    let session = db.session();
+    for version in 1..=50 {
+        session.execute(WRITES, &super::write(version)).await?;
+        expect("version", session.query(READS, READ).await?, version)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! The conformance suite: what every adapter promises, whatever its ORM and its database.
+//!
+//! Each case cites the contract that it is about: those of [`Router`](dbrouter::Router),
+//! [`Backend`](dbrouter::Backend), [`Work`](dbrouter::Work), [`Adapter`](dbrouter::Adapter) and
+//! [`SessionState`](dbrouter::SessionState). It runs on real servers with real replication, and says what the
+//! *servers* saw: after each case every replica is asked whether anything was written on it.
+//!
+//! # Mounting it on an adapter of your own
+//!
+//! Say what your handles can do ([`Handle`], [`Statements`]) and how a router is made ([`Subject`]); then a
+//! test binary with `harness = false` is one line per database:
+//!
+//! ```ignore
+//! fn main() -> std::process::ExitCode {
+//!     dbrouter_tests::harness::run(dbrouter_tests::conformance::cases::<MyOrmOnPostgres>())
+//! }
+//! ```
+//!
+//! `tests/tests/tokio_postgres` in the repository is such an adapter and its mount, in one file each. What an
+//! adapter cannot do it says in its [`Capabilities`], with the reason; cases that need it are then reported as
+//! ignored with that reason. `cargo test --test NAME -- sessions::` runs a chapter.
+
+mod config;
+mod failover;
+mod policies;
+mod preferences;
+mod routing;
+mod sessions;
+mod site;
+mod status;
+mod streams;
+mod subject;
+mod topology;
+mod transactions;
+
+use std::time::Duration;
+
+use dbrouter::{BoxFuture, BoxStream, Reason, Status};
+
+pub use site::Site;
+pub use subject::{Body, Capabilities, Handle, How, Statements, Subject, Support};
+
+use crate::harness::Case;
+use crate::{Failure, Result, wait};
+
+/// All cases, mounted on one adapter and database.
+pub fn cases<S: Subject>() -> Vec<Case> {
+    let mut mount = Mount::<S>::new();
+    routing::mount(mount.chapter("routing"));
+    preferences::mount(mount.chapter("preferences"));
+    policies::mount(mount.chapter("policies"));
+    sessions::mount(mount.chapter("sessions"));
+    transactions::mount(mount.chapter("transactions"));
+    streams::mount(mount.chapter("streams"));
+    failover::mount(mount.chapter("failover"));
+    topology::mount(mount.chapter("topology"));
+    status::mount(mount.chapter("status"));
+    config::mount(mount.chapter("config"));
+    mount.cases
+}
+
+/// What a case cannot do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// Servers of their own, which lag, die and give account.
+    Servers,
+    Classifies,
+    Retries,
+    Holds,
+    ReadOnlyTransactions,
+}
+
+struct Mount<S> {
+    cases: Vec<Case>,
+    chapter: &'static str,
+    subject: std::marker::PhantomData<S>,
+}
+
+impl<S: Subject> Mount<S> {
+    fn new() -> Self {
+        Self {
+            cases: Vec::new(),
+            chapter: "",
+            subject: std::marker::PhantomData,
+        }
+    }
+
+    fn chapter(&mut self, chapter: &'static str) -> &mut Self {
+        self.chapter = chapter;
+        self
+    }
+
+    /// Adds a case on a primary and two replicas.
+    fn case<B>(&mut self, name: &str, needs: &[Need], body: B) -> &mut Self
+    where
+        B: AsyncFnOnce(&Site<S>) -> Result<()> + Send + 'static,
+    {
+        let case = self.make(name, needs, body);
+        self.cases.push(case);
+        self
+    }
+
+    /// Adds a case that bears no company: others' load would spoil it.
+    fn case_alone<B>(&mut self, name: &str, needs: &[Need], body: B) -> &mut Self
+    where
+        B: AsyncFnOnce(&Site<S>) -> Result<()> + Send + 'static,
+    {
+        let case = self.make(name, needs, body).alone();
+        self.cases.push(case);
+        self
+    }
+
+    fn make<B>(&self, name: &str, needs: &[Need], body: B) -> Case
+    where
+        B: AsyncFnOnce(&Site<S>) -> Result<()> + Send + 'static,
+    {
+        let name = format!("{}::{}::{name}", S::NAME, self.chapter);
+        for need in needs {
+            if let Support::No(reason) = support::<S>(*need) {
+                return Case::inapplicable(name, reason);
+            }
+        }
+        let case = Case::new(name, async move || {
+            let site = Site::<S>::open().await?;
+            body(&site).await?;
+            site.check_that_no_replica_wrote().await
+        });
+        match Site::<S>::server() {
+            Some(server) => case.needs(server),
+            None => case,
+        }
+    }
+}
+
+fn support<S: Subject>(need: Need) -> Support {
+    let capabilities = S::capabilities();
+    match need {
+        Need::Servers if Site::<S>::server().is_none() => {
+            Support::No("SQLite's nodes share one file: none of them lags, dies or gives account")
+        }
+        Need::Servers => Support::Yes,
+        Need::Classifies => capabilities.classifies,
+        Need::Retries => capabilities.retries,
+        Need::Holds => capabilities.holds,
+        Need::ReadOnlyTransactions => capabilities.read_only_transactions,
+    }
+}
+
+const READ: &str = "select version from kv where id = 1";
+
+fn write(version: i64) -> String {
+    format!("update kv set version = {version} where id = 1")
+}
+
+const READS: How = How::Stated(dbrouter::Intent::Read);
+const WRITES: How = How::Stated(dbrouter::Intent::Write);
+
+/// Fails the case with a message if `holds` is false.
+fn check(holds: bool, message: impl Into<String>) -> Result<()> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Failure::new(message.into()).into())
+    }
+}
+
+/// Fails the case if the two differ.
+fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<()> {
+    let holds = found == expected;
+    check(holds, format!("{what}: {found:?}, not {expected:?}"))
+}
+
+/// Waits until the router's status is as wanted.
+async fn until<H: Handle>(db: &H, what: &str, wanted: impl Fn(&Status) -> bool) -> Result<()> {
+    let status = || dbrouter::Router::status(db.cluster());
+    let in_time = wait::until(async || wanted(&status())).await;
+    check(in_time, format!("not {what} in time:\n{}", status()))
+}
+
+/// The reason for the session's last decision, and its node.
+fn last<H: Handle>(session: &H) -> Result<(String, Reason)> {
+    let decision = session.last_decision().ok_or("there is no last decision")?;
+    Ok((decision.node.to_string(), decision.reason))
+}
+
+/// The error that was to be.
+fn error<T>(result: Result<T>, what: &str) -> Result<Box<dyn std::error::Error + Send + Sync>> {
+    match result {
+        Ok(_) => Err(Failure::new(format!("no error: {what}")).into()),
+        Err(error) => Ok(error),
+    }
+}
+
+/// The router's refusal among the sources of an error.
+fn refusal<'a>(error: &'a (dyn std::error::Error + 'static)) -> Result<&'a dbrouter::RouteError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(refusal) = error.downcast_ref() {
+            return Ok(refusal);
+        }
+        next = error.source();
+    }
+    Err(Failure::new(format!("no refusal is the source of: {error}; {error:?}")).into())
+}
+
+/// What is done in a transaction.
+fn body<F>(body: F) -> Body
+where
+    F: for<'t> FnOnce(&'t mut dyn Statements) -> BoxFuture<'t, Result<()>> + Send + 'static,
+{
+    Box::new(body)
+}
+
+async fn next<T>(stream: &mut BoxStream<'_, T>) -> Option<T> {
+    std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await
+}
+
+/// Polls a future that waits for nothing once, and drops it.
+async fn polled_once(future: impl Future) {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_ready())).await;
+}
+
+/// Polls a future so many times, and drops it.
+async fn abandoned_after(polls: u32, future: impl Future) {
+    let mut future = std::pin::pin!(future);
+    let mut polled = 0;
+    std::future::poll_fn(|cx| {
+        polled += 1;
+        if polled > polls || future.as_mut().poll(cx).is_ready() {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+}
+
+/// A pool's limits in cases that are not about them.
+const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,0 +1,301 @@
+//! What a case stands on: a primary and two replicas with the table `kv`, of whichever kind.
+
+use std::marker::PhantomData;
+use std::path::Path;
+
+use dbrouter::{Builder, Dialect, NodeOptions, Router};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
+use sqlx::{AssertSqlSafe, ConnectOptions, raw_sql};
+use tempfile::TempDir;
+
+use super::{Handle, Subject, check};
+use crate::any::{Cluster, Kind, Node};
+use crate::harness::Need;
+use crate::server::Served;
+use crate::{Failure, Result};
+
+/// A primary, which is node 0, and two replicas, which are 1 and 2. The table `kv` has the keys 1 to 64, all
+/// at version 0. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Site<S> {
+    ground: Ground,
+    subject: PhantomData<S>,
+}
+
+#[derive(Debug)]
+enum Ground {
+    /// One file; its nodes are connections to it.
+    File(TempDir),
+    Servers(Cluster),
+}
+
+const TABLE: &str = "create table kv (id int primary key, version bigint not null)";
+
+impl<S: Subject> Site<S> {
+    pub(super) async fn open() -> Result<Self> {
+        let ground = match Self::kind() {
+            None => Ground::File(file().await?),
+            Some(kind) => Ground::Servers(servers(kind.builder()).await?),
+        };
+        Ok(Self::on(ground))
+    }
+
+    /// Another cluster of the same kind.
+    pub(super) async fn open_stranger() -> Result<Self> {
+        let ground = match Self::kind() {
+            None => Ground::File(file().await?),
+            Some(kind) => Ground::Servers(servers(kind.builder().own_identity()).await?),
+        };
+        Ok(Self::on(ground))
+    }
+
+    fn on(ground: Ground) -> Self {
+        Self {
+            ground,
+            subject: PhantomData,
+        }
+    }
+
+    fn kind() -> Option<Kind> {
+        match S::DATABASE {
+            Dialect::Postgres => Some(Kind::Postgres),
+            Dialect::MariaDb => Some(Kind::MariaDb),
+            _ => None,
+        }
+    }
+
+    /// The server that must be installed.
+    pub(super) fn server() -> Option<Need> {
+        Self::kind().map(Kind::need)
+    }
+
+    fn server_of(&self, number: usize) -> Result<Node<'_>> {
+        match &self.ground {
+            Ground::Servers(cluster) => Ok(cluster.node(number)),
+            Ground::File(_) => Err(Failure::new("SQLite has no servers").into()),
+        }
+    }
+
+    // -- routers ---------------------------------------------------------------------------------
+
+    /// The adapter's builder, with all three nodes under their own names.
+    pub fn builder(&self) -> Builder<S::Adapter> {
+        let builder = S::builder().primary(self.node(0));
+        builder.replica(self.node(1)).replica(self.node(2))
+    }
+
+    /// A router with nothing but defaults.
+    pub async fn connect(&self) -> Result<S::Handle> {
+        Ok(S::root(self.builder().connect().await?))
+    }
+
+    /// A node's options.
+    pub fn node(&self, number: usize) -> NodeOptions<S::Adapter> {
+        NodeOptions::new(self.url(number)).name(self.name(number))
+    }
+
+    /// A node's URL.
+    pub fn url(&self, number: usize) -> String {
+        match &self.ground {
+            Ground::File(folder) => format!("sqlite://{}", database(folder.path()).display()),
+            Ground::Servers(cluster) => cluster.node(number).url(),
+        }
+    }
+
+    /// A node's name in routers of [`builder`](Self::builder).
+    pub fn name(&self, number: usize) -> &str {
+        match (&self.ground, number) {
+            (Ground::Servers(cluster), _) => cluster.node(number).name(),
+            (Ground::File(_), 0) => "primary",
+            (Ground::File(_), 1) => "standby-1",
+            (Ground::File(_), _) => "standby-2",
+        }
+    }
+
+    /// The number of the node of that name.
+    pub fn number(&self, name: &str) -> Result<usize> {
+        let number = (0..3).find(|number| self.name(*number) == name);
+        Ok(number.ok_or_else(|| Failure::new(format!("no node is called {name}")))?)
+    }
+
+    /// How many connections may write at once without failing each other.
+    pub fn writers(&self) -> u32 {
+        match &self.ground {
+            Ground::File(_) => 1,
+            Ground::Servers(_) => 4,
+        }
+    }
+
+    /// A URL at which there is no server.
+    pub fn nowhere() -> String {
+        // The discard port, on which nobody listens.
+        match S::DATABASE {
+            Dialect::Postgres => "postgres://app:sup3r-secret@127.0.0.1:9/app".to_owned(),
+            Dialect::MariaDb => "mysql://app:sup3r-secret@127.0.0.1:9/app".to_owned(),
+            _ => "sqlite:///nowhere/at/all.db".to_owned(),
+        }
+    }
+
+    /// A question whose answer is 1 on a connection that refuses writes.
+    pub fn read_only_setting() -> &'static str {
+        match S::DATABASE {
+            Dialect::Postgres => {
+                "select (current_setting('default_transaction_read_only') = 'on')::int::bigint"
+            }
+            Dialect::MariaDb => "select cast(@@session.tx_read_only as signed)",
+            _ => "select query_only from pragma_query_only",
+        }
+    }
+
+    // -- what the servers say --------------------------------------------------------------------
+
+    /// How often a node has read the table: by its server's own account, or where there is none by the
+    /// router's.
+    pub async fn reads(&self, db: &S::Handle, number: usize) -> Result<i64> {
+        match &self.ground {
+            Ground::Servers(cluster) => Ok(cluster.node(number).served("kv").await?.reads),
+            Ground::File(_) => Ok(i64::try_from(db.cluster().status().nodes[number].reads)?),
+        }
+    }
+
+    /// How often a node has changed the table.
+    pub async fn writes(&self, db: &S::Handle, number: usize) -> Result<i64> {
+        match &self.ground {
+            Ground::Servers(cluster) => Ok(cluster.node(number).served("kv").await?.writes),
+            Ground::File(_) => Ok(i64::try_from(db.cluster().status().nodes[number].writes)?),
+        }
+    }
+
+    /// Asks all replicas that still are some whether they have executed any write for the application.
+    pub(super) async fn check_that_no_replica_wrote(&self) -> Result<()> {
+        let Ground::Servers(cluster) = &self.ground else {
+            return Ok(());
+        };
+        for standby in cluster.standbys() {
+            if !standby.is_running() || !Self::is_replica(standby).await? {
+                continue;
+            }
+            let Served { writes, .. } = standby.served("kv").await?;
+            let name = standby.name();
+            check(
+                writes == 0,
+                format!("{name} says that it has executed {writes} writes"),
+            )?;
+        }
+        Ok(())
+    }
+
+    async fn is_replica(node: Node<'_>) -> Result<bool> {
+        let question = match node.kind() {
+            Kind::Postgres => "select pg_is_in_recovery()::int::bigint",
+            Kind::MariaDb => "select cast(@@global.read_only as signed)",
+        };
+        Ok(node.number(question).await? == 1)
+    }
+
+    // -- what is done to the servers -------------------------------------------------------------
+
+    /// Executes a statement as somebody else, around the router.
+    pub async fn execute(&self, number: usize, sql: &str) -> Result<()> {
+        self.server_of(number)?.execute(sql).await
+    }
+
+    /// A replica shows nothing new from now on. SQLite's always do.
+    pub async fn pause(&self, number: usize) -> Result<()> {
+        match &self.ground {
+            Ground::Servers(cluster) => cluster.node(number).pause_replay().await,
+            Ground::File(_) => Ok(()),
+        }
+    }
+
+    /// Undoes [`pause`](Self::pause).
+    pub async fn resume(&self, number: usize) -> Result<()> {
+        self.server_of(number)?.resume_replay().await
+    }
+
+    /// Pauses both replicas.
+    pub async fn pause_all(&self) -> Result<()> {
+        self.pause(1).await?;
+        self.pause(2).await
+    }
+
+    /// Undoes [`pause_all`](Self::pause_all).
+    pub async fn resume_all(&self) -> Result<()> {
+        self.resume(1).await?;
+        self.resume(2).await
+    }
+
+    /// Waits until a replica shows what the first primary has acknowledged.
+    pub async fn catch_up(&self, number: usize) -> Result<()> {
+        let primary = self.server_of(0)?;
+        self.server_of(number)?.catch_up_with(primary).await
+    }
+
+    /// Kills a server as a loss of power would.
+    pub async fn kill(&self, number: usize) -> Result<()> {
+        self.server_of(number)?.kill()
+    }
+
+    /// Shuts a server down.
+    pub async fn stop(&self, number: usize) -> Result<()> {
+        self.server_of(number)?.stop().await
+    }
+
+    /// Starts a server again.
+    pub async fn start(&self, number: usize) -> Result<()> {
+        self.server_of(number)?.start().await
+    }
+
+    /// Stops a server's processes where they are.
+    pub fn freeze(&self, number: usize) -> Result<()> {
+        self.server_of(number)?.freeze()
+    }
+
+    /// Undoes [`freeze`](Self::freeze).
+    pub fn thaw(&self, number: usize) -> Result<()> {
+        self.server_of(number)?.thaw()
+    }
+
+    /// Makes a primary of a replica.
+    pub async fn promote(&self, number: usize) -> Result<()> {
+        self.server_of(number)?.promote().await
+    }
+
+    /// Brings a primary that was stopped back as a replica of the one that was promoted since.
+    pub async fn rejoin(&self, number: usize, primary: usize) -> Result<()> {
+        let primary = self.server_of(primary)?;
+        self.server_of(number)?.rejoin(primary).await
+    }
+}
+
+async fn servers(builder: crate::any::ClusterBuilder) -> Result<Cluster> {
+    let cluster = builder.standbys(2).start().await?;
+    let rows: Vec<_> = (1..=64).map(|id| format!("({id}, 0)")).collect();
+    let fill = format!("{TABLE}; insert into kv values {}", rows.join(", "));
+    cluster.primary().execute(&fill).await?;
+    cluster.wait_caught_up().await?;
+    for node in cluster.nodes() {
+        node.forget_served().await?;
+    }
+    Ok(cluster)
+}
+
+fn database(folder: &Path) -> std::path::PathBuf {
+    folder.join("shop.db")
+}
+
+async fn file() -> Result<TempDir> {
+    let folder = tempfile::tempdir()?;
+    let options = SqliteConnectOptions::new()
+        .filename(database(folder.path()))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal);
+    let mut connection = options.connect().await?;
+    let rows: Vec<_> = (1..=64).map(|id| format!("({id}, 0)")).collect();
+    let fill = format!("{TABLE}; insert into kv values {}", rows.join(", "));
+    raw_sql(AssertSqlSafe(fill))
+        .execute(&mut connection)
+        .await?;
+    sqlx::Connection::close(connection).await?;
+    Ok(folder)
+}

@@ -1,0 +1,176 @@
+//! What the suite asks of an adapter, and what an adapter may say that it cannot do.
+
+use std::future::Future;
+use std::time::Duration;
+
+use dbrouter::{
+    Adapter, BoxFuture, BoxStream, Builder, Cluster, ConfigError, Decision, Dialect, Intent,
+    NodeOptions, Preference, SessionState,
+};
+
+use crate::Result;
+
+/// An adapter on one kind of database: what a mount of the suite consists of.
+pub trait Subject: Sized + Send + Sync + 'static {
+    /// The mount's name, the first part of its cases': `seaorm_mariadb`.
+    const NAME: &'static str;
+
+    /// The kind of database.
+    const DATABASE: Dialect;
+
+    /// What the adapter gives core's builder.
+    type Adapter: Adapter;
+
+    /// The adapter's handle.
+    type Handle: Handle<Backend = <Self::Adapter as Adapter>::Backend>;
+
+    /// What the adapter can do.
+    fn capabilities() -> Capabilities {
+        Capabilities::default()
+    }
+
+    /// The adapter's defaults.
+    fn adapter() -> Self::Adapter;
+
+    /// The adapter's builder, without nodes.
+    fn builder() -> Builder<Self::Adapter> {
+        Builder::new(Self::adapter())
+    }
+
+    /// The root handle of a router.
+    fn root(router: <Self::Adapter as Adapter>::Handle) -> Self::Handle;
+
+    /// Adds a replica to a router in use.
+    ///
+    /// # Errors
+    ///
+    /// The adapter's.
+    fn add_replica(
+        db: &Self::Handle,
+        replica: NodeOptions<Self::Adapter>,
+    ) -> Result<(), ConfigError>;
+
+    /// The options of a pool of `most` connections, in which nobody waits longer than `patience` for one.
+    fn pool(most: u32, patience: Duration) -> <Self::Adapter as Adapter>::PoolOptions;
+}
+
+/// What an adapter can do beyond what all must. A case that needs what is not there is reported as
+/// inapplicable, with the reason.
+#[derive(Debug, Clone, Copy)]
+pub struct Capabilities {
+    /// The intent of a statement is found out from the statement.
+    pub classifies: Support,
+    /// A read whose node fails before its first row is run again elsewhere.
+    pub retries: Support,
+    /// A connection can be kept for several statements.
+    pub holds: Support,
+    /// A transaction is told to be read-only when it begins, and runs on a replica.
+    pub read_only_transactions: Support,
+}
+
+impl Default for Capabilities {
+    /// All of them.
+    fn default() -> Self {
+        Self {
+            classifies: Support::Yes,
+            retries: Support::Yes,
+            holds: Support::Yes,
+            read_only_transactions: Support::Yes,
+        }
+    }
+}
+
+/// Whether something is supported, and if not, why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Support {
+    /// It is.
+    Yes,
+    /// It is not, for this reason.
+    No(&'static str),
+}
+
+/// Who says what a statement needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// Nobody: the adapter finds out; or, where intents must be stated, a query reads and the rest writes.
+    AsIs,
+    /// The caller.
+    Stated(Intent),
+}
+
+/// What is done in a transaction, until it ends.
+pub type Body = Box<dyn for<'t> FnOnce(&'t mut dyn Statements) -> BoxFuture<'t, Result<()>> + Send>;
+
+/// An adapter's handle: the root, a session's, or one that says more. Its statements are about the table
+/// `kv (id int primary key, version bigint not null)`, which has the keys 1 to 64.
+///
+/// The methods that are about terms are the adapter's own of the same names.
+pub trait Handle: Clone + Send + Sync + 'static {
+    /// The adapter's.
+    type Backend: dbrouter::Backend;
+
+    /// The engine.
+    fn cluster(&self) -> &Cluster<Self::Backend>;
+
+    /// A new session.
+    #[must_use]
+    fn session(&self) -> Self;
+
+    /// Reads may be stale.
+    #[must_use]
+    fn eventual(&self) -> Self;
+
+    /// Where reads may go.
+    #[must_use]
+    fn preference(&self, preference: Preference) -> Self;
+
+    /// Reads go to replicas with this label.
+    #[must_use]
+    fn tag(&self, key: &str, value: &str) -> Self;
+
+    /// What the reads are about.
+    #[must_use]
+    fn key(&self, key: &str) -> Self;
+
+    /// The router's own view of the session.
+    fn state(&self) -> SessionState;
+
+    /// Where the session's last work went.
+    fn last_decision(&self) -> Option<Decision>;
+
+    /// Runs a statement as text; the first column of its one row is a number.
+    fn query(&self, how: How, sql: &str) -> impl Future<Output = Result<i64>> + Send;
+
+    /// Runs a statement as text.
+    fn execute(&self, how: How, sql: &str) -> impl Future<Output = Result<()>> + Send;
+
+    /// The version of a key, as one reads it with this ORM.
+    fn get(&self, id: i32) -> impl Future<Output = Result<Option<i64>>> + Send;
+
+    /// Changes the version of a key, as one does with this ORM.
+    fn set(&self, id: i32, version: i64) -> impl Future<Output = Result<()>> + Send;
+
+    /// Adds a key, and returns its version as the ORM says it is stored.
+    fn insert(&self, id: i32, version: i64) -> impl Future<Output = Result<i64>> + Send;
+
+    /// Runs a statement whose rows are numbers, and hands them out as they come.
+    fn stream(&self, how: How, sql: &str) -> BoxStream<'static, Result<i64>>;
+
+    /// A transaction on the primary: committed if the body succeeds, otherwise rolled back.
+    fn transact(&self, body: Body) -> impl Future<Output = Result<()>> + Send;
+
+    /// A read-only transaction on a replica.
+    fn read_only(&self, body: Body) -> impl Future<Output = Result<()>> + Send;
+
+    /// A connection to keep.
+    fn hold(&self, intent: Intent) -> impl Future<Output = Result<Box<dyn Statements>>> + Send;
+}
+
+/// A connection, inside a transaction or not.
+pub trait Statements: Send {
+    /// Runs a statement as text; the first column of its one row is a number.
+    fn query<'s>(&'s mut self, sql: &'s str) -> BoxFuture<'s, Result<i64>>;
+
+    /// Runs a statement as text.
+    fn execute<'s>(&'s mut self, sql: &'s str) -> BoxFuture<'s, Result<()>>;
+}

@@ -1,0 +1,267 @@
+//! Transactions: what the session sees of them, however they end (contracts: `Router`, `Work`).
+
+use dbrouter::Reason;
+use tokio::sync::oneshot;
+
+use super::{
+    Body, Handle, Mount, Need, READ, READS, Site, Subject, WRITES, body, check, error, expect,
+    last, until, write,
+};
+use crate::Result;
+
+pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
+    use Need::{ReadOnlyTransactions, Servers};
+    mount
+        .case("see_their_commit", &[], see_their_commit)
+        .case("the_root_sees_its_commit", &[], root_sees_its_commit)
+        .case(
+            "show_nothing_before_their_commit",
+            &[Servers],
+            nothing_before_commit,
+        )
+        .case("run_on_the_primary", &[], run_on_the_primary)
+        .case("an_error_rolls_back", &[], error_rolls_back)
+        .case(
+            "a_rollback_keeps_nobody_off_the_replicas",
+            &[Servers],
+            rollback_is_no_write,
+        )
+        .case(
+            "what_a_rolled_back_one_read_stays_read",
+            &[Servers],
+            rolled_back_reads_stay,
+        )
+        .case("dropped_ones_roll_back", &[], dropped_roll_back)
+        .case(
+            "cancelled_at_any_point_they_leave_nothing_behind",
+            &[],
+            cancelled_leave_nothing,
+        )
+        .case(
+            "read_only_ones_run_on_a_replica",
+            &[ReadOnlyTransactions],
+            read_only_on_a_replica,
+        )
+        .case(
+            "read_only_ones_refuse_writes",
+            &[ReadOnlyTransactions],
+            read_only_refuse_writes,
+        )
+        .case(
+            "read_only_ones_see_the_sessions_writes",
+            &[ReadOnlyTransactions],
+            read_only_see_writes,
+        )
+        .case(
+            "read_only_ones_count_as_reads",
+            &[ReadOnlyTransactions, Servers],
+            read_only_count_as_reads,
+        );
+}
+
+/// A transaction that writes a version.
+fn writes(version: i64) -> Body {
+    body(move |tx| Box::pin(async move { tx.execute(&write(version)).await }))
+}
+
+/// A transaction that writes a version and then fails.
+fn fails(version: i64) -> Body {
+    body(move |tx| {
+        Box::pin(async move {
+            tx.execute(&write(version)).await?;
+            Err("on purpose".into())
+        })
+    })
+}
+
+async fn see_their_commit<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    site.pause_all().await?;
+    for version in 1..=30 {
+        let session = db.session();
+        session.transact(writes(version)).await?;
+        expect("after the commit", session.get(1).await?, Some(version))?;
+    }
+    Ok(())
+}
+
+async fn root_sees_its_commit<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    site.pause_all().await?;
+    for version in 1..=30 {
+        db.transact(writes(version)).await?;
+        expect("after the commit", db.get(1).await?, Some(version))?;
+    }
+    Ok(())
+}
+
+async fn nothing_before_commit<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    let session = db.session();
+    let outside = session.clone();
+    session
+        .transact(body(move |tx| {
+            Box::pin(async move {
+                tx.execute(&write(5)).await?;
+                expect("inside", tx.query(READ).await?, 5)?;
+                expect("outside", outside.get(1).await?, Some(0))
+            })
+        }))
+        .await?;
+    expect("after the commit", session.get(1).await?, Some(5))
+}
+
+async fn run_on_the_primary<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    let session = db.session();
+    let reads = body(|tx| Box::pin(async move { expect("version", tx.query(READ).await?, 0) }));
+    session.transact(reads).await?;
+    expect(
+        "decision",
+        last(&session)?,
+        ("primary".to_owned(), Reason::Write),
+    )?;
+    if Site::<S>::server().is_some() {
+        expect("reads on the primary", site.reads(&db, 0).await?, 1)?;
+    }
+    Ok(())
+}
+
+async fn error_rolls_back<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    let failed = error(db.transact(fails(9)).await, "the body failed")?;
+    check(
+        failed.to_string().contains("on purpose"),
+        failed.to_string(),
+    )?;
+    expect("version", db.query(WRITES, READ).await?, 0)
+}
+
+async fn rollback_is_no_write<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    site.pause_all().await?;
+    error(db.transact(fails(9)).await, "the body failed")?;
+    expect("version", db.get(1).await?, Some(0))?;
+    let served = site.reads(&db, 1).await? + site.reads(&db, 2).await?;
+    expect("reads on the replicas", served, 1)
+}
+
+async fn rolled_back_reads_stay<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    site.pause_all().await?;
+    db.session().set(1, 7).await?;
+    let session = db.session();
+    let looks = body(|tx| {
+        Box::pin(async move {
+            expect("inside", tx.query(READ).await?, 7)?;
+            Err("on purpose".into())
+        })
+    });
+    let failed = error(session.transact(looks).await, "the body failed")?;
+    check(
+        failed.to_string().contains("on purpose"),
+        failed.to_string(),
+    )?;
+    expect("afterwards", session.get(1).await?, Some(7))
+}
+
+async fn dropped_roll_back<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    let session = db.session();
+    let (told, written) = oneshot::channel();
+    let hangs = body(move |tx| {
+        Box::pin(async move {
+            tx.execute(&write(9)).await?;
+            told.send(()).ok();
+            std::future::pending().await
+        })
+    });
+    tokio::select! {
+        ended = session.transact(hangs) => ended?,
+        written = written => written?,
+    }
+    until(&db, "empty", |status| {
+        status.nodes.iter().all(|node| node.in_flight == 0)
+    })
+    .await?;
+    expect("version", session.query(WRITES, READ).await?, 0)
+}
+
+/// No connection stays inside a transaction, and none is lost.
+async fn cancelled_leave_nothing<S: Subject>(site: &Site<S>) -> Result<()> {
+    let builder = site.builder().pool_options(S::pool(1, super::PATIENCE));
+    let db = S::root(builder.connect().await?);
+    for polls in 0..40 {
+        let session = db.session();
+        super::abandoned_after(polls, session.transact(writes(i64::from(polls)))).await;
+    }
+    // The pool has one connection: if it were lost, or inside a transaction that nobody commits, this would
+    // wait, or its write would not be seen from elsewhere.
+    db.set(1, 1000).await?;
+    let elsewhere = S::root(S::builder().primary(site.node(0)).connect().await?);
+    expect("seen from elsewhere", elsewhere.get(1).await?, Some(1000))?;
+    until(&db, "empty", |status| {
+        status.nodes.iter().all(|node| node.in_flight == 0)
+    })
+    .await
+}
+
+async fn read_only_on_a_replica<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    let session = db.session();
+    let reads = body(|tx| {
+        Box::pin(async move {
+            for _ in 0..5 {
+                expect("version", tx.query(READ).await?, 0)?;
+            }
+            Ok(())
+        })
+    });
+    session.read_only(reads).await?;
+    let (node, _) = last(&session)?;
+    check(node != "primary", "it ran on the primary")?;
+    if Site::<S>::server().is_some() {
+        let served = site.reads(&db, site.number(&node)?).await?;
+        expect("reads on one replica", served, 5)?;
+    }
+    Ok(())
+}
+
+async fn read_only_refuse_writes<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    error(
+        db.session().read_only(writes(9)).await,
+        "a write in a read-only transaction",
+    )?;
+    expect("version", db.query(WRITES, READ).await?, 0)
+}
+
+async fn read_only_see_writes<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    site.pause_all().await?;
+    let session = db.session();
+    session.set(1, 3).await?;
+    let reads = body(|tx| Box::pin(async move { expect("version", tx.query(READ).await?, 3) }));
+    session.read_only(reads).await
+}
+
+async fn read_only_count_as_reads<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    let session = db.session();
+    let before = db.session().state().needs();
+    let reads = body(|tx| Box::pin(async move { tx.query(READ).await.map(drop) }));
+    session.read_only(reads).await?;
+    check(
+        session.state().needs() > before,
+        "what it read is not remembered",
+    )?;
+    // And so the session does not go back in time when it changes its replica.
+    let home = site.number(&last(&session)?.0)?;
+    site.pause(3 - home).await?;
+    db.set(1, 4).await?;
+    site.catch_up(home).await?;
+    let reads = body(|tx| Box::pin(async move { expect("version", tx.query(READ).await?, 4) }));
+    session.read_only(reads).await?;
+    db.cluster().disable(site.name(home))?;
+    expect("elsewhere", session.query(READS, READ).await?, 4)
+}
