@@ -14,11 +14,10 @@ use dbrouter_tests::{
     Failure, Result,
     any::{Cluster, Connection, Kind, Node},
     harness::{self, Case, Need},
-    mariadb,
     server::Served,
     wait,
 };
-use sqlx::{AssertSqlSafe, Row, mysql::MySqlDatabaseError, query, query_scalar, raw_sql};
+use sqlx::{AssertSqlSafe, Row, mysql::MySqlDatabaseError, query, raw_sql};
 use tokio::{net::TcpStream, time::timeout};
 
 /// Set for a copy of this binary that is there to be killed, to the kind of cluster that it holds.
@@ -38,8 +37,7 @@ fn main() -> ExitCode {
     harness::run(
         Kind::ALL.into_iter().flat_map(cases).chain([
             Case::new("postgres::awaits_async_commits", awaits_async_commits).needs(Need::Postgres),
-            Case::new("mariadb::promotes_what_is_paused", promotes_what_is_paused)
-                .needs(Need::MariaDb),
+            Case::new("mariadb::follows_paused", follows_paused).needs(Need::MariaDb),
             Case::new(
                 "mariadb::says_why_it_cannot_rejoin",
                 says_why_it_cannot_rejoin,
@@ -59,6 +57,8 @@ fn cases(kind: Kind) -> Vec<Case> {
         case(kind, "stops_and_restarts", stops_and_restarts),
         case(kind, "freezes_and_thaws", freezes_and_thaws),
         case(kind, "promotes_and_follows", promotes_and_follows),
+        case(kind, "promotes_what_is_paused", promotes_what_is_paused),
+        case(kind, "promotes_what_is_delayed", promotes_what_is_delayed),
         case(kind, "rejoins", rejoins),
         case(kind, "awaits_each_commit", awaits_each_commit),
         case(kind, "identities", identities),
@@ -282,24 +282,49 @@ async fn counted_commits(cluster: &Cluster, session: &str) -> Result<()> {
     Ok(())
 }
 
-async fn promotes_what_is_paused() -> Result<()> {
-    let cluster = orders(Kind::MariaDb, 2).await?;
-    let [heir, other] = [1, 2].map(|number| cluster.node(number));
-    heir.pause_replay().await?;
-    insert(cluster.primary()).await?;
-    other.catch_up_with(cluster.primary()).await?;
-    let (Node::MariaDb(sender), Node::MariaDb(receiver)) = (cluster.primary(), heir) else {
-        return Err(Failure::new("of another kind").into());
-    };
-    let sent: String = query_scalar("SELECT @@gtid_binlog_pos")
-        .fetch_one(&mut sender.admin().await?)
-        .await?;
-    assert!(wait::until(async || matches!(received(receiver, &sent).await, Ok(true))).await);
-    sender.kill()?;
-    assert_eq!(count(heir).await?, 0);
+async fn promotes_what_is_paused(kind: Kind) -> Result<()> {
+    let shown = promoted(kind, async |heir| heir.pause_replay().await).await?;
+    assert_eq!(shown, 1);
+    Ok(())
+}
 
+/// One kind of server shows what it has received.
+async fn promotes_what_is_delayed(kind: Kind) -> Result<()> {
+    let hour = Duration::from_secs(3600);
+    let shown = promoted(kind, async |heir| heir.set_apply_delay(hour).await).await?;
+    assert_eq!(shown, i64::from(kind == Kind::Postgres));
+    Ok(())
+}
+
+/// What a standby shows after its promotion of one write that it has received while it held it back.
+async fn promoted(kind: Kind, hold_back: impl AsyncFnOnce(Node<'_>) -> Result<()>) -> Result<i64> {
+    let cluster = orders(kind, 1).await?;
+    let heir = cluster.node(1);
+    hold_back(heir).await?;
+    insert(cluster.primary()).await?;
+    wait_received(heir, cluster.primary()).await?;
+    assert_eq!(count(heir).await?, 0);
+    cluster.primary().kill()?;
     heir.promote().await?;
-    assert_eq!(count(heir).await?, 1);
+    count(heir).await
+}
+
+async fn follows_paused() -> Result<()> {
+    let cluster = orders(Kind::MariaDb, 2).await?;
+    let [heir, paused] = [1, 2].map(|number| cluster.node(number));
+    paused.pause_replay().await?;
+    heir.promote().await?;
+    paused.follow(heir).await?;
+    paused.set_apply_delay(Duration::from_millis(1)).await?;
+    insert(heir).await?;
+    wait_received(paused, heir).await?;
+    assert_eq!(count(paused).await?, 0);
+    // The least that it knows.
+    assert_eq!(slave_status(paused, "SQL_Delay").await?, "1");
+
+    paused.resume_replay().await?;
+    paused.catch_up_with(heir).await?;
+    assert_eq!(count(paused).await?, 1);
     Ok(())
 }
 
@@ -568,11 +593,36 @@ async fn refusal(node: Node<'_>, statement: &str) -> Result<String> {
     code.ok_or(refused)
 }
 
-/// Whether a standby of MariaDB has received what it was sent, applied or not.
-async fn received(standby: &mariadb::Node, sent: &str) -> Result<bool> {
-    let mut admin = standby.admin().await?;
+/// Waits until a standby has received what the primary has, applied or not.
+async fn wait_received(standby: Node<'_>, primary: Node<'_>) -> Result<()> {
+    let all = async || -> Result<bool> {
+        Ok(match primary.kind() {
+            Kind::Postgres => {
+                let flushed = "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint";
+                let received = "SELECT (pg_last_wal_receive_lsn() - '0/0')::bigint";
+                standby.number(received).await? >= primary.number(flushed).await?
+            }
+            Kind::MariaDb => {
+                let received = slave_status(standby, "Gtid_IO_Pos").await?;
+                let all = format!("SELECT @@gtid_binlog_pos = '{received}'");
+                primary.number(&all).await? == 1
+            }
+        })
+    };
+    if wait::until(async || matches!(all().await, Ok(true))).await {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("{} has not received all", standby.name())).into())
+    }
+}
+
+/// A column of what a standby of MariaDB says of itself.
+async fn slave_status(standby: Node<'_>, column: &str) -> Result<String> {
+    let Connection::MariaDb(mut admin) = standby.admin().await? else {
+        return Err(Failure::new("another kind has no such status").into());
+    };
     let status = raw_sql("SHOW SLAVE STATUS").fetch_one(&mut admin).await?;
-    Ok(status.try_get::<String, _>("Gtid_IO_Pos")? == sent)
+    Ok(status.try_get_unchecked(column)?)
 }
 
 async fn identity(node: Node<'_>) -> Result<i64> {

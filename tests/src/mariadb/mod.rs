@@ -26,7 +26,7 @@
 //! | `replication` | what can be done to it as a standby, and to make a primary of it |
 //! | `served` | what a server says that it did |
 //!
-//! All else is common to all kinds of servers: [`server`](crate::server).
+//! All else is common to all kinds of servers: [`server`].
 
 mod binaries;
 mod replication;
