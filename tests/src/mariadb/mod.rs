@@ -37,7 +37,7 @@ mod template;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Row, raw_sql};
+use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Row, query_scalar, raw_sql};
 
 pub use crate::server::{APP_PASSWORD, Missing, Served, StatementCount};
 pub use binaries::Binaries;
@@ -95,8 +95,16 @@ impl Installation for Binaries {
         Ok(())
     }
 
-    async fn catch_up(standby: &Node, primary: &Node) -> Result<()> {
-        replication::catch_up(standby, primary).await
+    async fn position(primary: &mut MySqlConnection) -> Result<String> {
+        // A write is in the binary log before it is acknowledged.
+        Ok(query_scalar("SELECT @@gtid_binlog_pos")
+            .fetch_one(primary)
+            .await?)
+    }
+
+    fn has_replayed(position: &str) -> String {
+        // Asked again and again, as no server stops to wait when nobody waits for its answer.
+        format!("SELECT MASTER_GTID_WAIT('{position}', 0) = 0")
     }
 
     async fn statement_counts(node: &Node) -> Result<Vec<StatementCount>> {

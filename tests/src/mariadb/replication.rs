@@ -1,14 +1,17 @@
 use std::time::Duration;
 
-use sqlx::{MySqlConnection, Row, mysql::MySqlRow, query_scalar, raw_sql};
+use sqlx::{MySqlConnection, Row, mysql::MySqlRow, raw_sql};
 
 use super::{Binaries, Installation, Node};
 use crate::{Result, wait};
 
 /// What a standby says of itself.
 struct Status {
-    /// Whether it receives: `Yes` or `No`, and `Connecting` or the like on the way.
-    receives: String,
+    /// Whether it is connected: `Yes` or `No`, and `Connecting` or the like on the way.
+    connected: String,
+    /// The file of the primary's that it receives: empty while it has yet to be told, which is
+    /// after the primary has agreed to where it wants to begin.
+    file: String,
     /// Why it does not receive, or has to try again.
     trouble: String,
     /// Whether it applies what it received: `Yes` or `No`.
@@ -51,8 +54,7 @@ impl Node {
             self.run("START SLAVE SQL_THREAD; STOP SLAVE IO_THREAD")
                 .await?;
             let received = self.status(&mut admin).await?.received;
-            self.wait_applied("apply what it received", &received)
-                .await?;
+            self.wait_replayed(&received).await?;
         }
         self.run("STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = OFF")
             .await?;
@@ -71,13 +73,12 @@ impl Node {
         let mut admin = self.admin().await?;
         let receiving = async {
             loop {
-                let Status {
-                    receives, trouble, ..
-                } = self.status(&mut admin).await?;
-                match receives.as_str() {
-                    "Yes" => return Ok(()),
-                    "No" if !trouble.is_empty() => {
-                        return Err(self.failure(&format!("does not receive: {trouble}")).into());
+                let status = self.status(&mut admin).await?;
+                match status.connected.as_str() {
+                    "Yes" if !status.file.is_empty() => return Ok(()),
+                    "No" if !status.trouble.is_empty() => {
+                        let why = format!("does not receive: {}", status.trouble);
+                        return Err(self.failure(&why).into());
                     }
                     _ => wait::pause().await,
                 }
@@ -119,34 +120,17 @@ impl Node {
         let status = shown.ok_or_else(|| self.failure("is no standby"))?;
         Ok(Status::read(&status)?)
     }
-
-    /// Waits until it shows everything up to this position. `what` completes "it did not …".
-    async fn wait_applied(&self, what: &str, position: &str) -> Result<()> {
-        let mut admin = self.admin().await?;
-        // Asked again and again, as no server stops to wait when nobody waits for its answer.
-        let applied = format!("SELECT MASTER_GTID_WAIT('{position}', 0) = 0");
-        self.wait_until(what, &mut admin, &applied).await
-    }
 }
 
 impl Status {
     fn read(row: &MySqlRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            receives: row.try_get("Slave_IO_Running")?,
+            connected: row.try_get("Slave_IO_Running")?,
+            file: row.try_get("Master_Log_File")?,
             trouble: row.try_get("Last_IO_Error")?,
             applies: row.try_get("Slave_SQL_Running")?,
             delay: row.try_get_unchecked("SQL_Delay")?,
             received: row.try_get("Gtid_IO_Pos")?,
         })
     }
-}
-
-/// Waits until `standby` shows every write that `primary` has acknowledged so far: all that is in
-/// the primary's binary log, where a write is before it is acknowledged.
-pub(super) async fn catch_up(standby: &Node, primary: &Node) -> Result<()> {
-    let position: String = query_scalar("SELECT @@gtid_binlog_pos")
-        .fetch_one(&mut primary.admin().await?)
-        .await?;
-    let what = format!("apply {position} of {}", primary.name());
-    standby.wait_applied(&what, &position).await
 }

@@ -90,8 +90,12 @@ impl Installation for Binaries {
         replication::wait_streaming(cluster).await
     }
 
-    async fn catch_up(standby: &Node, primary: &Node) -> Result<()> {
-        replication::catch_up(standby, primary).await
+    async fn position(primary: &mut PgConnection) -> Result<String> {
+        replication::position(primary).await
+    }
+
+    fn has_replayed(position: &str) -> String {
+        format!("SELECT pg_last_wal_replay_lsn() >= '{position}'::pg_lsn")
     }
 
     async fn statement_counts(node: &Node) -> Result<Vec<StatementCount>> {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use sqlx::{query, query_scalar};
+use sqlx::{PgConnection, query, query_scalar};
 
 use super::{Cluster, Node, template::configure_node};
 use crate::{Result, wait};
@@ -87,21 +87,13 @@ pub(super) async fn wait_streaming(cluster: &Cluster) -> Result<()> {
         .await
 }
 
-/// Waits until `standby` shows every write that `primary` has acknowledged so far.
-///
-/// A commit of nothing is added to the primary's log. It takes along what waits to be flushed,
-/// such as asynchronous commits, and its position is the end of a record, which every standby
-/// reaches. The flush position often is in the middle of one, and the insert position in the
-/// header of a page that has nothing else yet.
-pub(super) async fn catch_up(standby: &Node, primary: &Node) -> Result<()> {
+/// Adds a commit of nothing to the primary's log. It takes along what waits to be flushed, such as
+/// asynchronous commits, and its position is the end of a record, which every standby reaches. The
+/// flush position often is in the middle of one, and the insert position in the header of a page that
+/// has nothing else yet.
+pub(super) async fn position(primary: &mut PgConnection) -> Result<String> {
     let mark = "SELECT pg_logical_emit_message(true, 'caught up', '')::text";
-    let position: String = query_scalar(mark)
-        .fetch_one(&mut primary.admin().await?)
-        .await?;
-    let mut admin = standby.admin().await?;
-    let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{position}'::pg_lsn");
-    let what = format!("replay {position} of {}", primary.name());
-    standby.wait_until(&what, &mut admin, &replayed).await
+    Ok(query_scalar(mark).fetch_one(primary).await?)
 }
 
 /// How a standby of this name reaches its primary.

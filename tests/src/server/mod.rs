@@ -80,11 +80,14 @@ pub trait Installation: fmt::Debug + Clone + Send + Sync + 'static {
     /// accept connections. Returns when all receive what the primary sends.
     fn replicate(cluster: &Cluster<Self>) -> impl Future<Output = Result<()>> + Send;
 
-    /// Waits until `standby` shows every write that `primary` has acknowledged so far.
-    fn catch_up(
-        standby: &Node<Self>,
-        primary: &Node<Self>,
-    ) -> impl Future<Output = Result<()>> + Send;
+    /// A position in the log of the primary that this connects to: a standby that has replayed it
+    /// shows every write that was acknowledged so far.
+    fn position(
+        primary: &mut <Self::Database as Database>::Connection,
+    ) -> impl Future<Output = Result<String>> + Send;
+
+    /// The question whether a standby has replayed such a position.
+    fn has_replayed(position: &str) -> String;
 
     /// All that the node has executed for the application, most frequent first.
     fn statement_counts(

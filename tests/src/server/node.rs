@@ -152,7 +152,7 @@ impl<I: Installation> Node<I> {
 
     /// Waits until this standby shows every write that `primary` has acknowledged so far.
     pub async fn catch_up_with(&self, primary: &Self) -> Result<()> {
-        I::catch_up(self, primary).await
+        self.wait_replayed(&primary.position().await?).await
     }
 
     /// What the application made this server do to `table`, since the start or since
@@ -205,6 +205,18 @@ impl<I: Installation> Node<I> {
             Ok(())
         };
         self.in_time("accept connections", ready).await
+    }
+
+    /// How far a standby must be to show all that this primary has acknowledged so far.
+    pub(crate) async fn position(&self) -> Result<String> {
+        I::position(&mut self.admin().await?).await
+    }
+
+    /// Waits until this standby is that far.
+    pub(crate) async fn wait_replayed(&self, position: &str) -> Result<()> {
+        let mut admin = self.admin().await?;
+        let (what, question) = (format!("replay {position}"), I::has_replayed(position));
+        self.wait_until(&what, &mut admin, &question).await
     }
 
     /// Waits until the server answers this question with yes. `what` completes "it did not …".
