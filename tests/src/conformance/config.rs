@@ -199,8 +199,13 @@ async fn wrong_user<S: Subject>(site: &Site<S>) -> Result<()> {
         "primary.url",
         "accepts this user",
     )?;
-    let source = std::error::Error::source(&error).ok_or("the error has no source")?;
-    check(source.to_string().contains("nobody"), source.to_string())
+    let mut sources = String::new();
+    let mut source = std::error::Error::source(&error);
+    while let Some(error) = source {
+        sources = format!("{sources}{error}: ");
+        source = error.source();
+    }
+    check(sources.contains("nobody"), sources)
 }
 
 async fn from_variables<S: Subject>(site: &Site<S>) -> Result<()> {

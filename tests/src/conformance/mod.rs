@@ -165,6 +165,10 @@ fn check(holds: bool, message: impl Into<String>) -> Result<()> {
 }
 
 /// Fails the case if the two differ.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "so that cases need no references to literals"
+)]
 fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<()> {
     let holds = found == expected;
     check(holds, format!("{what}: {found:?}, not {expected:?}"))

@@ -441,12 +441,12 @@ async fn explicit_wins<S: Subject>(site: &Site<S>) -> Result<()> {
 async fn spawned_is_outside<S: Subject>(site: &Site<S>) -> Result<()> {
     let db = site.connect().await?;
     let session = db.session();
-    let task = with_session(session.state(), async {
+    with_session(session.state(), async {
         let db = db.clone();
-        tokio::spawn(async move { db.get(1).await.map_err(|error| error.to_string()) })
+        let read = async move { db.get(1).await.map_err(|error| error.to_string()) };
+        tokio::spawn(read).await
     })
-    .await;
-    task.await??;
+    .await??;
     check(
         session.last_decision().is_none(),
         "the task was inside the session",

@@ -1,0 +1,149 @@
+//! An adapter for plain tokio-postgres on deadpool: all that it takes to get what the others have.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dbrouter::{
+    Adapter, Answer, Backend, Cluster, ConfigError, ConfigErrorKind, Dialect, Fault, Pressure,
+    Question, Role, RouteError, Terms,
+};
+use deadpool_postgres::{Manager, Object, Pool, PoolError, Runtime};
+use tokio::sync::Mutex;
+use tokio_postgres::{Client, Config, NoTls};
+
+/// One node's pool, and the monitor's own connection to it.
+#[derive(Clone)]
+pub(crate) struct Node {
+    pool: Pool,
+    config: Config,
+    probe: Arc<Mutex<Option<Client>>>,
+}
+
+/// tokio-postgres' errors, the pool's, and the router's.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("PostgreSQL")]
+    Postgres(#[from] tokio_postgres::Error),
+    #[error("the pool gave no connection")]
+    Pool(#[from] PoolError),
+    #[error("the router found no node")]
+    Refused(#[from] RouteError),
+}
+
+impl Backend for Node {
+    type Error = Error;
+    type Connection = Object;
+
+    fn pressure(&self) -> Pressure {
+        let status = self.pool.status();
+        Pressure {
+            in_use: status.size.saturating_sub(status.available) as u32,
+            idle: status.available as u32,
+            waiting: Some(status.waiting as u32),
+            max: status.max_size as u32,
+        }
+    }
+
+    fn fault(error: &Error) -> Fault {
+        let (Error::Postgres(error) | Error::Pool(PoolError::Backend(error))) = error else {
+            return Fault::Busy;
+        };
+        match error.as_db_error() {
+            Some(error) => Dialect::Postgres.fault(error.code().code(), error.message()),
+            None if error.is_closed() || error.to_string().contains("connect") => {
+                Fault::Unavailable
+            }
+            None => Fault::Other,
+        }
+    }
+
+    fn refused(refusal: RouteError) -> Error {
+        Error::Refused(refusal)
+    }
+
+    async fn acquire(&self) -> Result<Object, Error> {
+        Ok(self.pool.get().await?)
+    }
+
+    async fn probe(&self, question: &Question) -> Result<Answer, Error> {
+        let mut place = self.probe.lock().await;
+        let client = match place.take() {
+            Some(client) => client,
+            None => {
+                let (client, connection) = self.config.connect(NoTls).await?;
+                tokio::spawn(async move { connection.await.ok() });
+                client
+            }
+        };
+        let row = client.query_one(question.sql(), &[]).await?;
+        *place = Some(client);
+        let columns = (0..question.columns()).map(|column| row.try_get(column));
+        Ok(columns.collect::<Result<_, _>>()?)
+    }
+}
+
+/// How pools are opened: how many connections, and how long one is waited for.
+#[derive(Clone, Copy)]
+pub(crate) struct TokioPostgres(pub(crate) usize, pub(crate) Duration);
+
+impl Adapter for TokioPostgres {
+    type Backend = Node;
+    type Handle = Terms<Node>;
+    type ConnectOptions = Config;
+    type Pool = Infallible;
+    type PoolOptions = Self;
+
+    fn dialects() -> &'static [Dialect] {
+        &[Dialect::Postgres]
+    }
+
+    fn parse(url: &str) -> Result<Config, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(url.parse()?)
+    }
+
+    fn pool_options(&mut self, options: Self) {
+        *self = options;
+    }
+
+    fn ping_after(&mut self, _: Option<Duration>) {}
+
+    fn open(
+        &self,
+        mut config: Config,
+        options: Option<&Self>,
+        role: Role,
+        _: &str,
+    ) -> Result<Node, ConfigError> {
+        if role == Role::Replica {
+            config.options("-c default_transaction_read_only=on");
+        }
+        let Self(most, patience) = *options.unwrap_or(self);
+        let manager = Manager::new(config.clone(), NoTls);
+        let builder = Pool::builder(manager)
+            .max_size(most)
+            .runtime(Runtime::Tokio1);
+        let built = builder.wait_timeout(Some(patience)).build();
+        let pool = built.map_err(|error| {
+            ConfigError::new(ConfigErrorKind::Runtime, "pool", "has no runtime").with_source(error)
+        })?;
+        let probe = Arc::default();
+        Ok(Node {
+            pool,
+            config,
+            probe,
+        })
+    }
+
+    fn adopt(&self, pool: Infallible, _: &str) -> Result<Node, ConfigError> {
+        match pool {}
+    }
+
+    fn dialect(_: &Node) -> Dialect {
+        Dialect::Postgres
+    }
+
+    fn handle(self, cluster: Cluster<Node>) -> Terms<Node> {
+        Terms::new(&cluster)
+    }
+}
