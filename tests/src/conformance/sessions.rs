@@ -73,7 +73,7 @@ async fn reads_own_writes<S: Subject>(site: &Site<S>) -> Result<()> {
     let db = site.connect().await?;
     site.pause_all().await?;
     let session = db.session();
-    for version in 1..=100 {
+    for version in 1..=300 {
         session.set(1, version).await?;
         expect("version", session.get(1).await?, Some(version))?;
     }
@@ -81,7 +81,7 @@ async fn reads_own_writes<S: Subject>(site: &Site<S>) -> Result<()> {
         expect(
             "fallbacks",
             db.cluster().status().fallbacks(Reason::NotFresh),
-            100,
+            300,
         )?;
     }
     Ok(())
@@ -90,7 +90,7 @@ async fn reads_own_writes<S: Subject>(site: &Site<S>) -> Result<()> {
 async fn root_reads_own_writes<S: Subject>(site: &Site<S>) -> Result<()> {
     let db = site.connect().await?;
     site.pause_all().await?;
-    for version in 1..=100 {
+    for version in 1..=300 {
         db.set(1, version).await?;
         expect("version", db.get(1).await?, Some(version))?;
     }

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
+use dbrouter_sqlx::RoutedPool;
 use dbrouter_sqlx::dbrouter::policy::{Random, RoundRobin, WeightedRandom, WeightedRoundRobin};
-use dbrouter_sqlx::dbrouter::{
-    Admission, Candidates, MonitorSettings, Policy, Preference, Reason, Refusal, Request, WhyNot,
-};
-use dbrouter_sqlx::{NodeOptions, RoutedPool, refusal};
+use dbrouter_sqlx::dbrouter::{MonitorSettings, Reason};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 use dbrouter_tests::postgres::Cluster;
@@ -28,29 +26,8 @@ pub(crate) fn cases() -> Vec<Case> {
             "routing::writes_reach_the_primary_alone",
             writes_reach_the_primary_alone,
         ),
-        on_postgres("routing::round_robin_is_even", round_robin_is_even),
         on_postgres("routing::random_is_uniform", random_is_uniform),
         on_postgres("routing::weights_are_kept", weights_are_kept),
-        on_postgres("routing::weight_zero_is_never", weight_zero_is_never),
-        on_postgres(
-            "routing::nearest_includes_the_primary",
-            nearest_includes_the_primary,
-        ),
-        on_postgres("routing::preferences_are_kept", preferences_are_kept),
-        on_postgres("routing::tags_are_demanded", tags_are_demanded),
-        on_postgres(
-            "routing::keys_stay_with_their_replica",
-            keys_stay_with_their_replica,
-        ),
-        on_postgres("routing::a_custom_policy_decides", a_custom_policy_decides),
-        on_postgres(
-            "routing::a_policy_out_of_range_is_contained",
-            a_policy_out_of_range_is_contained,
-        ),
-        on_postgres(
-            "routing::a_write_through_read_is_refused_by_the_server",
-            refused_by_the_server,
-        ),
         on_postgres(
             "routing::replica_connections_are_read_only",
             replica_connections_are_read_only,
@@ -63,7 +40,6 @@ pub(crate) fn cases() -> Vec<Case> {
             "routing::a_single_pool_takes_everything",
             a_single_pool_takes_everything,
         ),
-        on_postgres("routing::nodes_come_and_go", nodes_come_and_go),
         on_postgres(
             "routing::every_decision_is_explained",
             every_decision_is_explained,
@@ -135,17 +111,6 @@ async fn writes_reach_the_primary_alone() -> Result<()> {
     )
 }
 
-async fn round_robin_is_even() -> Result<()> {
-    let cluster = cluster().await?;
-    let db = router(&cluster).policy(RoundRobin::new()).connect().await?;
-    read(&db, 1001).await?;
-    let reads = reads(&cluster).await?;
-    check(
-        reads[0] == 0 && reads[1] + reads[2] == 1001 && (reads[1] - reads[2]).abs() == 1,
-        format!("{reads:?}"),
-    )
-}
-
 /// Pearson's χ² of the counts against equal or weighted expectations.
 fn chi_squared(counts: &[i64], weights: &[f64]) -> f64 {
     let total: i64 = counts.iter().sum();
@@ -207,172 +172,6 @@ async fn weights_are_kept() -> Result<()> {
     check(
         chi_squared < ONE_IN_A_THOUSAND,
         format!("at random: {reads:?}, χ² {chi_squared}"),
-    )
-}
-
-async fn weight_zero_is_never() -> Result<()> {
-    let cluster = cluster().await?;
-    let [first, second] = cluster.standbys() else {
-        return check(false, "not two standbys");
-    };
-    let db = RoutedPool::<Postgres>::builder()
-        .primary(cluster.primary().url())
-        .replica(node(first).weight(0))
-        .replica(node(second))
-        .policy(RoundRobin::new())
-        .connect()
-        .await?;
-    read(&db, 100).await?;
-    let reads = reads(&cluster).await?;
-    check(reads == [0, 0, 100], format!("{reads:?}"))
-}
-
-async fn nearest_includes_the_primary() -> Result<()> {
-    let cluster = cluster().await?;
-    let db = router(&cluster)
-        .policy(RoundRobin::new())
-        .preference(Preference::Nearest)
-        .connect()
-        .await?;
-    read(&db, 300).await?;
-    let reads = reads(&cluster).await?;
-    check(reads == [100, 100, 100], format!("{reads:?}"))
-}
-
-async fn preferences_are_kept() -> Result<()> {
-    let cluster = cluster().await?;
-    let db = router(&cluster).connect().await?;
-    for preference in [Preference::Primary, Preference::PrimaryPreferred] {
-        sqlx::query(READ)
-            .fetch_one(&db.preference(preference))
-            .await?;
-    }
-    for preference in [Preference::Replica, Preference::ReplicaPreferred] {
-        sqlx::query(READ)
-            .fetch_one(&db.preference(preference))
-            .await?;
-    }
-    let reads = reads(&cluster).await?;
-    check(
-        reads[0] == 2 && reads[1] + reads[2] == 2,
-        format!("{reads:?}"),
-    )?;
-
-    for standby in cluster.standbys() {
-        db.cluster().disable(standby.name())?;
-    }
-    let only_replicas = db.preference(Preference::Replica);
-    let refused = sqlx::query(READ).fetch_one(&only_replicas).await.map(drop);
-    let refused = refused.expect_err("no replica is enabled");
-    let refusal = refusal(&refused).ok_or("not the router's refusal")?;
-    let disabled = |refusal: &&Refusal| refusal.why == WhyNot::Admission(Admission::Disabled);
-    check(
-        refusal.refusals().iter().filter(disabled).count() == 2,
-        refusal.to_string(),
-    )?;
-    check(
-        refused.to_string().contains("it is disabled"),
-        refused.to_string(),
-    )
-}
-
-async fn tags_are_demanded() -> Result<()> {
-    let cluster = cluster().await?;
-    let [first, second] = cluster.standbys() else {
-        return check(false, "not two standbys");
-    };
-    let db = RoutedPool::<Postgres>::builder()
-        .primary(cluster.primary().url())
-        .replica(node(first).tag("for", "web"))
-        .replica(node(second).tag("for", "reports").tag("zone", "b"))
-        .connect()
-        .await?;
-    for _ in 0..10 {
-        sqlx::query(READ)
-            .fetch_one(&db.tag("for", "reports").tag("zone", "b"))
-            .await?;
-        // Nobody has this label, so the primary serves.
-        sqlx::query(READ)
-            .fetch_one(&db.tag("for", "nothing"))
-            .await?;
-    }
-    let reads = reads(&cluster).await?;
-    check(reads == [10, 0, 10], format!("{reads:?}"))
-}
-
-async fn keys_stay_with_their_replica() -> Result<()> {
-    let cluster = cluster().await?;
-    let policy = dbrouter_sqlx::dbrouter::policy::Rendezvous::new();
-    let db = router(&cluster).policy(policy).connect().await?;
-    let mut seen = std::collections::BTreeMap::new();
-    for round in 0..3 {
-        for key in 0..40 {
-            let about = db.read().key(format!("user-{key}"));
-            let port: i32 = sqlx::query_scalar("select inet_server_port()")
-                .fetch_one(&about)
-                .await?;
-            let before = *seen.entry(key).or_insert(port);
-            check(
-                before == port,
-                format!("key {key} moved from {before} to {port} in {round}"),
-            )?;
-        }
-    }
-    let ports: std::collections::BTreeSet<_> = seen.values().collect();
-    check(
-        ports.len() == 2,
-        format!("both standbys have keys: {seen:?}"),
-    )
-}
-
-async fn a_custom_policy_decides() -> Result<()> {
-    let cluster = cluster().await?;
-    let last = |candidates: Candidates<'_>, _: &Request| candidates.len().checked_sub(1);
-    let db = router(&cluster).policy(last).connect().await?;
-    read(&db, 20).await?;
-    let reads = reads(&cluster).await?;
-    check(reads == [0, 0, 20], format!("{reads:?}"))
-}
-
-struct Beyond;
-
-impl Policy for Beyond {
-    fn pick(&self, candidates: Candidates<'_>, _: &Request) -> Option<usize> {
-        Some(candidates.len())
-    }
-}
-
-async fn a_policy_out_of_range_is_contained() -> Result<()> {
-    let cluster = cluster().await?;
-    let db = router(&cluster).policy(Beyond).connect().await?;
-    read(&db, 20).await?;
-    let reads = reads(&cluster).await?;
-    check(
-        reads == [0, 20, 0],
-        format!("the first candidate serves: {reads:?}"),
-    )?;
-    check(
-        db.status().policy_out_of_range == 20,
-        db.status().to_string(),
-    )
-}
-
-async fn refused_by_the_server() -> Result<()> {
-    let cluster = cluster().await?;
-    let db = router(&cluster).connect().await?;
-    let refused = sqlx::query(WRITE).execute(&db.read()).await.map(drop);
-    let refused = refused.expect_err("a write on a standby");
-    let code = refused
-        .as_database_error()
-        .and_then(|error| error.code().map(|code| code.to_string()));
-    check(code.as_deref() == Some("25006"), format!("{refused:?}"))?;
-    for standby in cluster.standbys() {
-        check(standby.served("kv").await?.writes == 0, "a standby wrote")?;
-    }
-    // The standby is not at fault, and stays in use.
-    check(
-        db.status().nodes.iter().all(|node| node.healthy),
-        db.status().to_string(),
     )
 }
 
@@ -445,55 +244,6 @@ async fn a_single_pool_takes_everything() -> Result<()> {
     read(&db, 10).await?;
     let reads = reads(&cluster).await?;
     check(reads[1] + reads[2] == 10, format!("{reads:?}"))
-}
-
-async fn nodes_come_and_go() -> Result<()> {
-    let cluster = cluster().await?;
-    let [first, second] = cluster.standbys() else {
-        return check(false, "not two standbys");
-    };
-    let db = RoutedPool::<Postgres>::builder()
-        .primary(cluster.primary().url())
-        .replica(node(first))
-        .connect()
-        .await?;
-    // A read in flight on the first standby.
-    let held = db.acquire_read().await?;
-    check(
-        &*held.decision().node == first.name(),
-        held.decision().to_string(),
-    )?;
-
-    db.add_replica(NodeOptions::new(second.url()).name(second.name()))?;
-    crate::support::until(&db, "healthy", |status| {
-        status.nodes.iter().all(|node| node.healthy)
-    })
-    .await?;
-    db.cluster().disable(first.name())?;
-    read(&db, 10).await?;
-    db.cluster().enable(first.name())?;
-
-    // A drain waits for what is in flight, and lets nothing new in.
-    let draining = tokio::spawn({
-        let (cluster, name) = (db.cluster().clone(), first.name().to_owned());
-        async move { cluster.drain(&name).await }
-    });
-    crate::support::until(&db, "draining", |status| {
-        status
-            .node(first.name())
-            .is_none_or(|node| node.admission != dbrouter_sqlx::dbrouter::Admission::Enabled)
-    })
-    .await?;
-    read(&db, 10).await?;
-    check(!draining.is_finished(), "drained with a connection out")?;
-    drop(held);
-    draining.await??;
-    check(
-        db.cluster().node(first.name()).is_none(),
-        "drained and still there",
-    )?;
-    let reads = reads(&cluster).await?;
-    check(reads == [0, 0, 20], format!("{reads:?}"))
 }
 
 async fn every_decision_is_explained() -> Result<()> {
