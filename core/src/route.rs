@@ -125,6 +125,13 @@ impl<B> Route<B> {
         self.silence();
     }
 
+    /// Ends a read that failed before it showed anything. What may have been written still counts.
+    pub(crate) fn showed_nothing(mut self) {
+        if let Ending::Read(..) = self.ending {
+            self.silence();
+        }
+    }
+
     /// Ends the work before it began: nothing was sent to the node, and nothing is counted.
     pub fn unsent(mut self) {
         self.silence();

@@ -146,7 +146,7 @@ impl<B: Backend> Work<B> {
                     work.done(sql);
                     return Ok((result, route));
                 }
-                Err(error) => work.failed(sql, &route, error)?,
+                Err(error) => work.failed(sql, route, error)?,
             }
         }
     }
@@ -190,7 +190,7 @@ impl<B: Backend> Work<B> {
                         route.report(B::fault(&error), &error);
                         Err(error)?;
                     }
-                    Some(error) => work.failed(sql.as_ref(), &route, error)?,
+                    Some(error) => work.failed(sql.as_ref(), route, error)?,
                 }
             }
         })
@@ -299,7 +299,7 @@ impl<B: Backend> Work<B> {
 
     /// Takes in that a statement failed on a node. One that a replica refused, and that was only taken for a
     /// read, is for the primary; nothing happened on the replica.
-    fn failed(&mut self, sql: &str, route: &Route<B>, error: B::Error) -> Result<(), B::Error> {
+    fn failed(&mut self, sql: &str, route: Route<B>, error: B::Error) -> Result<(), B::Error> {
         let presumed = self.request.cause() == Cause::Query && route.node().role() != Role::Primary;
         match B::fault(&error) {
             Fault::ReadOnly if presumed => {
@@ -311,9 +311,14 @@ impl<B: Backend> Work<B> {
                 self.request.refused_as_write();
             }
             Fault::Missing if presumed => self.request.not_replayed(),
-            _ => return self.go_on(route, error),
+            _ => {
+                self.go_on(&route, error)?;
+                route.showed_nothing();
+                return Ok(());
+            }
         }
         self.failure = Some(error);
+        route.showed_nothing();
         Ok(())
     }
 

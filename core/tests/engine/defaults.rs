@@ -81,6 +81,7 @@ async fn statements_are_classified_by_the_dialect() {
     use dbrouter::{Classifier, Cluster, Dialect, Sql};
     for (dialect, sql) in [
         (Dialect::Postgres, Sql::postgres()),
+        (Dialect::MariaDb, Sql::mysql()),
         (Dialect::Sqlite, Sql::sqlite()),
     ] {
         let db = Cluster::single(dialect, Settings::new(), Server::primary());

@@ -17,4 +17,5 @@ mod policies;
 mod sessions;
 mod status;
 mod topology;
+mod work;
 mod world;

@@ -49,6 +49,8 @@ struct State {
     /// When it was asked at leisure, and what it answers then.
     consulted: Vec<time::Instant>,
     knows: Option<&'static str>,
+    /// Its pool has no connection to give.
+    full: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +76,7 @@ impl Server {
             asked: Vec::new(),
             consulted: Vec::new(),
             knows: None,
+            full: false,
         })))
     }
 
@@ -87,6 +90,15 @@ impl Server {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
+    }
+
+    /// Whether its pool has no connection to give.
+    pub(crate) fn full(&self, full: bool) {
+        self.state().full = full;
+    }
+
+    pub(crate) fn is_standby(&self) -> bool {
+        self.state().standby
     }
 
     pub(crate) fn mood(&self, mood: Mood) {
@@ -217,7 +229,7 @@ impl Server {
 }
 
 #[derive(Debug)]
-pub(crate) struct Failure(&'static str);
+pub(crate) struct Failure(pub(crate) &'static str);
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -229,14 +241,18 @@ impl std::error::Error for Failure {}
 
 impl Backend for Server {
     type Error = Failure;
-    type Connection = ();
+    /// The server itself.
+    type Connection = Self;
 
     fn refused(_: RouteError) -> Failure {
         Failure("refused by the router")
     }
 
-    async fn acquire(&self) -> Result<(), Failure> {
-        Ok(())
+    async fn acquire(&self) -> Result<Self, Failure> {
+        match self.state().full {
+            true => Err(Failure("no room")),
+            false => Ok(self.clone()),
+        }
     }
 
     fn pressure(&self) -> Pressure {
@@ -248,8 +264,16 @@ impl Backend for Server {
         }
     }
 
-    fn fault(_: &Failure) -> Fault {
-        Fault::Unavailable
+    fn fault(failure: &Failure) -> Fault {
+        match failure.0 {
+            "no room" => Fault::Busy,
+            "read-only" => Fault::ReadOnly,
+            "not in recovery" => Fault::Unsupported,
+            "no such table" => Fault::Missing,
+            "conflict with recovery" => Fault::Conflict,
+            "syntax error" => Fault::Other,
+            _ => Fault::Unavailable,
+        }
     }
 
     async fn ask(&self, _: &Question) -> Result<Answer, Failure> {
