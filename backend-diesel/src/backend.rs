@@ -1,0 +1,108 @@
+//! One node's pool, and the monitor's own connection to it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use dbrouter::{Answer, Backend, Fault, Pressure, Question, RouteError};
+use diesel_async::pooled_connection::PoolError;
+use tokio::sync::Mutex;
+
+use crate::adapter::Connect;
+use crate::connection::Lease;
+use crate::database::RoutedConnection;
+use crate::error::Error;
+use crate::pools::Pool;
+
+/// One node's pool. Reach it through [`RoutedPool::primary`](crate::RoutedPool::primary) or
+/// [`Node::backend`](dbrouter::Node::backend).
+pub struct DieselBackend<P: Pool> {
+    pool: P,
+    /// How the pool was told to connect; not known of a pool that existed already.
+    connect: Option<Connect<P::Connection>>,
+    /// The monitor's connection. It is taken out while it is in use, so that one whose question was
+    /// dropped half-way is never asked another.
+    probe: Arc<Mutex<Option<P::Connection>>>,
+}
+
+impl<P: Pool> DieselBackend<P> {
+    pub(crate) fn new(pool: P, connect: Option<Connect<P::Connection>>) -> Self {
+        let probe = Arc::new(Mutex::new(None));
+        Self {
+            pool,
+            connect,
+            probe,
+        }
+    }
+
+    /// The pool itself, with the status that it tells of.
+    #[must_use]
+    pub fn pool(&self) -> &P {
+        &self.pool
+    }
+
+    /// A connection that is none of the pool's.
+    async fn connect(&self) -> Result<P::Connection, Error> {
+        match &self.connect {
+            Some(connect) => {
+                let connected = connect.connect().await;
+                connected.map_err(|error| PoolError::ConnectionError(error).into())
+            }
+            None => self.pool.connect().await,
+        }
+    }
+}
+
+impl<P: Pool> Clone for DieselBackend<P> {
+    fn clone(&self) -> Self {
+        Self {
+            pool: self.pool.clone(),
+            connect: self.connect.clone(),
+            probe: Arc::clone(&self.probe),
+        }
+    }
+}
+
+impl<P: Pool> fmt::Debug for DieselBackend<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DieselBackend")
+            .field("pressure", &self.pressure())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Pool> Backend for DieselBackend<P> {
+    type Error = Error;
+    type Connection = Lease<P>;
+
+    fn pressure(&self) -> Pressure {
+        self.pool.pressure()
+    }
+
+    fn fault(error: &Error) -> Fault {
+        error.fault()
+    }
+
+    fn refused(refusal: RouteError) -> Error {
+        Error::refused(refusal)
+    }
+
+    async fn acquire(&self) -> Result<Lease<P>, Error> {
+        self.pool.take().await.map(Lease::new)
+    }
+
+    async fn probe(&self, question: &Question) -> Result<Answer, Error> {
+        let mut place = self.probe.lock().await;
+        let mut connection = match place.take() {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        let answer = connection.ask(question).await.map_err(Error::query)?;
+        *place = Some(connection);
+        Ok(answer)
+    }
+
+    async fn ask(&self, question: &Question) -> Result<Answer, Error> {
+        let mut connection = self.connect().await?;
+        connection.ask(question).await.map_err(Error::query)
+    }
+}

@@ -1,0 +1,97 @@
+//! What differs by driver: URLs, how a question is asked, how a read-only transaction begins.
+
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use std::error::Error;
+
+use dbrouter::{Answer, Dialect, Question};
+use diesel::QueryResult;
+use diesel::backend::Backend;
+use diesel::deserialize::{self, FromSql, QueryableByName};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::row::{Field, NamedRow, Row};
+use diesel::sql_types::{Text, Untyped};
+use diesel_async::AsyncConnection;
+use diesel_async::pooled_connection::PoolableConnection;
+
+use crate::strict::{Handle, ReadWrite};
+
+/// A connection of diesel-async's that can be routed to: `AsyncPgConnection` with the feature `postgres`,
+/// `AsyncMysqlConnection` with `mysql`, and `SyncConnectionWrapper<SqliteConnection>` with `sqlite`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no connection that can be routed to",
+    note = "turn on the feature `postgres`, `mysql` or `sqlite` of dbrouter-diesel for its driver"
+)]
+pub trait RoutedConnection:
+    AsyncConnection + PoolableConnection + Handle<Connection = Self, Mode = ReadWrite> + 'static
+{
+    /// The kind of server that it leads to.
+    const DIALECT: Dialect;
+
+    /// The same, as a list.
+    const DIALECTS: &'static [Dialect];
+
+    /// What the driver is given for a URL.
+    ///
+    /// # Errors
+    ///
+    /// If the URL cannot be understood. The error shows none of it.
+    fn parse(url: &str) -> Result<String, Box<dyn Error + Send + Sync>>;
+
+    /// Asks the server a question of the router's.
+    fn ask(&mut self, question: &Question) -> impl Future<Output = QueryResult<Answer>> + Send;
+
+    /// Begins a transaction in which the server refuses writes.
+    fn begin_read_only(&mut self) -> impl Future<Output = QueryResult<()>> + Send;
+}
+
+/// A question as a query. Unlike [`sql_query`](diesel::sql_query) it is prepared only once per connection.
+#[derive(Debug)]
+struct Ask(&'static str);
+
+impl Query for Ask {
+    type SqlType = Untyped;
+}
+
+impl QueryId for Ask {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<DB: Backend> QueryFragment<DB> for Ask {
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        pass.push_sql(self.0);
+        Ok(())
+    }
+}
+
+/// A row of text columns, however many.
+#[derive(Debug)]
+struct Columns(Vec<Option<String>>);
+
+impl<DB: Backend> QueryableByName<DB> for Columns
+where
+    String: FromSql<Text, DB>,
+{
+    fn build<'a>(row: &impl NamedRow<'a, DB>) -> deserialize::Result<Self> {
+        let column = |index| {
+            let field = Row::get(row, index).ok_or("the answer lacks a column")?;
+            Option::<String>::from_nullable_sql(field.value())
+        };
+        (0..row.field_count())
+            .map(column)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+impl From<Columns> for Answer {
+    fn from(columns: Columns) -> Self {
+        columns.0.into_iter().collect()
+    }
+}

@@ -1,0 +1,36 @@
+use std::error::Error;
+
+use dbrouter::{Answer, Dialect, Question};
+use diesel::QueryResult;
+use diesel_async::{AnsiTransactionManager, AsyncMysqlConnection, RunQueryDsl};
+
+use super::{Ask, Columns, RoutedConnection};
+
+impl RoutedConnection for AsyncMysqlConnection {
+    const DIALECT: Dialect = Dialect::MariaDb;
+    const DIALECTS: &'static [Dialect] = &[Self::DIALECT];
+
+    fn parse(url: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
+        // The driver knows but one name for the protocol.
+        let url = match url.strip_prefix("mariadb:") {
+            Some(rest) => format!("mysql:{rest}"),
+            None => url.to_owned(),
+        };
+        // The driver's own error could show what it stumbled over.
+        match mysql_async::Opts::from_url(&url) {
+            Ok(_) => Ok(url),
+            Err(_) => Err("expected mysql://user:password@host:port/database, \
+                           with parameters that the driver knows"
+                .into()),
+        }
+    }
+
+    async fn ask(&mut self, question: &Question) -> QueryResult<Answer> {
+        let row: Columns = Ask(question.sql()).get_result(self).await?;
+        Ok(row.into())
+    }
+
+    async fn begin_read_only(&mut self) -> QueryResult<()> {
+        AnsiTransactionManager::begin_transaction_sql(self, "START TRANSACTION READ ONLY").await
+    }
+}

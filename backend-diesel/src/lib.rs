@@ -1,0 +1,124 @@
+//! Reads to replicas, writes to the primary: diesel-async's pools, with reads that cannot write.
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "deadpool", feature = "postgres"))] mod example {
+//! use dbrouter_diesel::RoutedPool;
+//! # use dbrouter_diesel::{diesel, diesel_async};
+//! use diesel::prelude::*;
+//! use diesel_async::pooled_connection::deadpool::Pool;
+//! use diesel_async::{AsyncPgConnection, RunQueryDsl};
+//!
+//! diesel::table! { orders (id) { id -> Integer, item -> Text } }
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let db = RoutedPool::<Pool<AsyncPgConnection>>::builder()
+//!     .primary("postgres://app@primary/shop")
+//!     .replica("postgres://app@replica-1/shop")
+//!     .replica("postgres://app@replica-2/shop")
+//!     .connect()
+//!     .await?;
+//!
+//! // A guard is diesel-async's connection: whatever runs on that runs on it.
+//! let mut primary = db.write().await?;
+//! diesel::insert_into(orders::table).values(orders::item.eq("tea")).execute(&mut primary).await?;
+//! drop(primary);
+//! let mut replica = db.read().await?;
+//! let total: i64 = orders::table.count().get_result(&mut replica).await?;
+//!
+//! // One session per request: its reads stay on one replica and see its writes.
+//! let session = db.session();
+//! session
+//!     .transaction(async |conn| {
+//!         diesel::insert_into(orders::table).values(orders::item.eq("milk")).execute(conn).await
+//!     })
+//!     .await?;
+//! let more: i64 = orders::table.count().get_result(&mut session.read().await?).await?;
+//! # Ok(())
+//! # }
+//! # }
+//! ```
+//!
+//! # What goes where
+//!
+//! | work | goes to |
+//! | --- | --- |
+//! | `db.read()`, `session.read()` | a replica |
+//! | `db.read_prefer_primary()` | the primary while it is healthy, otherwise a replica |
+//! | `db.write()`, `db.transaction(…)` | the primary |
+//! | `db.read_only_transaction(…)` | a replica |
+//! | `db.primary()` | the primary's own pool, which the router does not watch: migrations |
+//!
+//! A replica is only used if it is known to show what the session must see; otherwise the primary
+//! serves the read. See [`dbrouter`] for how that is known without asking on every request.
+//!
+//! # What a held guard means
+//!
+//! What happens on a [`WriteGuard`] cannot be seen. Until it is dropped, the session's reads go to the primary; then
+//! all that may have been written counts as written. [`transaction`](Routed::transaction) sees its own commit, and
+//! needs no such caution.
+//!
+//! A read goes to another node when one gives no connection. A statement that fails on a guard is not run again,
+//! because the router does not see it. Take a guard, read what belongs together, and drop it.
+//!
+//! # Reads that cannot write
+//!
+//! Replicas' connections are made read-only when they are opened, so the server refuses a write. And with
+//! `use dbrouter_diesel::RunQueryDsl` in the place of diesel-async's, a write, a `for_update` or raw SQL on a
+//! handle to read from does not compile: see [`strict`].
+//!
+//! # The pools
+//!
+//! | | deadpool | bb8 | mobc |
+//! | --- | --- | --- | --- |
+//! | a full pool and a lost server | are told apart | look alike | look alike |
+//! | a connection is pinged when it is taken | after 500 ms of idleness | every time | every time |
+//! | a connection left inside a transaction is closed | when its guard is dropped | the same | the same |
+//! | waits for a connection | 30 s (deadpool's own default: for ever) | 30 s | 30 s |
+//! | can be closed | yes | no | no |
+//!
+//! Where the two look alike, a read loses no time all the same: after 10 ms the monitor looks whether the node
+//! is there. A write waits for the pool's own timeout. Prefer deadpool; and know that diesel-async 0.9.2 makes mobc
+//! close every healthy connection that it is given back.
+//!
+//! Options are the pool's own, said to its own builder: [`PoolOptions`].
+//!
+//! # SQLite
+//!
+//! diesel-async runs SQLite's work on threads that may block, and waits for them when a future is dropped: it needs
+//! Tokio's multi-threaded runtime for that.
+//!
+//! # Features
+//!
+//! `deadpool` (on by default), `bb8` and `mobc` turn on the pools; `postgres`, `mysql` (for MariaDB) and `sqlite`
+//! turn on diesel-async's drivers and make them routable; `serde` makes the [`Status`](dbrouter::Status)
+//! serialisable. Diesel's own features, for types and the like, are turned on by depending on it.
+
+mod adapter;
+mod backend;
+mod connection;
+mod database;
+#[cfg(feature = "sqlite")]
+mod embedded;
+mod error;
+mod pool;
+mod pools;
+mod routed;
+mod session;
+pub mod strict;
+mod transaction;
+
+pub use adapter::{Builder, DieselAdapter, NodeOptions, PoolOptions};
+pub use backend::DieselBackend;
+pub use connection::{Lease, ReadGuard, WriteGuard};
+pub use database::RoutedConnection;
+pub use error::{Error, ErrorKind, refusal};
+pub use pool::RoutedPool;
+pub use pools::Pool;
+pub use routed::Routed;
+pub use session::{Session, with_session};
+pub use strict::{AssumeRead, RunQueryDsl, Strict, StrictRead, assume_read};
+pub use transaction::AsyncFunc;
+
+pub use dbrouter;
+pub use diesel;
+pub use diesel_async;

@@ -1,0 +1,144 @@
+//! A handle, with what is said of its work beforehand.
+
+use std::fmt;
+
+use dbrouter::{Cluster, Decision, Intent, Preference, RouteError, SessionState, Terms};
+
+use crate::backend::DieselBackend;
+use crate::connection::{ReadGuard, WriteGuard};
+use crate::error::Error;
+use crate::pools::Pool;
+use crate::strict::Strict;
+
+/// What [`RoutedPool`](crate::RoutedPool) and [`Session`](crate::Session) have in common: they deref to it.
+/// Options first, then the guard:
+///
+/// ```no_run
+/// # use dbrouter_diesel::{Error, Pool, RoutedPool};
+/// # async fn example<P: Pool>(db: RoutedPool<P>) -> Result<(), Error> {
+/// let session = db.session();
+/// let mut here = session.tag("zone", "a").read().await?;
+/// // A report may be a little behind, and has a replica of its own:
+/// let mut reports = db.eventual().tag("for", "reports").read().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Routed<P: Pool> {
+    terms: Terms<DieselBackend<P>>,
+}
+
+impl<P: Pool> Routed<P> {
+    pub(crate) fn new(terms: Terms<DieselBackend<P>>) -> Self {
+        Self { terms }
+    }
+
+    /// A connection to read from: a replica's, if one shows what the session must see, otherwise the
+    /// primary's. If a node cannot be reached or has no room, the next one gives it.
+    ///
+    /// # Errors
+    ///
+    /// If no node will do, or none gives a connection.
+    pub async fn read(&self) -> Result<ReadGuard<P>, Error> {
+        self.terms.read().work().acquire().await.map(ReadGuard::new)
+    }
+
+    /// A connection to write to: the primary's. While it is out, the session's reads go to the primary; on
+    /// the root handle those are everybody's.
+    ///
+    /// # Errors
+    ///
+    /// If there is no primary, or it gives no connection.
+    pub async fn write(&self) -> Result<WriteGuard<P>, Error> {
+        let acquired = self.terms.write().work().acquire().await;
+        acquired.map(WriteGuard::new)
+    }
+
+    /// A connection to read from: the primary's while it is healthy, otherwise a replica's that shows what the
+    /// session must see.
+    ///
+    /// # Errors
+    ///
+    /// If no node will do, or none gives a connection.
+    pub async fn read_prefer_primary(&self) -> Result<ReadGuard<P>, Error> {
+        self.preference(Preference::PrimaryPreferred).read().await
+    }
+
+    /// The same handle, whose guard to read from takes nothing that is not known to be a read: see
+    /// [`strict`](crate::strict).
+    #[must_use]
+    pub fn strict(&self) -> Strict<P> {
+        Strict::new(self.clone())
+    }
+
+    /// Reads may show any state of a replica, however old.
+    #[must_use]
+    pub fn eventual(&self) -> Self {
+        Self::new(self.terms.eventual())
+    }
+
+    /// Where reads may go.
+    #[must_use]
+    pub fn preference(&self, preference: Preference) -> Self {
+        Self::new(self.terms.preference(preference))
+    }
+
+    /// Reads only go to replicas with this label, and with those demanded before.
+    #[must_use]
+    pub fn tag(&self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        Self::new(self.terms.tag(key, value))
+    }
+
+    /// What the reads are about, for [`Rendezvous`](dbrouter::policy::Rendezvous) and the like.
+    #[must_use]
+    pub fn key(&self, key: impl AsRef<[u8]>) -> Self {
+        Self::new(self.terms.key(key))
+    }
+
+    /// Where work would go now, and why. Nothing is run.
+    ///
+    /// # Errors
+    ///
+    /// If it could go nowhere now.
+    pub fn explain(&self, intent: Intent) -> Result<Decision, RouteError> {
+        let terms = match intent {
+            Intent::Read => self.terms.read(),
+            Intent::Write => self.terms.write(),
+        };
+        terms.work().explain()
+    }
+
+    /// Where the session's last work went, and why; `None` on the root handle, whose work is everybody's.
+    #[must_use]
+    pub fn last_decision(&self) -> Option<Decision> {
+        self.terms.last_decision()
+    }
+
+    /// The router's own view of the session that work would be part of now.
+    #[must_use]
+    pub fn state(&self) -> SessionState {
+        self.terms.state()
+    }
+
+    /// The engine: nodes by name, with their pools, to drain, disable, or weigh them anew.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster<DieselBackend<P>> {
+        self.terms.cluster()
+    }
+
+    pub(crate) fn terms(&self) -> &Terms<DieselBackend<P>> {
+        &self.terms
+    }
+}
+
+// Not derived: that would ask for more of `P` than is needed.
+impl<P: Pool> Clone for Routed<P> {
+    fn clone(&self) -> Self {
+        Self::new(self.terms.clone())
+    }
+}
+
+impl<P: Pool> fmt::Debug for Routed<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Routed").field(&self.terms).finish()
+    }
+}
