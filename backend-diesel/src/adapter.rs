@@ -44,11 +44,19 @@ pub struct DieselAdapter<P: Pool> {
 }
 
 impl<P: Pool> DieselAdapter<P> {
-    pub(crate) fn new() -> Self {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             pool_options: PoolOptions::default(),
             ping_after: Some(Duration::from_millis(500)),
         }
+    }
+}
+
+impl<P: Pool> Default for DieselAdapter<P> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
