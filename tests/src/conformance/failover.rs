@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use dbrouter::{Role, Router, Start};
+use dbrouter::{MonitorSettings, Role, Router, Start};
 use tokio::task::JoinHandle;
 
 use super::{
@@ -26,6 +26,11 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
             "no_connection_is_wanted_of_a_lost_replica",
             &[Servers],
             lost_replica_is_left_alone,
+        )
+        .case(
+            "no_read_waits_for_the_pool_of_a_lost_replica",
+            &[Servers, Retries],
+            no_read_waits,
         )
         .case(
             "all_replicas_gone_the_primary_serves",
@@ -122,6 +127,26 @@ async fn lost_replica_is_left_alone<S: Subject>(site: &Site<S>) -> Result<()> {
         expect("node", site.number(&last(&session)?.0)?, 2)?;
     }
     Ok(())
+}
+
+/// Neither the pool's patience nor the monitor's interval, which are an hour, keeps a read waiting.
+async fn no_read_waits<S: Subject>(site: &Site<S>) -> Result<()> {
+    let hour = Duration::from_secs(3600);
+    let builder = site.builder().pool_options(S::pool(4, hour));
+    let db = S::root(
+        builder
+            .monitor(MonitorSettings::new().interval(hour))
+            .connect()
+            .await?,
+    );
+    site.kill(1).await?;
+    site.kill(2).await?;
+    expect("on the root handle", db.get(1).await?, Some(0))?;
+    expect("on a session", db.session().get(1).await?, Some(0))?;
+    let status = db.cluster().status();
+    let lost = status.nodes.iter().filter(|node| !node.healthy).count();
+    expect("lost nodes", lost, 2)?;
+    expect("reads on the primary", site.reads(&db, 0).await?, 2)
 }
 
 async fn all_replicas_gone<S: Subject>(site: &Site<S>) -> Result<()> {
@@ -238,7 +263,7 @@ async fn start_read_only<S: Subject>(site: &Site<S>) -> Result<()> {
 async fn full_pool<S: Subject>(site: &Site<S>) -> Result<()> {
     let builder = site
         .builder()
-        .pool_options(S::pool(1, Duration::from_millis(50)));
+        .pool_options(S::pool(1, Duration::from_millis(500)));
     let db = S::root(builder.connect().await?);
     // Both replicas' only connections are taken.
     let mut streams = Vec::new();
@@ -283,8 +308,8 @@ async fn demoted_primary<S: Subject>(site: &Site<S>) -> Result<()> {
 /// than the promoted node has written, and lacks everything written there.
 async fn left_behind<S: Subject>(site: &Site<S>) -> Result<()> {
     site.promote(1).await?;
-    for _ in 0..50 {
-        site.execute(0, "update kv set version = -1 where id = 1")
+    for _ in 0..200 {
+        site.execute(0, "update kv set version = version - 1")
             .await?;
     }
     site.catch_up(2).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use dbrouter::policy::{RoundRobin, Sticky};
 use dbrouter::{Reason, Router, with_session};
@@ -257,19 +257,24 @@ async fn first_reads_agree<S: Subject>(site: &Site<S>) -> Result<()> {
 }
 
 /// While somebody writes, sessions are chased from node to node, between replicas of unequal lag.
+///
+/// A replica may show a commit a moment before the primary does: the log has travelled, and the committing
+/// connection has not been told yet. Nothing that a router can ask of the primary shows that moment. So on the
+/// primary what *nobody has been told of yet* may be missing, and nothing else.
 async fn never_go_back_in_time<S: Subject>(site: &Site<S>) -> Result<()> {
     let db = site.connect().await?;
     let stop = Arc::new(AtomicBool::new(false));
+    let acknowledged = Arc::new(AtomicI64::new(0));
     let writer = tokio::spawn({
-        let (writer, stop) = (db.session(), Arc::clone(&stop));
+        let (stop, acknowledged) = (Arc::clone(&stop), Arc::clone(&acknowledged));
+        let writer = db.session();
         async move {
             let mut version = 0_i64;
             while !stop.load(Ordering::Relaxed) {
                 version += 1;
-                writer
-                    .set(1, version)
-                    .await
-                    .map_err(|error| error.to_string())?;
+                let written = writer.set(1, version).await;
+                written.map_err(|error| error.to_string())?;
+                acknowledged.store(version, Ordering::SeqCst);
             }
             Ok::<_, String>(version)
         }
@@ -279,17 +284,19 @@ async fn never_go_back_in_time<S: Subject>(site: &Site<S>) -> Result<()> {
         let lagging = 1 + round % 2;
         site.pause(lagging).await?;
         let session = db.session();
-        let mut newest = None;
+        let mut newest = 0;
         for _ in 0..4 {
             let mut node = 0;
             for _ in 0..25 {
-                let version = session.get(1).await?;
-                check(
-                    version >= newest,
-                    format!("from {newest:?} back to {version:?}"),
-                )?;
-                newest = version;
+                let told = acknowledged.load(Ordering::SeqCst);
+                let version = session.get(1).await?.ok_or("the key is gone")?;
                 node = site.number(&last(&session)?.0)?;
+                let bound = if node == 0 { newest.min(told) } else { newest };
+                check(
+                    version >= bound,
+                    format!("from {newest} back to {version} on node {node}, {told} acknowledged"),
+                )?;
+                newest = newest.max(version);
             }
             // Away from there, but for the primary.
             if node > 0 {

@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use dbrouter_sqlx::RoutedPool;
-use dbrouter_sqlx::dbrouter::MonitorSettings;
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 use dbrouter_tests::postgres::Cluster;
 use sqlx::Postgres;
-use sqlx::postgres::PgPoolOptions;
 use tokio::task::JoinHandle;
 
 use crate::support::{check, cluster, node, on_postgres, router, until};
@@ -26,11 +23,6 @@ pub(crate) fn cases() -> Vec<Case> {
             all_standbys_gone_fails_no_read,
         ),
         // Far below the pool's timeout, which is an hour.
-        on_postgres(
-            "failover::no_read_waits_for_the_pool_of_a_lost_standby",
-            no_read_waits,
-        )
-        .within(Duration::from_secs(30)),
         on_postgres(
             "failover::a_standby_that_follows_the_promoted_node_is_read",
             follows_the_promoted_node,
@@ -127,31 +119,4 @@ async fn follows_the_promoted_node() -> Result<()> {
             .is_ok_and(|decision| *decision.node == *follower.name())
     })
     .await
-}
-
-/// The pools are empty, so reads must connect; sqlx's pool would try for an hour. The monitor by itself
-/// would look after an hour.
-async fn no_read_waits() -> Result<()> {
-    let cluster = cluster().await?;
-    let hour = Duration::from_secs(3600);
-    let db = router(&cluster)
-        .pool_options(PgPoolOptions::new().acquire_timeout(hour))
-        .monitor(MonitorSettings::new().interval(hour))
-        .connect()
-        .await?;
-    for standby in cluster.standbys() {
-        standby.kill()?;
-    }
-    sqlx::query(READ).fetch_one(&db).await?;
-    sqlx::query(READ).fetch_one(&db.session()).await?;
-    let status = db.status();
-    let lost = |name: &str| status.node(name).is_some_and(|node| !node.healthy);
-    check(
-        cluster.standbys().iter().all(|node| lost(node.name())),
-        status.to_string(),
-    )?;
-    check(
-        cluster.primary().served("kv").await?.reads == 2,
-        "the primary did not serve",
-    )
 }
