@@ -32,6 +32,8 @@ pub enum ConfigErrorKind {
     Url,
     /// A database of another kind than the router's.
     WrongDatabase,
+    /// A pool that exists already and cannot be used: it is closed, or of a kind that cannot be watched.
+    Pool,
     /// A list that must not be empty is.
     EmptyList,
     /// A text that is no function's name.
