@@ -1,4 +1,5 @@
-//! The embedded default: one SQLite file, one writer, many readers.
+//! The embedded default: one SQLite file, one writer, many readers. The functions are for other adapters
+//! that are built on sqlx; applications use [`RoutedPool::embedded`].
 
 use std::path::Path;
 use std::time::Duration;
@@ -42,36 +43,36 @@ impl RoutedPool<Sqlite> {
     /// # }
     /// ```
     pub fn embedded(path: impl AsRef<Path>) -> Builder<Sqlx<Sqlite>> {
-        let readers =
-            std::thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 8));
-        Self::embedded_with(path, u32::try_from(readers).unwrap_or(8))
+        Self::embedded_with(path, readers())
     }
 
     /// As [`embedded`](Self::embedded), with so many reading connections; at least one.
     pub fn embedded_with(path: impl AsRef<Path>, readers: u32) -> Builder<Sqlx<Sqlite>> {
-        let options = options(path.as_ref());
-        // Connections to a file do not age, and cannot be broken while nobody looks.
-        let pool = || {
-            SqlitePoolOptions::new()
-                .max_lifetime(None)
-                .idle_timeout(None)
-        };
+        let options = options(path);
         let writer = NodeOptions::with_options(options.clone())
             .name("writer")
-            .pool_options(pool().max_connections(1));
+            .pool_options(pool_options(1));
         let readers = NodeOptions::with_options(options)
             .name("readers")
-            .pool_options(pool().max_connections(readers.max(1)));
+            .pool_options(pool_options(readers));
         Self::builder()
             .primary(writer)
             .replica(readers)
-            // There is nothing to be learnt from asking a file often.
-            .monitor(MonitorSettings::new().interval(Duration::from_secs(10)))
+            .monitor(monitor())
     }
 }
 
+/// As many readers as there are processors, from 2 to 8.
+#[must_use]
+pub fn readers() -> u32 {
+    let processors =
+        std::thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 8));
+    u32::try_from(processors).unwrap_or(8)
+}
+
 /// One file for one writer and many readers, who do not block each other.
-fn options(path: &Path) -> SqliteConnectOptions {
+#[must_use]
+pub fn options(path: impl AsRef<Path>) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
@@ -80,4 +81,19 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Normal)
         // Other processes may write to the file too.
         .busy_timeout(Duration::from_secs(5))
+}
+
+/// A pool of so many connections, at least one. Connections to a file do not age, and cannot be broken while
+/// nobody looks.
+fn pool_options(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections.max(1))
+        .max_lifetime(None)
+        .idle_timeout(None)
+}
+
+/// There is nothing to be learnt from asking a file often.
+#[must_use]
+pub fn monitor() -> MonitorSettings {
+    MonitorSettings::new().interval(Duration::from_secs(10))
 }

@@ -56,7 +56,7 @@ mod backend;
 mod connection;
 mod database;
 #[cfg(feature = "sqlite")]
-mod embedded;
+pub mod embedded;
 mod error;
 mod executor;
 mod lanes;
