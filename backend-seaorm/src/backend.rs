@@ -1,0 +1,177 @@
+//! One node, as SeaORM and as sqlx know it.
+
+use std::fmt;
+use std::future::Future;
+
+use dbrouter::{
+    Answer, Backend, ConfigError, ConfigErrorKind, Dialect, Fault, Pressure, Question, Role,
+    RouteError,
+};
+use sea_orm::{
+    DatabaseConnection, DatabaseConnectionType, DatabaseTransaction, DbErr, TransactionOptions,
+    TransactionTrait,
+};
+
+use crate::database::{self, Connection, NodePool, by_driver};
+use crate::error;
+
+/// One node: SeaORM's connection, and the sqlx pool in it, on which statements run. Reach it through
+/// [`RoutedConnection::primary`](crate::RoutedConnection::primary) or
+/// [`Node::backend`](dbrouter::Node::backend).
+#[derive(Clone)]
+pub struct SeaOrmBackend {
+    connection: DatabaseConnection,
+    pool: NodePool,
+}
+
+impl SeaOrmBackend {
+    /// The node that a connection leads to. One that SeaORM does not run on sqlx, such as a mock, can be used,
+    /// but not watched.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is closed. `field` is what the error calls it.
+    pub fn new(connection: DatabaseConnection, field: &str) -> Result<Self, ConfigError> {
+        let backend = Self::of(connection);
+        if backend.is_closed() {
+            let problem = "is a closed connection; connect it first, and close it last";
+            return Err(ConfigError::new(ConfigErrorKind::Pool, field, problem));
+        }
+        Ok(backend)
+    }
+
+    /// As [`new`](Self::new), for a node that the router watches.
+    pub(crate) fn watched(
+        connection: DatabaseConnection,
+        field: &str,
+    ) -> Result<Self, ConfigError> {
+        let backend = Self::new(connection, field)?;
+        if matches!(backend.pool, NodePool::Other) {
+            let problem = format!(
+                "{:?} is not a pool of sqlx's, so it cannot be asked how far it has replicated; use it alone, \
+                 through `RoutedConnection::single`",
+                backend.connection.inner
+            );
+            return Err(ConfigError::new(ConfigErrorKind::Pool, field, problem));
+        }
+        Ok(backend)
+    }
+
+    fn of(connection: DatabaseConnection) -> Self {
+        let pool = NodePool::of(&connection);
+        Self { connection, pool }
+    }
+
+    /// SeaORM's own connection to this node.
+    #[must_use]
+    pub fn connection(&self) -> &DatabaseConnection {
+        &self.connection
+    }
+
+    /// A new pool with the same options and hooks; a replica's is read-only.
+    pub(crate) fn reopened(&self, role: Role, field: &str) -> Result<Self, ConfigError> {
+        by_driver!(&self.pool, NodePool,
+            node => {
+                use dbrouter::Adapter;
+                let mut adapter = dbrouter_sqlx::Sqlx::new();
+                // Its hooks ping already, as they should.
+                adapter.ping_after(None);
+                let options = (*node.pool().connect_options()).clone();
+                let node = adapter.open(options, Some(node.pool().options()), role, field)?;
+                Ok(Self::of(node.pool().clone().into()))
+            },
+            NodePool::Other => Self::watched(self.connection.clone(), field),
+        )
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        database::dialect(self.connection.get_database_backend())
+    }
+
+    fn is_closed(&self) -> bool {
+        by_driver!(&self.pool, NodePool,
+            node => node.pool().is_closed(),
+            NodePool::Other => {
+                matches!(self.connection.inner, DatabaseConnectionType::Disconnected)
+            },
+        )
+    }
+
+    /// Begins a transaction in a task of its own, so that it is never left half-begun: SeaORM's `begin` is
+    /// sqlx's, which leaves its connection inside the transaction if it is dropped while it waits for the
+    /// server's answer.
+    pub(crate) fn begin(
+        &self,
+        mut options: TransactionOptions,
+    ) -> impl Future<Output = Result<DatabaseTransaction, DbErr>> + Send + use<> {
+        if self.dialect() == Dialect::Sqlite {
+            // It knows no such transactions, and SeaORM would warn of that each time. Readers are read-only.
+            options.access_mode = None;
+        }
+        let connection = self.connection.clone();
+        async move {
+            let begun = tokio::spawn(async move { connection.begin_with_options(options).await });
+            let crashed = |_| Err(error::of_connection(sqlx::Error::WorkerCrashed));
+            begun.await.unwrap_or_else(crashed)
+        }
+    }
+}
+
+impl fmt::Debug for SeaOrmBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SeaOrmBackend")
+            .field("connection", &self.connection.inner)
+            .field("pressure", &self.pressure())
+            .finish()
+    }
+}
+
+impl Backend for SeaOrmBackend {
+    type Error = DbErr;
+    type Connection = Connection;
+
+    fn pressure(&self) -> Pressure {
+        by_driver!(&self.pool, NodePool,
+            node => node.pressure(),
+            NodePool::Other => Pressure::default(),
+        )
+    }
+
+    fn fault(error: &DbErr) -> Fault {
+        error::fault(error)
+    }
+
+    fn refused(refusal: RouteError) -> DbErr {
+        error::of_router(refusal)
+    }
+
+    async fn acquire(&self) -> Result<Connection, DbErr> {
+        by_driver!(&self.pool, NodePool,
+            node => node.acquire().await.map(Into::into).map_err(error::of_acquire),
+            NodePool::Other => Ok(Connection::Other(self.connection.clone())),
+        )
+    }
+
+    async fn probe(&self, question: &Question) -> Result<Answer, DbErr> {
+        by_driver!(&self.pool, NodePool,
+            node => node.probe(question).await.map_err(error::of_connection),
+            NodePool::Other => Err(unwatchable(question)),
+        )
+    }
+
+    async fn ask(&self, question: &Question) -> Result<Answer, DbErr> {
+        by_driver!(&self.pool, NodePool,
+            node => node.ask(question).await.map_err(error::of_connection),
+            NodePool::Other => Err(unwatchable(question)),
+        )
+    }
+}
+
+/// Rows of mocks and proxies are sorted by the names of their columns, and a question's columns go by their
+/// order.
+fn unwatchable(_: &Question) -> DbErr {
+    DbErr::BackendNotSupported {
+        db: "a mock or a proxy",
+        ctx: "being watched",
+    }
+}

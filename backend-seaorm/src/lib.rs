@@ -1,0 +1,136 @@
+//! Reads to replicas, writes to the primary: a drop-in for SeaORM's
+//! [`DatabaseConnection`](sea_orm::DatabaseConnection).
+//!
+//! ```no_run
+//! use dbrouter_seaorm::RoutedConnection;
+//! use sea_orm::{ConnectionTrait, TransactionTrait};
+//!
+//! # #[cfg(feature = "macros")]
+//! # mod order {
+//! #     use sea_orm::entity::prelude::*;
+//! #     #[sea_orm::model]
+//! #     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+//! #     #[sea_orm(table_name = "orders")]
+//! #     pub struct Model {
+//! #         #[sea_orm(primary_key)]
+//! #         pub id: i64,
+//! #         pub item: String,
+//! #     }
+//! #     impl ActiveModelBehavior for ActiveModel {}
+//! # }
+//! # #[cfg(feature = "macros")]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use sea_orm::{ActiveModelTrait, EntityTrait, PaginatorTrait, Set};
+//!
+//! let db = RoutedConnection::builder()
+//!     .primary("postgres://app@primary/shop")
+//!     .replica("postgres://app@replica-1/shop")
+//!     .replica("postgres://app@replica-2/shop")
+//!     .connect()
+//!     .await?;
+//!
+//! // Whatever runs on `&DatabaseConnection` runs on `&RoutedConnection`.
+//! let tea = order::ActiveModel { item: Set("tea".to_owned()), ..Default::default() };
+//! tea.insert(&db).await?;
+//! let orders = order::Entity::find().count(&db).await?;
+//!
+//! // One session per request: its reads stay on one replica and see its writes.
+//! let session = db.session();
+//! let tx = session.begin().await?;
+//! let milk = order::ActiveModel { item: Set("milk".to_owned()), ..Default::default() };
+//! milk.insert(&tx).await?;
+//! tx.commit().await?;
+//! let more = order::Entity::find().count(&session).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What goes where
+//!
+//! | work | goes to |
+//! | --- | --- |
+//! | `insert`, `update`, `save`, `delete` and the like on `&db`, `&session` | the primary |
+//! | any other statement, typed or raw | a replica if its text is surely a read, otherwise the primary |
+//! | a statement on `&db.read()` | a replica, without looking at it |
+//! | a statement on `&db.write()` | the primary, without looking at it |
+//! | `db.begin()`, `db.transaction(..)`, migrations, schema sync | the primary |
+//! | `db.begin_with_config(_, Some(AccessMode::ReadOnly))`, `db.begin_read_only()` | a replica |
+//!
+//! A replica is only used if it is known to show what the session must see; otherwise the primary
+//! serves the read. See [`dbrouter`] for how that is known without asking on every request. So an insert into
+//! a database without `RETURNING`, which is an `INSERT` and then a `SELECT`, finds what it inserted.
+//!
+//! A stream is routed when it is first polled. A paginator's count and pages may come from different
+//! replicas; on a session they come from one.
+//!
+//! # What cannot be seen
+//!
+//! A [`Transaction`] sees its own commit. What SeaORM does on a connection of its own cannot be seen: migrations,
+//! and all else that takes an [`IntoDatabaseExecutor`](sea_orm::IntoDatabaseExecutor), to which a handle gives
+//! the primary. On PostgreSQL and MariaDB that connection has a small pool beside the primary's own: from the
+//! moment when it is handed out or has run a statement, until none of its connections is out, the session's
+//! reads go to the primary. What that misses is work on an executor that was kept unused for several
+//! milliseconds, as long as it consists of nothing but `execute_unprepared`. On SQLite nothing need be seen.
+//!
+//! SeaORM's `set_metric_callback` and its `tracing-spans` concern its own connections; statements here run on
+//! sqlx's. Its panicking `get_…_connection_pool` are on [`primary`](Routed::primary).
+//!
+//! # Features
+//!
+//! `postgres`, `mysql` and `sqlite` turn on SeaORM's drivers and make them routable. `entity-registry`,
+//! `macros`, `rbac` and `schema-sync` are SeaORM's, and what they add to its connection they add here.
+//! `serde` makes the [`Status`](dbrouter::Status) serialisable. TLS and all else are features of SeaORM.
+
+// Without a driver there is nothing to route, but it builds.
+#![cfg_attr(
+    not(any(feature = "mysql", feature = "postgres", feature = "sqlite")),
+    allow(unused, reason = "drivers use it")
+)]
+
+mod adapter;
+mod backend;
+mod connection;
+mod database;
+#[cfg(feature = "sqlite")]
+mod embedded;
+mod error;
+mod executor;
+mod pool;
+#[cfg(feature = "rbac")]
+mod rbac;
+mod routed;
+#[cfg(feature = "schema-sync")]
+mod schema;
+mod session;
+mod transaction;
+mod unseen;
+
+pub use adapter::{PoolOptions, SeaOrm};
+pub use backend::SeaOrmBackend;
+pub use database::Connection;
+pub use error::refusal;
+pub use pool::RoutedConnection;
+#[cfg(feature = "rbac")]
+pub use rbac::{Restricted, RestrictedTransaction};
+pub use routed::Routed;
+pub use session::{Session, with_session};
+pub use transaction::Transaction;
+
+/// Configures a [`RoutedConnection`].
+pub type Builder = dbrouter::Builder<SeaOrm>;
+
+/// One node's options: where it is, and what the router should know of it.
+///
+/// ```
+/// use dbrouter_seaorm::NodeOptions;
+///
+/// let replica = NodeOptions::new("postgres://app@replica-eu/shop")
+///     .name("replica-eu")
+///     .weight(3)
+///     .tag("zone", "eu");
+/// # let _ = replica;
+/// ```
+pub type NodeOptions = dbrouter::NodeOptions<SeaOrm>;
+
+pub use dbrouter;
+pub use sea_orm;

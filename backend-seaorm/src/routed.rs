@@ -1,0 +1,205 @@
+//! A handle with its mind made up: an intent, a preference, labels, a key.
+
+use std::sync::Arc;
+
+use dbrouter::{
+    Cluster, Decision, Preference, RouteError, Router, SessionState, Status, Terms, Work,
+};
+use sea_orm::{
+    AccessMode, DatabaseConnection, DbBackend, DbErr, Schema, SchemaBuilder, TransactionOptions,
+};
+
+use crate::backend::SeaOrmBackend;
+use crate::database;
+use crate::transaction::Transaction;
+use crate::unseen::Unseen;
+
+/// A handle that says more about its statements than their text does.
+/// [`RoutedConnection`](crate::RoutedConnection) and [`Session`](crate::Session) deref to one on which nothing
+/// has been said; each of its methods returns another, used like them, by reference.
+///
+/// ```no_run
+/// # use dbrouter_seaorm::RoutedConnection;
+/// # use sea_orm::{ConnectionTrait, Statement};
+/// # async fn example(db: RoutedConnection) -> Result<(), sea_orm::DbErr> {
+/// # let backend = db.get_database_backend();
+/// // A function that the classifier does not know, and we do:
+/// let total = Statement::from_string(backend, "select total_of(7)");
+/// let total = db.read().query_one_raw(total).await?;
+/// // A report may be a little behind, and has a replica of its own:
+/// let report = db.eventual().tag("for", "reports");
+/// let rows = report.query_all_raw(Statement::from_string(backend, "select * from sales")).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Routed {
+    terms: Terms<SeaOrmBackend>,
+    unseen: Arc<Unseen>,
+}
+
+impl Routed {
+    /// The root handle's.
+    pub(crate) fn new(cluster: &Cluster<SeaOrmBackend>) -> Self {
+        Self::on(Terms::new(cluster))
+    }
+
+    /// A new session's.
+    pub(crate) fn session(&self) -> Self {
+        Self::on(self.terms.session())
+    }
+
+    fn on(terms: Terms<SeaOrmBackend>) -> Self {
+        let unseen = Arc::new(Unseen::default());
+        Self { terms, unseen }
+    }
+
+    /// The same session on other terms.
+    fn with(&self, terms: Terms<SeaOrmBackend>) -> Self {
+        let unseen = Arc::clone(&self.unseen);
+        Self { terms, unseen }
+    }
+
+    /// All statements are reads, and go to a replica without being looked at. A write is then refused by
+    /// the replica, and that error is the caller's. (A transaction is what its access mode says.)
+    #[must_use]
+    pub fn read(&self) -> Self {
+        self.with(self.terms.read())
+    }
+
+    /// All statements are writes, and go to the primary without being looked at.
+    #[must_use]
+    pub fn write(&self) -> Self {
+        self.with(self.terms.write())
+    }
+
+    /// Reads may show any state of a replica, however old.
+    #[must_use]
+    pub fn eventual(&self) -> Self {
+        self.with(self.terms.eventual())
+    }
+
+    /// Where reads may go.
+    #[must_use]
+    pub fn preference(&self, preference: Preference) -> Self {
+        self.with(self.terms.preference(preference))
+    }
+
+    /// Reads only go to replicas with this label, and with those demanded before.
+    #[must_use]
+    pub fn tag(&self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.with(self.terms.tag(key, value))
+    }
+
+    /// What the reads are about, for [`Rendezvous`](dbrouter::policy::Rendezvous) and the like.
+    #[must_use]
+    pub fn key(&self, key: impl AsRef<[u8]>) -> Self {
+        self.with(self.terms.key(key))
+    }
+
+    /// Begins a transaction in which the server refuses writes, on a fresh replica: all its reads see that
+    /// one node. So does `begin_with_config` with [`AccessMode::ReadOnly`].
+    ///
+    /// # Errors
+    ///
+    /// If no node will do, or none gives a connection.
+    pub async fn begin_read_only(&self) -> Result<Transaction, DbErr> {
+        let options = TransactionOptions {
+            access_mode: Some(AccessMode::ReadOnly),
+            ..TransactionOptions::default()
+        };
+        self.start(options).await
+    }
+
+    pub(crate) async fn start(&self, options: TransactionOptions) -> Result<Transaction, DbErr> {
+        let terms = match options.access_mode {
+            Some(AccessMode::ReadOnly) => self.terms.read(),
+            Some(AccessMode::ReadWrite) | None => self.terms.write(),
+        };
+        let begun = terms.work().begin(|backend| backend.begin(options));
+        let (transaction, route) = begun.await?;
+        Ok(Transaction::new(transaction, route))
+    }
+
+    /// Where the statement would go now, and why. Nothing is run.
+    ///
+    /// # Errors
+    ///
+    /// If it could go nowhere now.
+    pub fn explain(&self, sql: &str) -> Result<Decision, RouteError> {
+        self.terms.explain(sql)
+    }
+
+    /// Where the session's last piece of work went, and why; `None` on the root handle, whose work is
+    /// everybody's.
+    #[must_use]
+    pub fn last_decision(&self) -> Option<Decision> {
+        self.terms.last_decision()
+    }
+
+    /// The router's own view of the session that a statement would be part of now.
+    #[must_use]
+    pub fn state(&self) -> SessionState {
+        self.terms.state()
+    }
+
+    /// A snapshot of the router and its nodes, to print, serialise, or alert on.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.cluster().status()
+    }
+
+    /// The engine: nodes by name, to add, drain, disable, or weigh them anew.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster<SeaOrmBackend> {
+        self.terms.cluster()
+    }
+
+    /// The primary's own connection: the way around the router, for what it is in the way of. The router does
+    /// not learn of writes made here.
+    #[must_use]
+    pub fn primary(&self) -> DatabaseConnection {
+        self.cluster().primary().backend().connection().clone()
+    }
+
+    /// Whether the primary answers.
+    ///
+    /// # Errors
+    ///
+    /// If it does not.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        self.primary().ping().await
+    }
+
+    /// A builder of schemas for this kind of database.
+    #[must_use]
+    pub fn get_schema_builder(&self) -> SchemaBuilder {
+        Schema::new(self.backend()).builder()
+    }
+
+    /// The schema of all entities in the modules whose path begins with `prefix`.
+    #[cfg(feature = "entity-registry")]
+    #[must_use]
+    pub fn get_schema_registry(&self, prefix: &str) -> SchemaBuilder {
+        sea_orm::EntityRegistry::build_schema(Schema::new(self.backend()), prefix)
+    }
+
+    /// The kind of database.
+    pub(crate) fn backend(&self) -> DbBackend {
+        database::backend(self.cluster().dialect())
+    }
+
+    pub(crate) fn work(&self) -> Work<SeaOrmBackend> {
+        self.terms.work()
+    }
+
+    /// The primary's connection, for what SeaORM takes no other. See [`Unseen`].
+    pub(crate) fn unseen(&self) -> &DatabaseConnection {
+        self.unseen.connection(&self.terms)
+    }
+
+    /// Closes what was opened for work that cannot be seen.
+    pub(crate) async fn close_unseen(&self) -> Result<(), DbErr> {
+        self.unseen.close().await
+    }
+}
