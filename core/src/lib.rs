@@ -91,7 +91,7 @@ pub use policy::Policy;
 pub use request::Request;
 pub use route::Route;
 pub use router::{Backend, Router};
-pub use session::SessionState;
+pub use session::{OpenWriter, SessionState};
 pub use settings::{MonitorSettings, Settings, Start};
 pub use status::{Fallback, NodeStatus, Status};
 pub use tags::Tags;

@@ -147,6 +147,14 @@ impl SessionState {
         self.0.open_writers.fetch_sub(1, Ordering::AcqRel);
     }
 
+    /// Something that the router cannot see may write from now on, until the guard is dropped: the session's
+    /// reads go to the primary, and then all that may have been written counts as written. For adapters
+    /// whose ORM hands out something of its own.
+    pub fn hold_open(&self) -> OpenWriter {
+        self.open_writer();
+        OpenWriter(self.clone())
+    }
+
     /// The epoch of the replica that the session stays with; zero if there is none.
     #[inline]
     pub(crate) fn choice(&self) -> Epoch {
@@ -213,6 +221,17 @@ impl fmt::Debug for SessionState {
             .field("kind", &self.0.kind)
             .field("needs", &self.needs())
             .finish_non_exhaustive()
+    }
+}
+
+/// Writes that the router cannot see, until it is dropped: see [`SessionState::hold_open`].
+#[derive(Debug)]
+#[must_use = "the writes count as ended when it is dropped"]
+pub struct OpenWriter(SessionState);
+
+impl Drop for OpenWriter {
+    fn drop(&mut self) {
+        self.0.close_writer();
     }
 }
 
