@@ -98,11 +98,13 @@ impl<B: Backend> Work<B> {
         self
     }
 
-    /// The same work, which is a write unless its intent was stated: a connection to keep, a transaction.
+    /// The same work, which is a write unless its intent was stated: a connection to keep, a transaction, a
+    /// statement that is known to write. Its text is then not looked at.
     #[must_use]
     pub fn of_connection(mut self) -> Self {
         if self.intent == IntentFrom::Statement {
             self.request = self.request.with_intent(Intent::Write, Cause::Asked);
+            self.intent = IntentFrom::Request;
         }
         self
     }
