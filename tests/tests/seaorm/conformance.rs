@@ -23,10 +23,10 @@ mod kv {
     #[sea_orm::model]
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "kv")]
-    pub struct Model {
+    pub(super) struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
-        pub id: i32,
-        pub version: i64,
+        pub(super) id: i32,
+        pub(super) version: i64,
     }
 
     impl ActiveModelBehavior for ActiveModel {}
@@ -183,15 +183,18 @@ impl Handle for Db {
     }
 }
 
-async fn to_its_end(mut tx: Transaction, body: Body) -> Result<()> {
+async fn to_its_end(tx: Transaction, body: Body) -> Result<()> {
+    let mut tx = Inside(tx);
     match body(&mut tx).await {
-        Ok(()) => Ok(tx.commit().await?),
+        Ok(()) => Ok(tx.0.commit().await?),
         Err(error) => {
-            tx.rollback().await?;
+            tx.0.rollback().await?;
             Err(error)
         }
     }
 }
+
+struct Inside(Transaction);
 
 async fn number(on: &impl ConnectionTrait, sql: &str) -> Result<i64> {
     let statement = Statement::from_string(on.get_database_backend(), sql);
@@ -205,12 +208,12 @@ async fn run(on: &impl ConnectionTrait, sql: &str) -> Result<()> {
     Ok(())
 }
 
-impl Statements for Transaction {
+impl Statements for Inside {
     fn query<'s>(&'s mut self, sql: &'s str) -> BoxFuture<'s, Result<i64>> {
-        Box::pin(number(self, sql))
+        Box::pin(number(&self.0, sql))
     }
 
     fn execute<'s>(&'s mut self, sql: &'s str) -> BoxFuture<'s, Result<()>> {
-        Box::pin(run(self, sql))
+        Box::pin(run(&self.0, sql))
     }
 }
