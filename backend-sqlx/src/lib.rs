@@ -94,8 +94,3 @@ pub type NodeOptions<DB> = dbrouter::NodeOptions<Sqlx<DB>>;
 
 pub use dbrouter;
 pub use sqlx;
-
-/// The README's code, compiled and run with the documentation's tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;

@@ -19,3 +19,8 @@ pub mod server;
 pub mod wait;
 
 pub use failure::{Failure, Result};
+
+/// The README's code, compiled and run with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -10,9 +10,16 @@
 //! Say what your handles can do ([`Handle`], [`Statements`]) and how a router is made ([`Subject`]); then a
 //! test binary with `harness = false` is one line per database:
 //!
-//! ```ignore
-//! fn main() -> std::process::ExitCode {
-//!     dbrouter_tests::harness::run(dbrouter_tests::conformance::cases::<MyOrmOnPostgres>())
+//! ```
+//! use std::process::ExitCode;
+//!
+//! use dbrouter_tests::conformance::{Subject, cases};
+//! use dbrouter_tests::harness;
+//!
+//! // In `main`, with your two mounts in the place of the type parameters.
+//! fn run<MyOrmOnPostgres: Subject, MyOrmOnMariaDb: Subject>() -> ExitCode {
+//!     let mounts = [cases::<MyOrmOnPostgres>(), cases::<MyOrmOnMariaDb>()];
+//!     harness::run(mounts.into_iter().flatten())
 //! }
 //! ```
 //!
