@@ -449,6 +449,15 @@ impl<'a, 'f> Scan<'a, 'f> {
             Grammar::MySql if behind_dot && among(name, &["currval", "nextval"]) => {
                 self.stop(Cause::Writes)
             }
+            // Its views tell of one server.
+            Grammar::MySql if *name == *b"sys" && self.next.kind == Kind::Dot => {
+                self.stop(Cause::SessionDependent)
+            }
+            Grammar::MySql
+                if words::is_local_information(name) && self.is_of(b"information_schema") =>
+            {
+                self.stop(Cause::SessionDependent)
+            }
             Grammar::Sqlite if *name == *b"temp" && self.next.kind == Kind::Dot => {
                 self.stop(Cause::SessionDependent)
             }
@@ -460,6 +469,13 @@ impl<'a, 'f> Scan<'a, 'f> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether what stands before the name and a dot is this schema.
+    fn is_of(&self, schema: &[u8]) -> bool {
+        let owner = self.owner.filter(|_| self.here.behind_dot);
+        let owner = owner.and_then(|owner| Folded::of(owner, self.grammar));
+        owner.is_some_and(|owner| *owner == *schema)
     }
 
     /// A name before a parenthesis: syntax, a type, an alias with columns, or the call of a function.

@@ -224,6 +224,7 @@ fn mysql_is_read_by_its_own_rules() {
         "explain select 1",
         "select * from t for system_time as of now()",
         "select /*+ max_execution_time(1) */ 1",
+        "select sys from user_statistics",
     ];
     assert_reads(&sql, &texts);
     let verdicts = [
@@ -275,6 +276,16 @@ fn mysql_is_read_by_its_own_rules() {
             "select * from innodb_cmp_reset",
             Cause::SessionDependent,
             "innodb_cmp_reset",
+        ),
+        (
+            "select * from sys.innodb_buffer_stats_by_table",
+            Cause::SessionDependent,
+            "sys",
+        ),
+        (
+            "select * from `INFORMATION_SCHEMA` . User_Statistics",
+            Cause::SessionDependent,
+            "User_Statistics",
         ),
         ("analyze table t", Cause::Writes, "analyze"),
         ("explain delete from t", Cause::Writes, "delete"),

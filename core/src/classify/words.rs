@@ -267,6 +267,17 @@ pub(super) fn is_local_relation(name: &[u8], grammar: Grammar) -> bool {
     }
 }
 
+/// Tables of MySQL's `information_schema` that count what one server does. Elsewhere they may be the user's.
+pub(super) fn is_local_information(name: &[u8]) -> bool {
+    name.starts_with(b"thread_pool_") || among(name, MYSQL_LOCAL_INFORMATION)
+}
+
+#[rustfmt::skip]
+const MYSQL_LOCAL_INFORMATION: &[&str] = &[
+    "client_statistics", "files", "index_statistics", "key_caches", "table_statistics",
+    "user_statistics",
+];
+
 const POSTGRES_LOCAL_PREFIXES: &[&str] = &["pg_stat_", "pg_statio_", "pg_temp_", "pg_toast_temp_"];
 
 #[rustfmt::skip]
@@ -308,6 +319,7 @@ mod tests {
             MYSQL_GLUED,
             MYSQL_VARIABLES,
             MYSQL_SHOWN,
+            MYSQL_LOCAL_INFORMATION,
             POSTGRES_LOCAL_SETTINGS,
             MYSQL_SHOW_MODIFIERS,
             POSTGRES_LOCAL,
