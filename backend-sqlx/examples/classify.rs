@@ -98,13 +98,7 @@ impl Options {
         let sql = if self.hints { sql } else { sql.without_hints() };
         match (&self.database_url, sql.question()) {
             (None, _) => {}
-            (Some(_), None) => {
-                let dialect = &self.dialect;
-                return Err(
-                    format!("--database-url: {dialect} has no catalog of its functions").into(),
-                );
-            }
-            (Some(url), Some(question)) => {
+            (Some(url), Some(question)) if self.dialect.starts_with("postgres") => {
                 let connecting = PgConnection::connect(url).await;
                 let mut connection =
                     connecting.map_err(|error| format!("--database-url: {error}"))?;
@@ -113,6 +107,12 @@ impl Options {
                     .await?;
                 let columns = (0..question.columns()).map(|column| row.try_get(column));
                 sql.learn(&columns.collect::<sqlx::Result<_>>()?);
+            }
+            (Some(_), _) => {
+                let dialect = &self.dialect;
+                return Err(
+                    format!("--database-url: {dialect} has no catalog of its functions").into(),
+                );
             }
         }
         Ok(sql)

@@ -82,6 +82,7 @@ fn ours(sql: &str, grammar: Grammar) -> (Tokens<'_>, Option<usize>) {
         Rules {
             grammar,
             backslash_escapes,
+            ansi_quotes: false,
         },
     );
     let mut tokens = Tokens::default();

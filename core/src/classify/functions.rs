@@ -41,6 +41,7 @@ impl Overrides {
         let rules = Rules {
             grammar,
             backslash_escapes: false,
+            ansi_quotes: false,
         };
         let mut lexer = Lexer::new(spelled, rules);
         let mut part = || {
@@ -83,6 +84,8 @@ pub(super) struct Functions {
     relations: HashSet<Box<[u8]>, RandomState>,
     /// Whether a backslash in a plain string is an escape.
     pub(super) backslash_escapes: bool,
+    /// Whether MySQL takes what is in double quotes for a name.
+    pub(super) ansi_quotes: bool,
 }
 
 impl Functions {
@@ -125,6 +128,15 @@ impl Functions {
         functions
     }
 
+    /// The functions that come with MySQL, to be read under an `sql_mode`.
+    pub(super) fn under_mode(mode: &str, overrides: &Overrides) -> Self {
+        let has = |name| mode.split(',').any(|set| set.eq_ignore_ascii_case(name));
+        let mut functions = Self::built_in(Grammar::MySql, overrides);
+        functions.backslash_escapes = !has("NO_BACKSLASH_ESCAPES");
+        functions.ansi_quotes = has("ANSI_QUOTES");
+        functions
+    }
+
     /// The functions of a PostgreSQL server.
     pub(super) fn of_catalog(catalog: &Catalog<'_>, overrides: &Overrides) -> Self {
         let mut functions = Self::empty(!catalog.standard_strings);
@@ -151,6 +163,7 @@ impl Functions {
             operators: Vec::new(),
             relations: HashSet::default(),
             backslash_escapes,
+            ansi_quotes: false,
         }
     }
 

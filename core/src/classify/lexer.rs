@@ -53,6 +53,8 @@ pub(super) struct Rules {
     pub(super) grammar: Grammar,
     /// Whether a backslash in a plain string is an escape.
     pub(super) backslash_escapes: bool,
+    /// Whether MySQL takes what is in double quotes for a name, in which a backslash is none.
+    pub(super) ansi_quotes: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -130,8 +132,8 @@ impl<'a> Lexer<'a> {
             b'\'' => (Kind::Value, quoted(bytes, self.rules.backslash_escapes)?),
             // In MySQL a string, or with `ANSI_QUOTES` a name.
             b'"' => {
-                let backslash_escapes = grammar == Grammar::MySql && self.rules.backslash_escapes;
-                (Kind::Quoted, quoted(bytes, backslash_escapes)?)
+                let escapes = grammar == Grammar::MySql && self.escapes_in_double_quotes();
+                (Kind::Quoted, quoted(bytes, escapes)?)
             }
             b'`' if grammar != Grammar::Postgres => (Kind::Quoted, quoted(bytes, false)?),
             b'[' if grammar == Grammar::Sqlite => {
@@ -152,6 +154,11 @@ impl<'a> Lexer<'a> {
             // Backslashes, NUL and other control characters.
             _ => (Kind::Strange, 1),
         })
+    }
+
+    /// Whether a backslash is an escape in what MySQL takes for a string, unless it is a name.
+    fn escapes_in_double_quotes(&self) -> bool {
+        self.rules.backslash_escapes && !self.rules.ansi_quotes
     }
 
     /// Whether a name, or a number, ends right here.
@@ -201,7 +208,8 @@ impl<'a> Lexer<'a> {
         let ats = run(bytes, |byte| byte == b'@').min(2);
         let rest = &bytes[ats..];
         let length = match rest.first() {
-            Some(b'\'' | b'"') => quoted(rest, self.rules.backslash_escapes)?,
+            Some(b'\'') => quoted(rest, self.rules.backslash_escapes)?,
+            Some(b'"') => quoted(rest, self.escapes_in_double_quotes())?,
             Some(b'`') => quoted(rest, false)?,
             _ => run(rest, |byte| is_name(byte) || byte == b'.'),
         };
@@ -463,6 +471,7 @@ mod tests {
             Rules {
                 grammar,
                 backslash_escapes,
+                ansi_quotes: false,
             },
             text,
         )
@@ -600,6 +609,7 @@ mod tests {
         let rules = Rules {
             grammar: Grammar::Postgres,
             backslash_escapes: true,
+            ansi_quotes: false,
         };
         for text in [r"'a\'b'", r"n'a\'b'", r"e'a\'b'"] {
             assert_eq!(tokens_under(rules, text), [(Value, text)]);
@@ -693,6 +703,7 @@ mod tests {
         let rules = Rules {
             grammar: Grammar::Postgres,
             backslash_escapes: false,
+            ansi_quotes: false,
         };
         let mut lexer = Lexer::new("é' a", rules);
         assert_eq!(lexer.next().kind, Word);

@@ -26,6 +26,9 @@ pub(super) enum Grammar {
     Sqlite,
 }
 
+/// How MySQL and MariaDB read strings, unless a connection says otherwise.
+const SQL_MODE: Question = Question::new("SELECT CAST(@@GLOBAL.sql_mode AS CHAR)", 1);
+
 /// Tells reads from writes by their text: sound first, generous second.
 ///
 /// A statement is a read if its head is one of a query's, no word in it can make it anything else, and
@@ -49,9 +52,9 @@ pub(super) enum Grammar {
 /// replica refuses those, and the adapter runs them again on the primary: see
 /// [`Cluster::misjudged`](crate::Cluster::misjudged).
 ///
-/// Strings are read with the server's default settings (on PostgreSQL with the one that its catalog question
-/// found): `standard_conforming_strings = on`; neither `NO_BACKSLASH_ESCAPES` nor, where a backslash stands
-/// between double quotes, `ANSI_QUOTES`.
+/// **Strings** are read as the server said that it reads them, by `standard_conforming_strings` on PostgreSQL and
+/// by `NO_BACKSLASH_ESCAPES` and `ANSI_QUOTES` in MySQL's and MariaDB's global `sql_mode`; until it was asked, by
+/// its defaults. A connection that sets these for itself should state its intents.
 ///
 /// Verdicts are kept, by text, in a cache of 4 MiB; texts above 16 KiB are read anew each time.
 ///
@@ -183,6 +186,7 @@ impl Sql {
         let rules = Rules {
             grammar: self.grammar,
             backslash_escapes: functions.backslash_escapes,
+            ansi_quotes: functions.ansi_quotes,
         };
         let Verdict { cause, token } = scan(sql, rules, &functions);
         let classification = Classification::because(cause);
@@ -235,18 +239,31 @@ impl Classifier for Sql {
     }
 
     fn question(&self) -> Option<Question> {
-        (self.grammar == Grammar::Postgres).then_some(postgres::QUESTION)
+        match self.grammar {
+            Grammar::Postgres => Some(postgres::QUESTION),
+            Grammar::MySql => Some(SQL_MODE),
+            Grammar::Sqlite => None,
+        }
     }
 
     fn learn(&self, answer: &Answer) {
-        let Some(catalog) = Catalog::of(answer) else {
-            return;
+        let functions = || match self.grammar {
+            Grammar::Postgres => {
+                let catalog = Catalog::of(answer)?;
+                Some(Functions::of_catalog(&catalog, &self.overrides))
+            }
+            Grammar::MySql => Some(Functions::under_mode(answer.column(0)?, &self.overrides)),
+            Grammar::Sqlite => None,
         };
         let hash = answer.columns().flatten().fold(1, |hash, column| {
             stable_hash(column.as_bytes()).rotate_left(1) ^ u64::rotate_left(hash, 7)
         });
-        if self.learnt.swap(hash, Ordering::Relaxed) != hash {
-            self.take_over(Functions::of_catalog(&catalog, &self.overrides));
+        if self.learnt.load(Ordering::Relaxed) == hash {
+            return;
+        }
+        if let Some(functions) = functions() {
+            self.learnt.store(hash, Ordering::Relaxed);
+            self.take_over(functions);
         }
     }
 }

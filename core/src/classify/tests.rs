@@ -435,6 +435,27 @@ fn the_server_says_how_strings_are_read() {
 }
 
 #[test]
+fn the_mode_says_how_mysql_reads_strings() {
+    let single = r"select 'a\', get_lock('b', 1) -- '";
+    let double = r#"select "a\", get_lock("b", 1) -- ""#;
+    let variable = r#"select @@version, @"a\", 1 -- ""#;
+    let learnt = |mode: Option<&str>| {
+        let sql = Sql::mysql();
+        sql.learn(&[mode.map(str::to_owned)].into_iter().collect());
+        [single, double, variable].map(|text| sql.classify(text).reason)
+    };
+    let (reads, calls) = (Cause::Query, Cause::UnknownFunction);
+    let of_session = Cause::SessionDependent;
+    for mode in [None, Some(""), Some("STRICT_TRANS_TABLES,PIPES_AS_CONCAT")] {
+        assert_eq!(learnt(mode), [reads, reads, of_session], "{mode:?}");
+    }
+    let mode = Some("STRICT_TRANS_TABLES,NO_BACKSLASH_ESCAPES");
+    assert_eq!(learnt(mode), [calls, calls, of_session]);
+    let mode = Some("ANSI_QUOTES,STRICT_TRANS_TABLES");
+    assert_eq!(learnt(mode), [reads, calls, of_session]);
+}
+
+#[test]
 fn names_can_be_added_and_removed() {
     let sql = Sql::postgres()
         .reading(["Price", "app.tax", "app.\"Mixed\""])
