@@ -7,7 +7,11 @@
 --   write            never to be taken for a read: it writes, locks, has an effect that even a replica
 --                    accepts, depends on its session or server, is several statements, or malformed
 --   state            changes the state of its session
+--   hidden           a write that a replica refuses, although nothing in the text shows that it is one
 --
+-- The tables and functions that they are about are in mysql.setup.sql. What only MySQL understands is an error
+-- on MariaDB, on either node.
+
 === read
 SELECT 1
 === read
@@ -41,7 +45,7 @@ SELECT * FROM customer USE INDEX (email_idx) WHERE email = 'x'
 === read
 SELECT * FROM customer FORCE INDEX FOR ORDER BY (PRIMARY) ORDER BY id
 === read
-SELECT * FROM customer IGNORE INDEX FOR JOIN (a, b), `order` FORCE KEY (PRIMARY)
+SELECT * FROM customer IGNORE INDEX FOR JOIN (email_idx, name_idx), `order` FORCE KEY (PRIMARY)
 === read
 SELECT * FROM customer USE INDEX FOR GROUP BY () GROUP BY id
 === read
@@ -96,17 +100,19 @@ SELECT ~1, 1 << 2, 8 >> 1, 5 & 3, 5 | 2, 5 ^ 3, -1, +1
 === read
 SELECT a IS TRUE, b IS NOT UNKNOWN, c BETWEEN 1 AND 2, d IN (1, 2, (3)), e LIKE 'x%' ESCAPE '!', f REGEXP '^x', g RLIKE 'y', h SOUNDS LIKE 'z' FROM t
 === read
-SELECT BINARY 'a' = 'A', CAST(a AS CHAR(10) CHARACTER SET utf8mb4), CONVERT(a USING utf8mb4), CONVERT(a, DECIMAL(10, 2)), CAST(b AS UNSIGNED), CAST(c AS JSON) FROM t
+SELECT BINARY 'a' = 'A', CAST(a AS CHAR(10) CHARACTER SET utf8mb4), CONVERT(a USING utf8mb4), CONVERT(a, DECIMAL(10, 2)), CAST(b AS UNSIGNED) FROM t
+=== read -- MySQL
+SELECT CAST(c AS JSON) FROM t
 === read
 SELECT CASE status WHEN 'new' THEN (1) ELSE (2) END, IF(total > 10, 'a', 'b'), IFNULL(NULL, 1), NULLIF(1, 2), COALESCE(NULL, 1) FROM `order`
 === read
 SELECT COUNT(*), COUNT(DISTINCT a, b), SUM(DISTINCT c), GROUP_CONCAT(DISTINCT d ORDER BY d DESC SEPARATOR ', '), BIT_AND(e), STD(f), JSON_ARRAYAGG(g) FROM t GROUP BY h HAVING COUNT(*) > 1
 === read
-SELECT EXTRACT(YEAR_MONTH FROM placed_at), DATE_ADD(placed_at, INTERVAL 1 DAY), placed_at + INTERVAL '1:30' HOUR_MINUTE, DATE_FORMAT(NOW(), '%Y-%m-%d'), TIMESTAMPDIFF(MONTH, a, b), DATEDIFF(a, b) FROM `order`
+SELECT EXTRACT(YEAR_MONTH FROM placed_at), DATE_ADD(placed_at, INTERVAL 1 DAY), placed_at + INTERVAL '1:30' HOUR_MINUTE, DATE_FORMAT(NOW(), '%Y-%m-%d'), TIMESTAMPDIFF(MONTH, placed_at, paid_at), DATEDIFF(paid_at, placed_at) FROM `order`
 === read
 SELECT SUBSTRING(a FROM 2 FOR 3), SUBSTR(a, 2), TRIM(LEADING 'x' FROM a), TRIM(BOTH FROM a), POSITION('x' IN a), LOCATE('x', a), INSERT(a, 1, 2, 'x'), REPLACE(a, 'x', 'y'), CHAR(65, 66 USING utf8mb4) FROM t
 === read -- functions whose names are those of statements
-SELECT REPLACE(name, 'a', 'b'), INSERT(name, 1, 1, ''), TRUNCATE(price, 1), LEFT(name, 1), RIGHT(name, 1), REPEAT(name, 2) FROM t
+SELECT REPLACE(name, 'a', 'b'), INSERT(name, 1, 1, ''), TRUNCATE(price, 1), LEFT(name, 1), RIGHT(name, 1), REPEAT(name, 2) FROM product
 === read
 SELECT NOW(), NOW(6), CURRENT_TIMESTAMP, CURRENT_TIMESTAMP(), CURDATE(), CURTIME(), UTC_TIMESTAMP(), SYSDATE(), UNIX_TIMESTAMP(), LOCALTIME
 === read
@@ -120,7 +126,9 @@ SELECT SLEEP(0)
 === read
 SELECT MD5('x'), SHA2('x', 256), HEX(a), UNHEX('4D'), CRC32(a), TO_BASE64(a), INET_ATON('10.0.0.1'), COMPRESS(a) FROM t
 === read
-SELECT doc->'$.a', doc->>'$.b[0]', JSON_EXTRACT(doc, '$.a'), JSON_UNQUOTE(doc), JSON_CONTAINS(doc, '1'), JSON_OBJECT('a', 1), JSON_ARRAY(1, 2), 1 MEMBER OF (doc) FROM t
+SELECT JSON_EXTRACT(doc, '$.a'), JSON_UNQUOTE(doc), JSON_CONTAINS(doc, '1'), JSON_OBJECT('a', 1), JSON_ARRAY(1, 2) FROM t
+=== read -- MySQL
+SELECT doc->'$.a', doc->>'$.b[0]', 1 MEMBER OF (doc) FROM t
 === read
 SELECT j.* FROM t, JSON_TABLE(t.doc, '$[*]' COLUMNS (n FOR ORDINALITY, a INT PATH '$.a' DEFAULT '0' ON EMPTY NULL ON ERROR, b INT EXISTS PATH '$.b', NESTED PATH '$.c[*]' COLUMNS (d INT PATH '$'))) AS j
 === read
@@ -247,9 +255,11 @@ SELECT column_name AS `column_name`, data_type, is_nullable = 'YES' FROM informa
 === read
 SELECT kc.constraint_name, kc.column_name FROM information_schema.key_column_usage AS kc WHERE kc.table_schema = DATABASE() AND kc.referenced_table_name IS NOT NULL
 === read
-SELECT ST_Distance(a, POINT(1, 2)), ST_AsText(a), ST_GeomFromText('POINT(1 2)') FROM t
+SELECT ST_Distance(a, POINT(1, 2)), ST_AsText(a), ST_GeomFromText('POINT(1 2)') FROM place
 === read
-SELECT FIELD(status, 'a', 'b'), ELT(1, 'a'), FIND_IN_SET('a', 'a,b'), MAKE_SET(1, 'a'), FORMAT(1.5, 2), CONCAT_WS(',', a, b), LPAD(a, 3, '0'), ANY_VALUE(b) FROM t
+SELECT FIELD(status, 'a', 'b'), ELT(1, 'a'), FIND_IN_SET('a', 'a,b'), MAKE_SET(1, 'a'), FORMAT(1.5, 2), CONCAT_WS(',', a, b), LPAD(a, 3, '0') FROM t JOIN `order` USING (id)
+=== read -- MySQL
+SELECT ANY_VALUE(b) FROM t
 === read -- functions may be called with a space before the parenthesis
 SELECT LOWER ('A'), CONCAT /* x */ ('a', 'b')
 === read on primary -- no catalog tells what the application's own functions do
@@ -609,3 +619,271 @@ SHOW TABLES WHERE GET_LOCK('a', 0)
 SHOW VARIABLES WHERE (@x := 1)
 === write -- reading it resets it
 SELECT * FROM information_schema.INNODB_CMP_RESET
+=== read
+SHOW KEYS FROM customer
+=== read
+SHOW TRIGGERS
+=== read
+SHOW PROCEDURE STATUS WHERE Db = 'shop'
+=== read
+SHOW FUNCTION STATUS LIKE 'add%'
+=== read
+SHOW CREATE FUNCTION add_tax
+=== read
+SHOW CREATE PROCEDURE clean_up
+=== read
+SHOW CREATE DATABASE shop
+=== read
+SHOW CREATE SEQUENCE ticket
+=== read
+SHOW GRANTS
+=== read
+SHOW COLUMNS FROM `order` WHERE Field LIKE '%_at'
+=== read
+DESC `order` 'status'
+=== read
+EXPLAIN SELECT c.name FROM customer c WHERE c.id IN (SELECT customer_id FROM `order`) ORDER BY c.name
+=== read
+EXPLAIN (SELECT 1) UNION (SELECT 2)
+=== read
+EXPLAIN WITH a AS (SELECT 1 AS x) SELECT * FROM a
+=== read
+ANALYZE FORMAT=JSON SELECT name FROM customer UNION SELECT name FROM product
+=== read
+WITH a AS (WITH b AS (SELECT 1 AS x) SELECT x FROM b) SELECT x, (SELECT MAX(id) FROM item) FROM a
+=== read
+SELECT * FROM (VALUES (1, 'x'), (2, 'y')) AS p
+=== read
+SELECT seq FROM seq_1_to_10 WHERE seq % 3 = 0
+=== read
+SELECT * FROM customer PARTITION_ LIMIT 1
+=== read
+SELECT * FROM price FOR SYSTEM_TIME ALL ORDER BY id, amount
+=== read
+SELECT JSON_VALUE(doc, '$.b'), JSON_QUERY(doc, '$.a'), JSON_LENGTH(doc), JSON_KEYS(doc), JSON_SET(doc, '$.c', 1), JSON_REMOVE(doc, '$.a'), JSON_VALID(doc) FROM t
+=== read
+SELECT REGEXP_REPLACE(name, '[0-9]+', '#'), REGEXP_SUBSTR(name, '[0-9]+'), REGEXP_INSTR(name, '[0-9]') FROM customer
+=== read
+SELECT COLUMN_JSON(COLUMN_CREATE('color', 'blue', 'size', 'XL')), COLUMN_GET(COLUMN_CREATE('a', 1), 'a' AS int)
+=== read
+SELECT CONVERT_TZ('2024-01-01 12:00:00', '+00:00', '+02:00'), STR_TO_DATE('1,5,2024', '%d,%m,%Y'), LAST_DAY('2024-02-01'), WEEK('2024-02-01', 3), MAKEDATE(2024, 31), SEC_TO_TIME(90)
+=== read
+SELECT TIMESTAMPADD(MINUTE, 1, placed_at), ADDDATE(placed_at, 5), SUBDATE(placed_at, INTERVAL 1 WEEK), DATE_SUB(placed_at, INTERVAL 1 HOUR), GET_FORMAT(DATE, 'ISO') FROM `order`
+=== read
+SELECT INET6_NTOA(INET6_ATON('::1')), AES_DECRYPT(AES_ENCRYPT('a', 'k'), 'k'), SHA1('x'), PASSWORD('x')
+=== read
+SELECT VALUES(b), NVL(c, 1), NVL2(d, 1, 2), LENGTHB('x'), CHR(65), TO_CHAR(NOW(), 'YYYY') FROM t
+=== read
+SELECT FIRST_VALUE(a) OVER (ORDER BY id), LAST_VALUE(a) OVER (ORDER BY id), NTH_VALUE(a, 2) OVER (ORDER BY id), CUME_DIST() OVER (ORDER BY id), DENSE_RANK() OVER (ORDER BY h), PERCENT_RANK() OVER (ORDER BY h), LEAD(a) OVER (ORDER BY id) FROM t
+=== read
+SELECT JSON_OBJECTAGG(id, name), GROUP_CONCAT(name ORDER BY id LIMIT 3), VAR_POP(id), STDDEV_SAMP(id), BIT_OR(id), BIT_XOR(id) FROM customer
+=== read
+SELECT {fn UCASE('a')}, {d '2024-01-01'}, {ts '2024-01-01 12:00:00'}, {t '12:00:00'}
+=== read
+SELECT DATE '2024-01-01', TIME '12:00:00', TIMESTAMP '2024-01-01 12:00:00'
+=== read
+SELECT id FROM customer WHERE (id, name) IN ((1, 'Customer 1'), (2, 'x')) AND name COLLATE utf8mb4_bin <> 'y'
+=== read
+SELECT id FROM customer WHERE email LIKE '%\\_%' OR name = '\\' OR name = 'a\nb' OR name = "x\\"
+=== read
+SELECT `c`.`id`FROM`customer`AS`c`WHERE`c`.`id`=1
+=== read on primary -- what is glued to a number is read in more than one way
+select id from customer where id=1and name='Customer 1'
+=== read
+SELECT 1 UNION (SELECT 2 UNION ALL SELECT 3) EXCEPT ALL SELECT 3
+=== read
+SELECT c.id FROM customer c WHERE EXISTS (SELECT 1 FROM `order` o WHERE o.customer_id = c.id HAVING COUNT(*) > 1)
+=== read
+SELECT customer.id FROM (customer, item) LEFT JOIN (product p CROSS JOIN place) ON p.id = item.product_id WHERE customer.id = 1 LIMIT 2
+=== read
+SELECT .customer.id FROM customer LIMIT 1
+=== read
+SELECT ROUND(1.5), CEILING(1.2), POW(2, 3), MOD(5, 3), SIGN(-1), CONV('ff', 16, 10), RADIANS(180), CRC32('x'), GREATEST(1, 2), LEAST(1, 2), INTERVAL(5, 1, 10)
+=== read
+SELECT ST_X(a), ST_AsGeoJSON(a), ST_Within(a, ST_GeomFromText('POLYGON((0 0, 9 0, 9 9, 0 9, 0 0))')), MBRContains(a, a), ST_SRID(a) FROM place
+=== read
+SELECT EXTRACTVALUE('<a>x</a>', '/a'), UPDATEXML('<a>x</a>', '/a', '<b/>'), SOUNDEX('x'), FORMAT(1234.5, 1), SFORMAT('{}', 1), NATURAL_SORT_KEY('a10')
+=== read
+SELECT table_name, engine FROM information_schema.tables WHERE table_schema = 'shop' ORDER BY table_name
+=== read
+SELECT index_name, column_name, seq_in_index FROM information_schema.statistics WHERE table_schema = 'shop' AND table_name = 'customer' ORDER BY 1, 3
+=== read
+SELECT routine_name, routine_type, sql_data_access FROM information_schema.routines WHERE routine_schema = 'shop' ORDER BY 1
+=== read
+SELECT character_set_name FROM information_schema.character_sets ORDER BY 1
+=== write
+INSERT DELAYED INTO audit (what) VALUES ('x')
+=== write
+INSERT INTO audit (what) SELECT name FROM customer
+=== write
+INSERT INTO audit (what) VALUES ('x') ON DUPLICATE KEY UPDATE what = VALUES(what)
+=== write
+REPLACE INTO audit SELECT id, name FROM customer
+=== write
+REPLACE INTO audit (id, what) VALUES (1, 'x') RETURNING id
+=== write
+DELETE FROM item WHERE order_id = 1 RETURNING id
+=== write
+DELETE FROM item USING item JOIN `order` ON item.order_id = `order`.id
+=== write
+DELETE HISTORY FROM price
+=== write
+UPDATE (SELECT 1 AS id) AS x JOIN customer USING (id) SET visits = 1
+=== write
+(SELECT id FROM customer) UNION (SELECT id FROM item FOR UPDATE)
+=== write
+SELECT id FROM customer UNION SELECT id FROM item LOCK IN SHARE MODE
+=== write
+WITH x AS (SELECT * FROM customer FOR UPDATE) SELECT * FROM x
+=== write
+SELECT * FROM v FOR UPDATE
+=== write
+VALUES (NEXTVAL(ticket))
+=== write
+SELECT (SELECT NEXT VALUE FOR ticket) FROM customer LIMIT 1
+=== write
+SELECT NEXT  VALUE FOR shop.ticket
+=== write
+SELECT IF(1, NEXTVAL(ticket), 0)
+=== write
+SELECT COUNT(*) FROM customer WHERE id = NEXTVAL(shop.ticket)
+=== write
+SELECT SETVAL(ticket, 10, 0)
+=== write
+SELECT write_something(id) FROM customer
+=== write
+SELECT * FROM customer ORDER BY write_something(1)
+=== write
+SELECT * FROM customer GROUP BY id HAVING write_something(id) > 0
+=== write
+WITH x AS (SELECT write_something(1)) SELECT * FROM x
+=== write
+SELECT * FROM (SELECT write_something(1)) AS x
+=== write
+VALUES (write_something(1))
+=== write
+SELECT id FROM customer WHERE id IN (1, write_something(2))
+=== write
+EXPLAIN SELECT write_something(1)
+=== write
+ANALYZE SELECT write_something(1)
+=== write
+DO write_something(1)
+=== write
+CREATE SEQUENCE s
+=== write
+CREATE OR REPLACE TABLE x (a int)
+=== write
+CREATE TABLE x LIKE customer
+=== write
+CREATE VIEW w AS SELECT 1
+=== write
+CREATE OR REPLACE VIEW v AS SELECT 1
+=== write
+CREATE TRIGGER tr BEFORE INSERT ON audit FOR EACH ROW SET NEW.what = 'x'
+=== write
+CREATE FUNCTION f() RETURNS int RETURN 1
+=== write
+CREATE PROCEDURE p() SELECT 1
+=== write
+CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO DELETE FROM audit
+=== write
+CREATE DATABASE x
+=== write
+ALTER SEQUENCE ticket RESTART 100
+=== write
+ALTER VIEW v AS SELECT 1
+=== write
+ALTER DATABASE shop CHARACTER SET utf8mb4
+=== write
+ALTER TABLE measure TRUNCATE PARTITION p0
+=== write
+DROP VIEW v
+=== write
+DROP SEQUENCE ticket
+=== write
+DROP FUNCTION add_tax
+=== write
+DROP DATABASE x
+=== write
+DROP INDEX name_idx ON customer
+=== write
+RESET MASTER
+=== write
+PURGE BINARY LOGS TO 'bin.000001'
+=== write
+CHANGE MASTER TO MASTER_DELAY = 1
+=== write
+FLUSH TABLES customer WITH READ LOCK
+=== write
+LOAD INDEX INTO CACHE customer
+=== write
+CREATE USER x
+=== write
+REVOKE SELECT ON shop.* FROM app
+=== write
+SHUTDOWN WAIT FOR ALL SLAVES
+=== write
+BACKUP STAGE START
+=== write
+SIGNAL SQLSTATE '45000'
+=== write
+HELP 'contents'
+=== write
+IF 1 THEN DELETE FROM audit; END IF
+=== write
+WHILE 0 DO DELETE FROM audit; END WHILE
+=== write
+FOR i IN 1..2 DO DELETE FROM audit; END FOR
+=== write
+CASE 1 WHEN 1 THEN DELETE FROM audit; END CASE
+=== write
+BINLOG 'x'
+=== write
+CHECKSUM TABLE customer
+=== write
+SHOW OPEN TABLES
+=== write
+SHOW PROFILES
+=== write
+SHOW EVENTS
+=== write
+SHOW RELAYLOG EVENTS
+=== write
+SELECT 1 AS x INTO @x
+=== write
+TABLE customer INTO OUTFILE '/tmp/x'
+=== write
+VALUES (1) INTO @x
+=== write
+SELECT * FROM customer LIMIT 1 INTO @a, @b, @c, @d, @e, @f FOR UPDATE
+=== write
+SELECT DEFAULT(id) FROM t
+=== state
+SET STATEMENT max_statement_time = 1 FOR DELETE FROM item
+=== state
+SET PASSWORD = ''
+=== state
+SET ROLE NONE
+=== state
+SET @@session.sql_mode = 'NO_BACKSLASH_ESCAPES'
+=== state
+START SLAVE
+=== state
+XA RECOVER
+=== state
+HANDLER customer CLOSE
+=== state
+GET DIAGNOSTICS @n = NUMBER
+=== state
+BEGIN NOT ATOMIC SELECT 1; END
+=== read
+SELECT * FROM v
+=== hidden -- of views over functions that write
+SELECT * FROM visit
+=== hidden -- the function claims to be deterministic and to need no SQL
+SELECT id + 1 FROM innocent_visit
+=== hidden
+SELECT COUNT(*) FROM customer WHERE id IN (SELECT id FROM visit)
+=== hidden
+SELECT number FROM next_ticket

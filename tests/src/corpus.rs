@@ -11,6 +11,10 @@ const MARK: &str = "===";
 /// The tables and functions that the statements for PostgreSQL are about.
 pub const POSTGRES_SETUP: &str = include_str!("../corpus/postgres.setup.sql");
 
+/// The tables and functions that the statements for MySQL and MariaDB are about, in a database of their own.
+/// It takes the superuser.
+pub const MYSQL_SETUP: &str = include_str!("../corpus/mysql.setup.sql");
+
 /// The tables that the statements for SQLite are about.
 pub const SQLITE_SETUP: &str = include_str!("../corpus/sqlite.setup.sql");
 

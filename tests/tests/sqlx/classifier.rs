@@ -1,5 +1,7 @@
 //! Whether what is taken for a read is one: the corpus and generated statements, on real servers.
 
+mod mariadb;
+
 use std::fmt;
 
 use dbrouter_sqlx::RoutedPool;
@@ -19,7 +21,7 @@ use crate::statements;
 use crate::support::{check, code, node, on_postgres};
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
+    let mut cases = vec![
         on_postgres("classifier::soundness", soundness),
         on_postgres("classifier::refusals", refusals),
         on_postgres("classifier::labels", labels),
@@ -28,7 +30,9 @@ pub(crate) fn cases() -> Vec<Case> {
         on_postgres("classifier::built_in_functions", built_in_functions),
         on_postgres("classifier::generated", generated),
         Case::new("classifier::sqlite", sqlite),
-    ]
+    ];
+    cases.extend(mariadb::cases());
+    cases
 }
 
 /// Statements of the corpus that must have run on a standby, or the test proves little.
@@ -88,7 +92,7 @@ enum Role {
 enum Outcome {
     /// All that it returned, as text.
     Returns(Vec<String>),
-    /// The SQLSTATE.
+    /// The SQLSTATE, or MariaDB's number.
     Fails(String),
     /// It succeeded and left something behind.
     Leaves(String),

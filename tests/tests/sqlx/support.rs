@@ -15,6 +15,14 @@ where
     Case::new(name, body).needs(Need::Postgres)
 }
 
+/// A case that needs MariaDB.
+pub(crate) fn on_mariadb<B>(name: &str, body: B) -> Case
+where
+    B: AsyncFnOnce() -> Result<()> + Send + 'static,
+{
+    Case::new(name, body).needs(Need::MariaDb)
+}
+
 /// A primary and two standbys with the table `kv`: the keys 1 to 64, and a version each.
 pub(crate) async fn cluster() -> Result<Cluster> {
     let cluster = Cluster::start(2).await?;
