@@ -1,20 +1,22 @@
 //! What happens when a statement was taken for a read and is none, or names what a replica has not heard of
 //! yet.
 
+mod mariadb;
+
 use std::time::Duration;
 
-use dbrouter_sqlx::RoutedPool;
 use dbrouter_sqlx::dbrouter::{Classification, Classifier, MonitorSettings, Reason, Sql};
+use dbrouter_sqlx::{RoutedDatabase, RoutedPool};
 use dbrouter_tests::harness::Case;
 use dbrouter_tests::postgres::Cluster;
 use dbrouter_tests::{Result, wait};
 use futures_util::TryStreamExt;
-use sqlx::{Executor, Postgres, Sqlite};
+use sqlx::{Executor, Sqlite};
 
 use crate::support::{check, cluster, code, on_postgres, router};
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
+    let mut cases = vec![
         on_postgres(
             "safety_net::a_view_over_a_volatile_function_has_one_effect",
             a_view_over_a_volatile_function,
@@ -49,7 +51,9 @@ pub(crate) fn cases() -> Vec<Case> {
             "safety_net::a_temporary_table_is_found",
             sqlite_temporary_tables,
         ),
-    ]
+    ];
+    cases.extend(mariadb::cases());
+    cases
 }
 
 const VISITS: &str = "select id from visits";
@@ -96,7 +100,7 @@ fn refusals(cluster: &Cluster) -> usize {
 }
 
 /// Where a session that has done nothing yet would have it.
-fn reason(db: &RoutedPool<Postgres>, sql: &str) -> Result<Reason> {
+fn reason<DB: RoutedDatabase>(db: &RoutedPool<DB>, sql: &str) -> Result<Reason> {
     Ok(db.session().explain(sql)?.reason)
 }
 
