@@ -174,3 +174,45 @@ pub trait Statements: Send {
     /// Runs a statement as text.
     fn execute<'s>(&'s mut self, sql: &'s str) -> BoxFuture<'s, Result<()>>;
 }
+
+/// The methods of [`Handle`] that are about terms, for a handle that has the adapter's root handle in its field
+/// `pool`, what it stands for in its field `on`, and a method `with` that puts another in the place of the
+/// latter. It works where the adapter calls these methods as all of ours do.
+#[macro_export]
+macro_rules! terms_by_their_names {
+    ($backend:ty) => {
+        type Backend = $backend;
+
+        fn cluster(&self) -> &dbrouter::Cluster<$backend> {
+            self.on.cluster()
+        }
+
+        fn session(&self) -> Self {
+            self.with((*self.pool.session()).clone())
+        }
+
+        fn eventual(&self) -> Self {
+            self.with(self.on.eventual())
+        }
+
+        fn preference(&self, preference: dbrouter::Preference) -> Self {
+            self.with(self.on.preference(preference))
+        }
+
+        fn tag(&self, key: &str, value: &str) -> Self {
+            self.with(self.on.tag(key, value))
+        }
+
+        fn key(&self, key: &str) -> Self {
+            self.with(self.on.key(key))
+        }
+
+        fn state(&self) -> dbrouter::SessionState {
+            self.on.state()
+        }
+
+        fn last_decision(&self) -> Option<dbrouter::Decision> {
+            self.on.last_decision()
+        }
+    };
+}

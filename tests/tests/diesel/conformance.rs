@@ -28,10 +28,7 @@ macro_rules! mount {
             use std::time::Duration;
 
             use async_stream::try_stream;
-            use dbrouter_diesel::dbrouter::{
-                BoxFuture, BoxStream, Cluster, ConfigError, Decision, Dialect, Intent, Preference,
-                SessionState,
-            };
+            use dbrouter_diesel::dbrouter::{BoxFuture, BoxStream, ConfigError, Dialect, Intent};
             use dbrouter_diesel::{
                 DieselAdapter, DieselBackend, NodeOptions, PoolOptions, Routed, RoutedPool,
             };
@@ -95,39 +92,7 @@ macro_rules! mount {
             }
 
             impl Handle for Db {
-                type Backend = DieselBackend<Pool>;
-
-                fn cluster(&self) -> &Cluster<DieselBackend<Pool>> {
-                    self.on.cluster()
-                }
-
-                fn session(&self) -> Self {
-                    self.with((*self.pool.session()).clone())
-                }
-
-                fn eventual(&self) -> Self {
-                    self.with(self.on.eventual())
-                }
-
-                fn preference(&self, preference: Preference) -> Self {
-                    self.with(self.on.preference(preference))
-                }
-
-                fn tag(&self, key: &str, value: &str) -> Self {
-                    self.with(self.on.tag(key, value))
-                }
-
-                fn key(&self, key: &str) -> Self {
-                    self.with(self.on.key(key))
-                }
-
-                fn state(&self) -> SessionState {
-                    self.on.state()
-                }
-
-                fn last_decision(&self) -> Option<Decision> {
-                    self.on.last_decision()
-                }
+                dbrouter_tests::terms_by_their_names!(DieselBackend<Pool>);
 
                 async fn query(&self, how: How, text: &str) -> Result<i64> {
                     match how {

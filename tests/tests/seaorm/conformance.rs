@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use async_stream::try_stream;
-use dbrouter_seaorm::dbrouter::{
-    BoxFuture, BoxStream, Cluster, ConfigError, Decision, Dialect, Intent, Preference, SessionState,
-};
+use dbrouter_seaorm::dbrouter::{BoxFuture, BoxStream, ConfigError, Dialect, Intent};
 use dbrouter_seaorm::{
     NodeOptions, PoolOptions, Routed, RoutedConnection, SeaOrm, SeaOrmBackend, Transaction,
 };
@@ -98,39 +96,7 @@ impl Db {
 }
 
 impl Handle for Db {
-    type Backend = SeaOrmBackend;
-
-    fn cluster(&self) -> &Cluster<SeaOrmBackend> {
-        self.on.cluster()
-    }
-
-    fn session(&self) -> Self {
-        self.with((*self.pool.session()).clone())
-    }
-
-    fn eventual(&self) -> Self {
-        self.with(self.on.eventual())
-    }
-
-    fn preference(&self, preference: Preference) -> Self {
-        self.with(self.on.preference(preference))
-    }
-
-    fn tag(&self, key: &str, value: &str) -> Self {
-        self.with(self.on.tag(key, value))
-    }
-
-    fn key(&self, key: &str) -> Self {
-        self.with(self.on.key(key))
-    }
-
-    fn state(&self) -> SessionState {
-        self.on.state()
-    }
-
-    fn last_decision(&self) -> Option<Decision> {
-        self.on.last_decision()
-    }
+    dbrouter_tests::terms_by_their_names!(SeaOrmBackend);
 
     async fn query(&self, how: How, sql: &str) -> Result<i64> {
         number(&self.how(how), sql).await

@@ -5,9 +5,7 @@ use std::ops::DerefMut;
 use std::time::Duration;
 
 use async_stream::try_stream;
-use dbrouter_sqlx::dbrouter::{
-    BoxFuture, BoxStream, Cluster, ConfigError, Decision, Dialect, Intent, Preference, SessionState,
-};
+use dbrouter_sqlx::dbrouter::{BoxFuture, BoxStream, ConfigError, Dialect, Intent};
 use dbrouter_sqlx::{
     NodeOptions, Routed, RoutedDatabase, RoutedPool, Sqlx, SqlxBackend, Transaction,
 };
@@ -117,39 +115,7 @@ where
     for<'r> i32: Encode<'r, DB> + Type<DB>,
     usize: ColumnIndex<DB::Row>,
 {
-    type Backend = SqlxBackend<DB>;
-
-    fn cluster(&self) -> &Cluster<SqlxBackend<DB>> {
-        self.on.cluster()
-    }
-
-    fn session(&self) -> Self {
-        self.with((*self.pool.session()).clone())
-    }
-
-    fn eventual(&self) -> Self {
-        self.with(self.on.eventual())
-    }
-
-    fn preference(&self, preference: Preference) -> Self {
-        self.with(self.on.preference(preference))
-    }
-
-    fn tag(&self, key: &str, value: &str) -> Self {
-        self.with(self.on.tag(key, value))
-    }
-
-    fn key(&self, key: &str) -> Self {
-        self.with(self.on.key(key))
-    }
-
-    fn state(&self) -> SessionState {
-        self.on.state()
-    }
-
-    fn last_decision(&self) -> Option<Decision> {
-        self.on.last_decision()
-    }
+    dbrouter_tests::terms_by_their_names!(SqlxBackend<DB>);
 
     async fn query(&self, how: How, sql: &str) -> Result<i64> {
         let query = sqlx::query_scalar(AssertSqlSafe(sql));
