@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use dbrouter::{Fault, RouteError};
+use dbrouter::{Fault, Intent, RouteError};
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
 use crate::database;
@@ -22,7 +22,10 @@ use crate::database;
 /// ```
 #[must_use]
 pub fn refusal(error: &DbErr) -> Option<&RouteError> {
-    dbrouter_sqlx::refusal(of_sqlx(error)?)
+    match error {
+        DbErr::TryIntoErr { source, .. } => source.downcast_ref(),
+        _ => None,
+    }
 }
 
 /// What an error says of the node that it came from.
@@ -44,8 +47,18 @@ fn of_sqlx(error: &DbErr) -> Option<&sqlx::Error> {
     }
 }
 
+/// Of all of SeaORM's errors this is the one whose `source()` can be somebody else's: sqlx's own are wrapped
+/// in a `RuntimeErr`, which shows them and has no source.
 pub(crate) fn of_router(refusal: RouteError) -> DbErr {
-    of_connection(sqlx::Error::Configuration(Box::new(refusal)))
+    let from = match refusal.intent() {
+        Intent::Read => "a read",
+        Intent::Write => "a write",
+    };
+    DbErr::TryIntoErr {
+        from,
+        into: "a route",
+        source: Arc::new(refusal),
+    }
 }
 
 pub(crate) fn of_acquire(error: sqlx::Error) -> DbErr {
