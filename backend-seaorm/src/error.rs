@@ -1,6 +1,7 @@
 //! How sqlx's and the router's errors become SeaORM's, in the same way as SeaORM itself does it, and what
 //! SeaORM's say of a node.
 
+use std::fmt;
 use std::sync::Arc;
 
 use dbrouter::{Fault, Intent, RouteError};
@@ -8,7 +9,8 @@ use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
 use crate::database;
 
-/// The router's refusal that an error carries, if it is one: no node would do, and why not.
+/// The router's refusal that an error carries, if it is one: no node would do, and why not. It is among the
+/// error's [sources](std::error::Error::source) as well.
 ///
 /// ```no_run
 /// # use sea_orm::ConnectionTrait;
@@ -23,7 +25,7 @@ use crate::database;
 #[must_use]
 pub fn refusal(error: &DbErr) -> Option<&RouteError> {
     match error {
-        DbErr::TryIntoErr { source, .. } => source.downcast_ref(),
+        DbErr::TryIntoErr { source, .. } => source.downcast_ref().map(|Refused(refusal)| refusal),
         _ => None,
     }
 }
@@ -47,6 +49,23 @@ fn of_sqlx(error: &DbErr) -> Option<&sqlx::Error> {
     }
 }
 
+/// The router's refusal, one step down from SeaORM's error: that one's own source is an `Arc`, which hides
+/// what is in it, but not the source of that.
+#[derive(Debug)]
+struct Refused(RouteError);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Refused {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
 /// Of all of SeaORM's errors this is the one whose `source()` can be somebody else's: sqlx's own are wrapped
 /// in a `RuntimeErr`, which shows them and has no source.
 pub(crate) fn of_router(refusal: RouteError) -> DbErr {
@@ -57,7 +76,7 @@ pub(crate) fn of_router(refusal: RouteError) -> DbErr {
     DbErr::TryIntoErr {
         from,
         into: "a route",
-        source: Arc::new(refusal),
+        source: Arc::new(Refused(refusal)),
     }
 }
 

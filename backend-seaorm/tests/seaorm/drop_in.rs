@@ -46,9 +46,9 @@ async fn all_of_it<C: Any>(db: &C, name: &str) -> Result {
     assert_eq!(updated.len(), 6);
     assert!(updated.iter().any(|user| user.id == returned.id));
     assert_eq!(returned.delete(db).await?.rows_affected, 1);
-    let duplicate = named(name).insert(db).await.unwrap_err();
+    let duplicate = named(name).insert(db).await.err();
     assert!(matches!(
-        duplicate.sql_err(),
+        duplicate.and_then(|error| error.sql_err()),
         Some(SqlErr::UniqueConstraintViolation(_))
     ));
 

@@ -1,7 +1,9 @@
 //! Migrations and schema sync go to the primary, and are read at once.
 
 use sea_orm::prelude::*;
-use sea_orm::{ActiveValue::Set, Database, DatabaseExecutor, EntityTrait, TransactionTrait};
+use sea_orm::{
+    ActiveValue::Set, Database, DatabaseExecutor, EntityTrait, IntoActiveModel, TransactionTrait,
+};
 use sea_orm_migration::prelude::{
     DeriveMigrationName, MigrationName, MigrationTrait, MigratorTrait, SchemaManager,
 };
@@ -96,25 +98,12 @@ async fn schema_sync_adds_what_is_missing() -> Result {
         .sync(&session)
         .await?;
     let tx = session.begin().await?;
-    tx.get_schema_builder_of().sync(&tx).await?;
+    let again = sea_orm::Schema::new(tx.get_database_backend()).builder();
+    again.register(user::Entity).sync(&tx).await?;
     let ada = user::Entity::find().one(&tx).await?.ok_or("she is there")?;
     tx.commit().await?;
     let mut ada = ada.into_active_model();
     ada.name = Set("lovelace".to_owned());
     assert_eq!(ada.update(&db).await?.name, "lovelace");
     Ok(())
-}
-
-use sea_orm::IntoActiveModel;
-
-trait Builders {
-    fn get_schema_builder_of(&self) -> sea_orm::SchemaBuilder;
-}
-
-impl Builders for dbrouter_seaorm::Transaction {
-    fn get_schema_builder_of(&self) -> sea_orm::SchemaBuilder {
-        sea_orm::Schema::new(self.get_database_backend())
-            .builder()
-            .register(user::Entity)
-    }
 }
