@@ -16,7 +16,7 @@ use crate::database::{self, Connection, NodePool, by_driver};
 use crate::error;
 
 /// One node: SeaORM's connection, and the sqlx pool in it, on which statements run. Reach it through
-/// [`RoutedConnection::primary`](crate::RoutedConnection::primary) or
+/// [`Routed::primary`](crate::Routed::primary) or
 /// [`Node::backend`](dbrouter::Node::backend).
 #[derive(Clone)]
 pub struct SeaOrmBackend {
