@@ -69,7 +69,7 @@ impl<P: Pool> Adapter for DieselAdapter<P> {
     type PoolOptions = PoolOptions<P>;
 
     fn dialects() -> &'static [Dialect] {
-        P::Connection::DIALECTS
+        &[P::Connection::DIALECT]
     }
 
     fn parse(url: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
@@ -99,7 +99,9 @@ impl<P: Pool> Adapter for DieselAdapter<P> {
         };
         let (recycling, ping_after) = match (&options.recycling, self.ping_after) {
             (Some(recycling), _) => (recycling(), None),
-            (None, Some(window)) if P::KNOWS_IDLE && P::Connection::DIALECT != Dialect::MariaDb => (RecyclingMethod::Fast, Some(window)),
+            (None, Some(window)) if P::KNOWS_IDLE && P::Connection::SURVIVES_A_DROP => {
+                (RecyclingMethod::Fast, Some(window))
+            }
             (None, _) => (RecyclingMethod::default(), None),
         };
         let manager = connect.manager(recycling);

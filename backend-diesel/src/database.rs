@@ -33,8 +33,9 @@ pub trait RoutedConnection:
     /// The kind of server that it leads to.
     const DIALECT: Dialect;
 
-    /// The same, as a list.
-    const DIALECTS: &'static [Dialect];
+    /// Whether the connection can still be used when a statement on it was dropped half-way. If not, a pool finds
+    /// out by a ping at every checkout. Defaults to yes.
+    const SURVIVES_A_DROP: bool = true;
 
     /// What the driver is given for a URL.
     ///

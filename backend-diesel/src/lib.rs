@@ -71,10 +71,12 @@
 //! | | deadpool | bb8 | mobc |
 //! | --- | --- | --- | --- |
 //! | a full pool and a lost server | are told apart | look alike | look alike |
-//! | a connection is pinged when it is taken | after 500 ms of idleness | every time | every time |
+//! | a connection is pinged when it is taken | after 500 ms of idleness; on MariaDB every time | every time | every time |
 //! | a connection left inside a transaction is closed | when its guard is dropped | the same | the same |
 //! | waits for a connection | 30 s (deadpool's own default: for ever) | 30 s | 30 s |
 //! | can be closed | yes | no | no |
+//!
+//! On MariaDB a statement that is dropped half-way leaves its connection closed, which only a ping shows.
 //!
 //! Where the two look alike, a read loses no time all the same: after 10 ms the monitor looks whether the node
 //! is there. A write waits for the pool's own timeout. Prefer deadpool; and know that diesel-async 0.9.2 makes mobc

@@ -58,12 +58,6 @@ use crate::transaction::AsyncFunc;
 /// # Contract
 ///
 /// * A replica runs it, and nothing but its result is left of it.
-#[diagnostic::on_unimplemented(
-    message = "a handle to read from does not run this query: it writes or locks, or its type does not tell",
-    label = "not known to be a read",
-    note = "to write or to lock rows, take a connection to the primary: `db.write().await?`",
-    note = "raw SQL or a combination of queries that surely only reads is said to: `assume_read(query)`"
-)]
 pub trait ReadQuery {}
 
 // The type of the locking clause is left at its default, which is to lock nothing.
@@ -160,6 +154,12 @@ pub enum ReadOnly {}
 pub enum ReadWrite {}
 
 /// Which queries handles of a mode load.
+#[diagnostic::on_unimplemented(
+    message = "a handle to read from does not run this query: it writes or locks, or its type does not tell",
+    label = "not known to be a read",
+    note = "to write or to lock rows, take a connection to the primary: `db.write().await?`",
+    note = "raw SQL or a combination of queries that surely only reads is said to: `assume_read(query)`"
+)]
 pub trait Loads<Q> {}
 
 #[diagnostic::do_not_recommend]

@@ -1,6 +1,7 @@
 //! One SQLite file, under each of the pools: what needs no server to be seen.
 
-use std::error::Error as _;
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::time::Duration;
 
 use dbrouter_diesel::dbrouter::{
@@ -17,7 +18,15 @@ type Deadpool = diesel_async::pooled_connection::deadpool::Pool<Sqlite>;
 type Bb8 = diesel_async::pooled_connection::bb8::Pool<Sqlite>;
 type Mobc = diesel_async::pooled_connection::mobc::Pool<Sqlite>;
 
-diesel::table! { items (id) { id -> Integer, name -> Text } }
+diesel::table! {
+    /// What the cases are about.
+    items (id) {
+        /// Its number.
+        id -> Integer,
+        /// What it is called.
+        name -> Text,
+    }
+}
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -382,7 +391,7 @@ mod errors {
 
         // As diesel's, through `?`.
         let read = async || -> QueryResult<()> {
-            only_replicas.read().await?;
+            drop(only_replicas.read().await?);
             Ok(())
         };
         let error: DieselError = read().await.unwrap_err();

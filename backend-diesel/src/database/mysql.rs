@@ -8,7 +8,8 @@ use super::{Ask, Columns, RoutedConnection};
 
 impl RoutedConnection for AsyncMysqlConnection {
     const DIALECT: Dialect = Dialect::MariaDb;
-    const DIALECTS: &'static [Dialect] = &[Self::DIALECT];
+    // mysql_async closes it.
+    const SURVIVES_A_DROP: bool = false;
 
     fn parse(url: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
         // The driver knows but one name for the protocol.

@@ -8,7 +8,6 @@ use super::{Ask, Columns, RoutedConnection};
 
 impl RoutedConnection for AsyncPgConnection {
     const DIALECT: Dialect = Dialect::Postgres;
-    const DIALECTS: &'static [Dialect] = &[Self::DIALECT];
 
     fn parse(url: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
         // The driver's own error could show what it stumbled over.

@@ -9,7 +9,6 @@ use super::{Ask, Columns, RoutedConnection};
 
 impl RoutedConnection for SyncConnectionWrapper<SqliteConnection> {
     const DIALECT: Dialect = Dialect::Sqlite;
-    const DIALECTS: &'static [Dialect] = &[Self::DIALECT];
 
     /// A file's name, an URI as SQLite knows it (`file:…`), or either behind `sqlite:`.
     fn parse(url: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
