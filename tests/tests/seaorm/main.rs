@@ -1,6 +1,8 @@
-//! What `dbrouter-seaorm` promises, on real servers: the conformance suite, mounted once per database.
+//! What `dbrouter-seaorm` promises, on real servers: the conformance suite, mounted once per database, and what
+//! concerns SeaORM alone.
 
 mod conformance;
+mod executors;
 
 use std::process::ExitCode;
 
@@ -13,6 +15,7 @@ fn main() -> ExitCode {
         cases::<OnSqlite>(),
         cases::<OnPostgres>(),
         cases::<OnMariaDb>(),
+        executors::cases(),
     ];
     dbrouter_tests::harness::run(cases.into_iter().flatten())
 }
