@@ -13,13 +13,12 @@
 //! ```
 //! use std::process::ExitCode;
 //!
-//! use dbrouter_tests::conformance::{Subject, cases};
-//! use dbrouter_tests::harness;
+//! use dbrouter_tests::conformance::{self, Subject, cases};
 //!
 //! // In `main`, with your two mounts in the place of the type parameters.
 //! fn run<MyOrmOnPostgres: Subject, MyOrmOnMariaDb: Subject>() -> ExitCode {
 //!     let mounts = [cases::<MyOrmOnPostgres>(), cases::<MyOrmOnMariaDb>()];
-//!     harness::run(mounts.into_iter().flatten())
+//!     conformance::run(mounts.into_iter().flatten())
 //! }
 //! ```
 //!
@@ -27,6 +26,7 @@
 //! adapter cannot do it says in its [`Capabilities`], with the reason; cases that need it are then reported as
 //! ignored with that reason. `cargo test --test NAME -- sessions::` runs a chapter.
 
+mod account;
 mod config;
 mod failover;
 mod policies;
@@ -40,15 +40,26 @@ mod subject;
 mod topology;
 mod transactions;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use dbrouter::{BoxFuture, BoxStream, Reason, Status};
 
+pub use account::Account;
 pub use site::Site;
 pub use subject::{Body, Capabilities, Handle, How, Statements, Subject, Support};
 
 use crate::harness::Case;
 use crate::{Failure, Result, wait};
+
+/// Runs cases as [`harness::run`](crate::harness::run) does, and then prints what the servers say.
+pub fn run(cases: impl IntoIterator<Item = Case>) -> ExitCode {
+    let code = crate::harness::run(cases);
+    for (mount, account) in Account::all() {
+        println!("by the servers' own account, {mount}: {account}");
+    }
+    code
+}
 
 /// All cases, mounted on one adapter and database.
 pub fn cases<S: Subject>() -> Vec<Case> {

@@ -8,10 +8,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, raw_sql};
 use tempfile::TempDir;
 
-use super::{Handle, Subject, check};
+use super::{Account, Handle, Subject, check};
 use crate::any::{Cluster, Kind, Node};
 use crate::harness::Need;
-use crate::server::Served;
 use crate::{Failure, Result};
 
 /// A primary, which is node 0, and two replicas, which are 1 and 2. The table `kv` has the keys 1 to 64, all
@@ -166,23 +165,32 @@ impl<S: Subject> Site<S> {
         }
     }
 
-    /// Asks all replicas that still are some whether they have executed any write for the application.
+    /// Asks all replicas that still are some whether they have executed any write for the application, and
+    /// adds what all nodes have executed to the mount's [`Account`].
     pub(super) async fn check_that_no_replica_wrote(&self) -> Result<()> {
         let Ground::Servers(cluster) = &self.ground else {
             return Ok(());
         };
-        for standby in cluster.standbys() {
-            if !standby.is_running() || !Self::is_replica(standby).await? {
+        let mut account = Account::default();
+        for node in cluster.nodes() {
+            if !node.is_running() {
                 continue;
             }
-            let Served { writes, .. } = standby.served("kv").await?;
-            let name = standby.name();
-            check(
-                writes == 0,
-                format!("{name} says that it has executed {writes} writes"),
-            )?;
+            let served = node.served("kv").await?;
+            let of_its_role = match Self::is_replica(node).await? {
+                true => &mut account.replicas,
+                false => &mut account.primaries,
+            };
+            of_its_role.reads += served.reads;
+            of_its_role.writes += served.writes;
         }
-        Ok(())
+        account.cases = 1;
+        Account::add(S::NAME, &account);
+        let writes = account.replicas.writes;
+        check(
+            writes == 0,
+            format!("the replicas say that they have executed {writes} writes"),
+        )
     }
 
     async fn is_replica(node: Node<'_>) -> Result<bool> {

@@ -17,5 +17,5 @@ fn main() -> ExitCode {
         cases::<bb8_postgres::Mounted>(),
         cases::<mobc_postgres::Mounted>(),
     ];
-    dbrouter_tests::harness::run(cases.into_iter().flatten())
+    dbrouter_tests::conformance::run(cases.into_iter().flatten())
 }

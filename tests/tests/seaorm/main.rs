@@ -17,5 +17,5 @@ fn main() -> ExitCode {
         cases::<OnMariaDb>(),
         executors::cases(),
     ];
-    dbrouter_tests::harness::run(cases.into_iter().flatten())
+    dbrouter_tests::conformance::run(cases.into_iter().flatten())
 }

@@ -37,5 +37,5 @@ fn main() -> ExitCode {
         suite::cases::<Mounted<Postgres>>(),
         suite::cases::<Mounted<MySql>>(),
     ];
-    dbrouter_tests::harness::run(cases.into_iter().flatten())
+    dbrouter_tests::conformance::run(cases.into_iter().flatten())
 }

@@ -20,7 +20,7 @@ use tokio_postgres::{Client, Row};
 use adapter::{Error, Node, TokioPostgres};
 
 fn main() -> ExitCode {
-    dbrouter_tests::harness::run(cases::<OnPostgres>())
+    dbrouter_tests::conformance::run(cases::<OnPostgres>())
 }
 
 struct OnPostgres;
