@@ -406,7 +406,7 @@ impl<P: Pool> fmt::Debug for Strict<P> {
 }
 
 /// A connection to read from that does not show itself: only queries run on it, through
-/// [`RunQueryDsl`](crate::RunQueryDsl) of this crate, and only such as are known to be reads.
+/// [`RunQueryDsl`] of this crate, and only such as are known to be reads.
 #[must_use = "the connection goes back to its pool when the guard is dropped"]
 pub struct StrictRead<P: Pool>(ReadGuard<P>);
 

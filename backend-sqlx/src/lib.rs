@@ -41,7 +41,7 @@
 //!
 //! # What a held connection means
 //!
-//! What happens on a connection from [`acquire_write`](RoutedPool::acquire_write), or in a transaction
+//! What happens on a connection from [`acquire_write`](Routed::acquire_write), or in a transaction
 //! begun through sqlx's own [`Acquire`](sqlx::Acquire) trait, cannot be seen. Until it is back in its
 //! pool the session's reads go to the primary. [`begin`](RoutedPool::begin) returns a
 //! [`Transaction`] that sees its own commit, and needs no such caution.
