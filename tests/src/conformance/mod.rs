@@ -34,6 +34,7 @@ mod preferences;
 mod routing;
 mod sessions;
 mod site;
+mod spare;
 mod status;
 mod streams;
 mod subject;
@@ -55,6 +56,7 @@ use crate::{Failure, Result, wait};
 /// Runs cases as [`harness::run`](crate::harness::run) does, and then prints what the servers say.
 pub fn run(cases: impl IntoIterator<Item = Case>) -> ExitCode {
     let code = crate::harness::run(cases);
+    spare::clear();
     for (mount, account) in Account::all() {
         println!("by the servers' own account, {mount}: {account}");
     }
@@ -85,6 +87,7 @@ enum Need {
     Classifies,
     Retries,
     Holds,
+    OpensEarly,
     ReadOnlyTransactions,
 }
 
@@ -141,7 +144,9 @@ impl<S: Subject> Mount<S> {
         let case = Case::new(name, async move || {
             let site = Site::<S>::open().await?;
             body(&site).await?;
-            site.check_that_no_replica_wrote().await
+            site.check_that_no_replica_wrote().await?;
+            site.close();
+            Ok(())
         });
         match Site::<S>::server() {
             Some(server) => case.needs(server),
@@ -160,6 +165,7 @@ fn support<S: Subject>(need: Need) -> Support {
         Need::Classifies => capabilities.classifies,
         Need::Retries => capabilities.retries,
         Need::Holds => capabilities.holds,
+        Need::OpensEarly => capabilities.opens_early,
         Need::ReadOnlyTransactions => capabilities.read_only_transactions,
     }
 }

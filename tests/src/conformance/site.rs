@@ -2,13 +2,14 @@
 
 use std::marker::PhantomData;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dbrouter::{Builder, Dialect, NodeOptions, Router};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, raw_sql};
 use tempfile::TempDir;
 
-use super::{Account, Handle, Subject, check};
+use super::{Account, Handle, Subject, check, spare};
 use crate::any::{Cluster, Kind, Node};
 use crate::harness::Need;
 use crate::{Failure, Result};
@@ -18,6 +19,8 @@ use crate::{Failure, Result};
 #[derive(Debug)]
 pub struct Site<S> {
     ground: Ground,
+    /// Something was done to the servers that no other case should find.
+    harmed: AtomicBool,
     subject: PhantomData<S>,
 }
 
@@ -28,22 +31,37 @@ enum Ground {
     Servers(Cluster),
 }
 
-const TABLE: &str = "create table kv (id int primary key, version bigint not null)";
+pub(super) const TABLE: &str = "create table kv (id int primary key, version bigint not null)";
+
+/// What fills the table.
+pub(super) fn rows() -> String {
+    let rows: Vec<_> = (1..=64).map(|id| format!("({id}, 0)")).collect();
+    format!("insert into kv values {}", rows.join(", "))
+}
 
 impl<S: Subject> Site<S> {
     pub(super) async fn open() -> Result<Self> {
         let ground = match Self::kind() {
             None => Ground::File(file().await?),
-            Some(kind) => Ground::Servers(servers(kind.builder()).await?),
+            Some(kind) => Ground::Servers(spare::take(kind).await?),
         };
         Ok(Self::on(ground))
+    }
+
+    /// Leaves the servers to another case, unless something was done to them that a new table does not undo.
+    pub(super) fn close(self) {
+        if let Ground::Servers(cluster) = self.ground
+            && !self.harmed.into_inner()
+        {
+            spare::leave(cluster);
+        }
     }
 
     /// Another cluster of the same kind.
     pub(super) async fn open_stranger() -> Result<Self> {
         let ground = match Self::kind() {
             None => Ground::File(file().await?),
-            Some(kind) => Ground::Servers(servers(kind.builder().own_identity()).await?),
+            Some(kind) => Ground::Servers(spare::start(kind.builder().own_identity()).await?),
         };
         Ok(Self::on(ground))
     }
@@ -51,6 +69,7 @@ impl<S: Subject> Site<S> {
     fn on(ground: Ground) -> Self {
         Self {
             ground,
+            harmed: AtomicBool::new(false),
             subject: PhantomData,
         }
     }
@@ -73,6 +92,12 @@ impl<S: Subject> Site<S> {
             Ground::Servers(cluster) => Ok(cluster.node(number)),
             Ground::File(_) => Err(Failure::new("SQLite has no servers").into()),
         }
+    }
+
+    /// A server to which something is done.
+    fn harm(&self, number: usize) -> Result<Node<'_>> {
+        self.harmed.store(true, Ordering::Relaxed);
+        self.server_of(number)
     }
 
     // -- routers ---------------------------------------------------------------------------------
@@ -205,7 +230,7 @@ impl<S: Subject> Site<S> {
 
     /// Executes a statement as somebody else, around the router.
     pub async fn execute(&self, number: usize, sql: &str) -> Result<()> {
-        self.server_of(number)?.execute(sql).await
+        self.harm(number)?.execute(sql).await
     }
 
     /// A replica shows nothing new from now on. SQLite's always do.
@@ -241,51 +266,39 @@ impl<S: Subject> Site<S> {
 
     /// Kills a server as a loss of power would.
     pub async fn kill(&self, number: usize) -> Result<()> {
-        self.server_of(number)?.kill()
+        self.harm(number)?.kill()
     }
 
     /// Shuts a server down.
     pub async fn stop(&self, number: usize) -> Result<()> {
-        self.server_of(number)?.stop().await
+        self.harm(number)?.stop().await
     }
 
     /// Starts a server again.
     pub async fn start(&self, number: usize) -> Result<()> {
-        self.server_of(number)?.start().await
+        self.harm(number)?.start().await
     }
 
     /// Stops a server's processes where they are.
     pub fn freeze(&self, number: usize) -> Result<()> {
-        self.server_of(number)?.freeze()
+        self.harm(number)?.freeze()
     }
 
     /// Undoes [`freeze`](Self::freeze).
     pub fn thaw(&self, number: usize) -> Result<()> {
-        self.server_of(number)?.thaw()
+        self.harm(number)?.thaw()
     }
 
     /// Makes a primary of a replica.
     pub async fn promote(&self, number: usize) -> Result<()> {
-        self.server_of(number)?.promote().await
+        self.harm(number)?.promote().await
     }
 
     /// Brings a primary that was stopped back as a replica of the one that was promoted since.
     pub async fn rejoin(&self, number: usize, primary: usize) -> Result<()> {
         let primary = self.server_of(primary)?;
-        self.server_of(number)?.rejoin(primary).await
+        self.harm(number)?.rejoin(primary).await
     }
-}
-
-async fn servers(builder: crate::any::ClusterBuilder) -> Result<Cluster> {
-    let cluster = builder.standbys(2).start().await?;
-    let rows: Vec<_> = (1..=64).map(|id| format!("({id}, 0)")).collect();
-    let fill = format!("{TABLE}; insert into kv values {}", rows.join(", "));
-    cluster.primary().execute(&fill).await?;
-    cluster.wait_caught_up().await?;
-    for node in cluster.nodes() {
-        node.forget_served().await?;
-    }
-    Ok(cluster)
 }
 
 fn database(folder: &Path) -> std::path::PathBuf {
@@ -299,9 +312,7 @@ async fn file() -> Result<TempDir> {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal);
     let mut connection = options.connect().await?;
-    let rows: Vec<_> = (1..=64).map(|id| format!("({id}, 0)")).collect();
-    let fill = format!("{TABLE}; insert into kv values {}", rows.join(", "));
-    raw_sql(AssertSqlSafe(fill))
+    raw_sql(AssertSqlSafe(format!("{TABLE}; {}", rows())))
         .execute(&mut connection)
         .await?;
     sqlx::Connection::close(connection).await?;

@@ -64,6 +64,8 @@ pub struct Capabilities {
     pub retries: Support,
     /// A connection can be kept for several statements.
     pub holds: Support,
+    /// A node's pool is opened before the node can be reached.
+    pub opens_early: Support,
     /// A transaction is told to be read-only when it begins, and runs on a replica.
     pub read_only_transactions: Support,
 }
@@ -75,6 +77,7 @@ impl Default for Capabilities {
             classifies: Support::Yes,
             retries: Support::Yes,
             holds: Support::Yes,
+            opens_early: Support::Yes,
             read_only_transactions: Support::Yes,
         }
     }

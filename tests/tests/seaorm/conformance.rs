@@ -31,7 +31,7 @@ mod kv {
 }
 
 macro_rules! mount {
-    ($mounted:ident, $name:literal, $dialect:ident) => {
+    ($mounted:ident, $name:literal, $dialect:ident, $opens_early:expr) => {
         pub(crate) struct $mounted;
 
         impl Subject for $mounted {
@@ -42,6 +42,7 @@ macro_rules! mount {
 
             fn capabilities() -> Capabilities {
                 Capabilities {
+                    opens_early: $opens_early,
                     holds: Support::No("SeaORM hands out no connection but inside a transaction"),
                     ..Capabilities::default()
                 }
@@ -69,9 +70,14 @@ macro_rules! mount {
     };
 }
 
-mount!(OnSqlite, "seaorm_sqlite", Sqlite);
-mount!(OnPostgres, "seaorm_postgres", Postgres);
-mount!(OnMariaDb, "seaorm_mariadb", MariaDb);
+mount!(
+    OnSqlite,
+    "seaorm_sqlite",
+    Sqlite,
+    Support::No("SeaORM looks into the file when it makes a pool")
+);
+mount!(OnPostgres, "seaorm_postgres", Postgres, Support::Yes);
+mount!(OnMariaDb, "seaorm_mariadb", MariaDb, Support::Yes);
 
 /// A handle, and the root handle that it came from.
 #[derive(Clone)]
