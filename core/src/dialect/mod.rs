@@ -21,6 +21,7 @@ pub enum Dialect {
     /// PostgreSQL with streaming replication.
     Postgres,
     /// MariaDB with GTID replication. (MySQL's own GTIDs are of another kind, which is not supported.)
+    #[cfg_attr(feature = "serde", serde(rename = "mariadb"))]
     MariaDb,
     /// SQLite: every node is a set of connections to one file, so every node is always fresh.
     Sqlite,
