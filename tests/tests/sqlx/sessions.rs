@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use dbrouter_sqlx::dbrouter::Reason;
 use dbrouter_sqlx::{RoutedPool, Session};
@@ -79,13 +79,16 @@ async fn never_go_back_in_time() -> Result<()> {
     let cluster = cluster().await?;
     let db = router(&cluster).connect().await?;
     let stop = Arc::new(AtomicBool::new(false));
+    let acknowledged = Arc::new(AtomicI64::new(0));
     let writer = tokio::spawn({
         let (writer, stop) = (db.session(), Arc::clone(&stop));
+        let acknowledged = Arc::clone(&acknowledged);
         async move {
             let mut version = 0_i64;
             while !stop.load(Ordering::Relaxed) {
                 version += 1;
                 sqlx::query(WRITE).bind(version).execute(&writer).await?;
+                acknowledged.store(version, Ordering::SeqCst);
             }
             Ok::<_, sqlx::Error>(version)
         }
@@ -112,12 +115,18 @@ async fn never_go_back_in_time() -> Result<()> {
 
     let mut on_other = 0;
     for _ in 0..2000 {
+        let told = acknowledged.load(Ordering::SeqCst);
         let (version, port) = look(&session).await?;
+        // A standby may show a commit a moment before the primary does: see the conformance suite's case.
+        let bound = match port == i32::from(cluster.primary().port()) {
+            true => newest.min(told),
+            false => newest,
+        };
         check(
-            version >= newest,
+            version >= bound,
             format!("from {newest} back to {version}, on {port}"),
         )?;
-        newest = version;
+        newest = newest.max(version);
         on_other += usize::from(port == i32::from(other.port()));
     }
     stop.store(true, Ordering::Relaxed);
