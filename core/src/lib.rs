@@ -54,6 +54,8 @@ mod live;
 mod misjudged;
 mod monitor;
 mod node;
+#[cfg(feature = "builder")]
+mod options;
 mod pipeline;
 pub mod policy;
 mod request;
@@ -74,7 +76,7 @@ mod work;
 
 pub use ambient::with_session;
 #[cfg(feature = "builder")]
-pub use builder::{Adapter, Builder, IntoNode, NodeOptions, add_replica};
+pub use builder::{Adapter, Builder, add_replica};
 pub use candidates::{Candidate, Candidates};
 pub use classify::{Classification, Classifier};
 #[cfg(feature = "sql")]
@@ -87,6 +89,8 @@ pub use dialect::{Answer, Dialect, Question};
 pub use freshness::Commits;
 pub use live::Admission;
 pub use node::{Node, NodeId, NodeSpec};
+#[cfg(feature = "builder")]
+pub use options::{IntoNode, NodeOptions};
 pub use policy::Policy;
 pub use request::Request;
 pub use route::Route;

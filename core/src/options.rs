@@ -1,0 +1,158 @@
+//! Where a node is, and what the router should know of it.
+
+use std::fmt;
+
+use tokio::runtime::Handle;
+
+use crate::builder::Adapter;
+use crate::config::{ConfigError, ConfigErrorKind};
+use crate::node::NodeSpec;
+use crate::url;
+use crate::vocabulary::Role;
+
+/// One node's options: where it is, and what the router should know of it.
+#[must_use]
+pub struct NodeOptions<A: Adapter> {
+    place: Place<A>,
+    spec: NodeSpec,
+    pool_options: Option<A::PoolOptions>,
+}
+
+/// Where a node is to be found.
+enum Place<A: Adapter> {
+    Url(String),
+    Options(A::ConnectOptions),
+    Pool(A::Pool),
+}
+
+impl<A: Adapter> NodeOptions<A> {
+    /// The node at a URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self::at(Place::Url(url.into()))
+    }
+
+    /// The node that the driver's connect options lead to.
+    pub fn with_options(options: A::ConnectOptions) -> Self {
+        Self::at(Place::Options(options))
+    }
+
+    /// The node of a pool that exists already.
+    pub fn with_pool(pool: A::Pool) -> Self {
+        Self::at(Place::Pool(pool))
+    }
+
+    fn at(place: Place<A>) -> Self {
+        Self {
+            place,
+            spec: NodeSpec::new(),
+            pool_options: None,
+        }
+    }
+
+    /// The node's name in decisions, status and errors. Defaults to `primary`, `replica-1`, …
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.spec = self.spec.name(name);
+        self
+    }
+
+    /// The node's share of reads relative to the others'; zero means never. Defaults to 1.
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.spec = self.spec.weight(weight);
+        self
+    }
+
+    /// Adds a label. Defaults to none.
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.spec = self.spec.tag(key, value);
+        self
+    }
+
+    /// The options of this node's pool. Defaults to those of the builder. A pool that exists already keeps
+    /// its own.
+    pub fn pool_options(mut self, options: A::PoolOptions) -> Self {
+        self.pool_options = Some(options);
+        self
+    }
+
+    /// Opens the node's pool, without connecting yet. `position` is what errors call a node that has no
+    /// name of its own.
+    pub(crate) fn open(
+        self,
+        adapter: &A,
+        role: Role,
+        position: &str,
+    ) -> Result<(NodeSpec, A::Backend), ConfigError> {
+        let name = self.spec.stated_name().unwrap_or(position);
+        if Handle::try_current().is_err() {
+            let problem = "pools can only be opened inside a Tokio runtime";
+            return Err(ConfigError::new(ConfigErrorKind::Runtime, name, problem));
+        }
+        let options = match self.place {
+            Place::Pool(pool) => {
+                let backend = adapter.adopt(pool, name)?;
+                return Ok((self.spec, backend));
+            }
+            Place::Options(options) => options,
+            Place::Url(url) => url::parse(&format!("{name}.url"), &url, A::dialects(), A::parse)?,
+        };
+        let backend = adapter.open(options, self.pool_options.as_ref(), role, name)?;
+        Ok((self.spec, backend))
+    }
+}
+
+impl<A: Adapter> Clone for NodeOptions<A> {
+    fn clone(&self) -> Self {
+        let place = match &self.place {
+            Place::Url(url) => Place::Url(url.clone()),
+            Place::Options(options) => Place::Options(options.clone()),
+            Place::Pool(pool) => Place::Pool(pool.clone()),
+        };
+        Self {
+            place,
+            spec: self.spec.clone(),
+            pool_options: self.pool_options.clone(),
+        }
+    }
+}
+
+impl<A: Adapter> fmt::Debug for NodeOptions<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = match &self.place {
+            Place::Url(url) => url::masked(url),
+            Place::Options(_) => "connect options".to_owned(),
+            Place::Pool(_) => "a pool".to_owned(),
+        };
+        f.debug_struct("NodeOptions")
+            .field("place", &place)
+            .field("spec", &self.spec)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a node may be given as: a URL, the driver's connect options, a pool, or [`NodeOptions`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say where a node is",
+    note = "give a URL, the driver's connect options, a pool, or `NodeOptions`"
+)]
+pub trait IntoNode<A: Adapter> {
+    /// The node's options.
+    fn into_node(self) -> NodeOptions<A>;
+}
+
+impl<A: Adapter> IntoNode<A> for NodeOptions<A> {
+    fn into_node(self) -> Self {
+        self
+    }
+}
+
+impl<A: Adapter> IntoNode<A> for &str {
+    fn into_node(self) -> NodeOptions<A> {
+        NodeOptions::new(self)
+    }
+}
+
+impl<A: Adapter> IntoNode<A> for String {
+    fn into_node(self) -> NodeOptions<A> {
+        NodeOptions::new(self)
+    }
+}
