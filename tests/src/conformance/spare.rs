@@ -58,7 +58,8 @@ async fn renew(cluster: &Cluster) -> Result<()> {
     for standby in cluster.standbys() {
         standby.resume_replay().await?;
     }
-    fill(cluster, "delete from kv").await
+    // Dead rows would be cleared away by whoever reads them, which a primary logs and does not flush at once.
+    fill(cluster, "truncate table kv").await
 }
 
 async fn fill(cluster: &Cluster, before: &str) -> Result<()> {
