@@ -171,8 +171,9 @@ type Recycling<C> = dyn Fn() -> RecyclingMethod<C> + Send + Sync;
 /// use dbrouter_diesel::{PoolOptions, RoutedPool};
 /// use dbrouter_diesel::diesel_async::{AsyncPgConnection, pooled_connection::deadpool::Pool};
 ///
-/// let options = PoolOptions::new(|builder| builder.max_size(20));
-/// let builder = RoutedPool::<Pool<AsyncPgConnection>>::builder().pool_options(options);
+/// type Shop = Pool<AsyncPgConnection>;
+/// let options = PoolOptions::<Shop>::new(|builder| builder.max_size(20));
+/// let builder = RoutedPool::<Shop>::builder().pool_options(options);
 /// # let _ = builder;
 /// # }
 /// ```
