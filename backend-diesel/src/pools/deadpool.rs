@@ -62,7 +62,7 @@ where
 
     fn check(&self, field: &str) -> Result<(), ConfigError> {
         if self.is_closed() {
-            let kind = ConfigErrorKind::Unreachable;
+            let kind = ConfigErrorKind::Pool;
             return Err(ConfigError::new(kind, field, "its pool is closed"));
         }
         if self.status().max_size == 0 {
