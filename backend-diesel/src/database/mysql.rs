@@ -32,6 +32,6 @@ impl RoutedConnection for AsyncMysqlConnection {
     }
 
     async fn begin_read_only(&mut self) -> QueryResult<()> {
-        AnsiTransactionManager::begin_transaction_sql(self, "START TRANSACTION READ ONLY").await
+        AnsiTransactionManager::begin_transaction_sql(self, Self::DIALECT.begin_read_only()).await
     }
 }

@@ -25,6 +25,6 @@ impl RoutedConnection for AsyncPgConnection {
     }
 
     async fn begin_read_only(&mut self) -> QueryResult<()> {
-        AnsiTransactionManager::begin_transaction_sql(self, "BEGIN READ ONLY").await
+        AnsiTransactionManager::begin_transaction_sql(self, Self::DIALECT.begin_read_only()).await
     }
 }
