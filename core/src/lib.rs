@@ -67,6 +67,7 @@ mod status;
 mod sync;
 mod tags;
 mod terms;
+mod token;
 mod topology;
 #[cfg(feature = "builder")]
 mod url;
@@ -100,5 +101,6 @@ pub use settings::{MonitorSettings, Settings, Start};
 pub use status::{Fallback, NodeStatus, Status};
 pub use tags::Tags;
 pub use terms::Terms;
+pub use token::Token;
 pub use vocabulary::{Consistency, Fault, Intent, Preference, Pressure, Role};
 pub use work::{BoxFuture, BoxStream, Work};
