@@ -105,6 +105,7 @@ impl RoutedConnection {
     pub async fn close_by_ref(&self) -> Result<(), DbErr> {
         self.close_unseen().await?;
         for node in self.cluster().nodes() {
+            node.stop_holding();
             node.backend().connection().close_by_ref().await?;
         }
         Ok(())

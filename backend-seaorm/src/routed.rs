@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dbrouter::{
-    Cluster, Decision, Preference, RouteError, Router, SessionState, Status, Terms, Work,
+    Cluster, Decision, Hold, Preference, RouteError, Router, SessionState, Status, Terms, Work,
 };
 use sea_orm::{
     AccessMode, DatabaseConnection, DbBackend, DbErr, Schema, SchemaBuilder, TransactionOptions,
@@ -95,6 +95,14 @@ impl Routed {
     #[must_use]
     pub fn key(&self, key: impl AsRef<[u8]>) -> Self {
         self.with(self.terms.key(key))
+    }
+
+    /// For how long the session keeps the replica connection that it reads from after statements on this
+    /// handle. Defaults to what was said of the session, and then of the router. On the root handle it is about
+    /// the ambient session, if there is one.
+    #[must_use]
+    pub fn hold_connection(&self, hold: Hold) -> Self {
+        self.with(self.terms.hold_connection(hold))
     }
 
     /// Begins a transaction in which the server refuses writes, on a fresh replica: all its reads see that

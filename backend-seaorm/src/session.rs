@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::ops::Deref;
 
+use dbrouter::Hold;
+
 use crate::routed::Routed;
 
 /// One unit of work, such as a web request or a job: its reads stay on one replica, see its writes, and
@@ -25,6 +27,22 @@ impl Session {
     /// A new session beside that of `root`.
     pub(crate) fn new(root: &Routed) -> Self {
         Self(root.session())
+    }
+
+    /// For how long the session keeps the replica connection that it reads from, between its statements,
+    /// whichever handle they come through. Defaults to what the builder was told.
+    ///
+    /// ```no_run
+    /// # use dbrouter_seaorm::{RoutedConnection, dbrouter::Hold};
+    /// # fn example(db: RoutedConnection) {
+    /// // A report of many small queries, one right after the other:
+    /// let report = db.session().hold_connection(Hold::ForLife);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn hold_connection(self, hold: Hold) -> Self {
+        self.state().hold_connection(hold);
+        self
     }
 }
 

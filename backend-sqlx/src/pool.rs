@@ -116,6 +116,7 @@ impl<DB: RoutedDatabase> RoutedPool<DB> {
     /// the last handle is dropped.
     pub async fn close(&self) {
         for node in self.cluster().nodes() {
+            node.stop_holding();
             node.backend().lanes().close().await;
             node.backend().pool().close().await;
         }

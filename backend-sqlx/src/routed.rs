@@ -1,7 +1,7 @@
 //! A handle with its mind made up: an intent, a preference, labels, a key.
 
 use dbrouter::{
-    Cluster, Decision, Preference, RouteError, Router, SessionState, Status, Terms, Work,
+    Cluster, Decision, Hold, Preference, RouteError, Router, SessionState, Status, Terms, Work,
 };
 
 use crate::backend::SqlxBackend;
@@ -82,6 +82,14 @@ impl<DB: RoutedDatabase> Routed<DB> {
     #[must_use]
     pub fn key(&self, key: impl AsRef<[u8]>) -> Self {
         Self(self.0.key(key))
+    }
+
+    /// For how long the session keeps the replica connection that it reads from after statements on this
+    /// handle. Defaults to what was said of the session, and then of the router. On the root handle it is about
+    /// the ambient session, if there is one.
+    #[must_use]
+    pub fn hold_connection(&self, hold: Hold) -> Self {
+        Self(self.0.hold_connection(hold))
     }
 
     /// Begins a transaction on the primary.

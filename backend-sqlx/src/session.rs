@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::ops::Deref;
 
+use dbrouter::Hold;
+
 use crate::database::RoutedDatabase;
 use crate::routed::Routed;
 use crate::transaction::Transaction;
@@ -32,6 +34,22 @@ impl<DB: RoutedDatabase> Session<DB> {
     /// A new session beside that of `root`.
     pub(crate) fn new(root: &Routed<DB>) -> Self {
         Self(root.session())
+    }
+
+    /// For how long the session keeps the replica connection that it reads from, between its statements,
+    /// whichever handle they come through. Defaults to what the builder was told.
+    ///
+    /// ```no_run
+    /// # use dbrouter_sqlx::{RoutedPool, dbrouter::Hold};
+    /// # fn example(db: RoutedPool<sqlx::Postgres>) {
+    /// // A report of many small queries, one right after the other:
+    /// let report = db.session().hold_connection(Hold::ForLife);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn hold_connection(self, hold: Hold) -> Self {
+        self.state().hold_connection(hold);
+        self
     }
 
     /// Begins a transaction on the primary, as [`Routed::begin`] does. (Without this, where sqlx's `Acquire`

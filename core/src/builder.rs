@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::Dialect;
+use crate::hold::Hold;
 use crate::options::{IntoNode, NodeOptions};
 use crate::policy::Policy;
 use crate::router::Backend;
@@ -209,6 +210,13 @@ impl<A: Adapter> Builder<A> {
     /// Whether the primary must be there at the start. Defaults to [`Start::WithPrimary`].
     pub fn start(mut self, start: Start) -> Self {
         self.settings = self.settings.start(start);
+        self
+    }
+
+    /// For how long sessions keep the replica connection that they read from, between their statements.
+    /// Defaults to [`Hold::Never`].
+    pub fn hold_connection(mut self, hold: Hold) -> Self {
+        self.settings = self.settings.hold_connection(hold);
         self
     }
 

@@ -14,6 +14,7 @@ use crate::config::{ConfigError, ConfigErrorKind};
 use crate::context::Context;
 use crate::decision::{Cause, Decision, Reason, RouteError};
 use crate::dialect::Dialect;
+use crate::hold::Hold;
 use crate::live::Admission;
 use crate::misjudged::Misjudged;
 use crate::monitor::Monitor;
@@ -389,6 +390,11 @@ impl<B: Backend> Cluster<B> {
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         self.shared().dialect
+    }
+
+    /// For how long sessions keep their connection that do not say so themselves.
+    pub(crate) fn hold(&self) -> Hold {
+        self.shared().settings.hold
     }
 
     fn shared(&self) -> &Arc<Shared<B>> {

@@ -35,6 +35,7 @@
 //! * `tracing`: rare events are reported: a node lost or found, a statement misjudged, functions that could
 //!   not be read, a policy out of bounds.
 
+mod affinity;
 mod ambient;
 #[cfg(feature = "builder")]
 mod builder;
@@ -49,6 +50,8 @@ mod decision;
 mod dialect;
 mod events;
 mod freshness;
+mod hold;
+mod holders;
 mod learning;
 mod live;
 mod misjudged;
@@ -88,6 +91,7 @@ pub use config::{ConfigError, ConfigErrorKind};
 pub use decision::{Cause, Decision, Reason, Refusal, RouteError, WhyNot};
 pub use dialect::{Answer, Dialect, Question};
 pub use freshness::Commits;
+pub use hold::Hold;
 pub use live::Admission;
 pub use node::{Node, NodeId, NodeSpec};
 #[cfg(feature = "builder")]

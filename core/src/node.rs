@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Instant;
 use crate::context::Context;
+use crate::holders::Holders;
 use crate::live::{Admission, Live};
 use crate::request::stable_hash;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -110,6 +111,8 @@ pub struct Node<B> {
     backend: B,
     pub(crate) context: Arc<Context>,
     pub(crate) live: Arc<Live>,
+    /// The sessions that keep a connection of it between their statements.
+    pub(crate) holders: Arc<Holders>,
     lost: Notify,
     /// When traffic last found it lost.
     lost_at: AtomicU64,
@@ -126,6 +129,7 @@ impl<B> Node<B> {
             backend,
             context: Arc::clone(context),
             live: Arc::clone(&member.live),
+            holders: Arc::new(Holders::new(&member.live)),
             lost: Notify::new(),
             lost_at: AtomicU64::new(0),
             doubted: AtomicU32::new(0),
@@ -205,6 +209,12 @@ impl<B> Node<B> {
         self.context.wake.ring();
     }
 
+    /// From now on no session keeps a connection of this node between its statements, and those that are kept
+    /// go back to their pool. For adapters, which close a pool after that: pools wait for their connections.
+    pub fn stop_holding(&self) {
+        self.holders.stop();
+    }
+
     /// Whether work waits for the node; asked before the node is.
     pub(crate) fn is_doubted(&self) -> bool {
         self.doubted.load(Ordering::Acquire) == 1
@@ -235,6 +245,9 @@ impl<B> Node<B> {
     /// Lets work onto the node, or no longer.
     pub(crate) fn admit(&self, admission: Admission) {
         self.live.change(|standing| standing.admission = admission);
+        if admission != Admission::Enabled {
+            self.holders.recall_all();
+        }
         self.idle.notify_waiters();
     }
 

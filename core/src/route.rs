@@ -18,6 +18,7 @@ use crate::vocabulary::{Consistency, Fault, Intent};
 #[must_use = "the work counts as ended when its route is dropped"]
 pub struct Route<B> {
     node: Arc<Node<B>>,
+    epoch: Epoch,
     intent: Intent,
     reason: Reason,
     ending: Ending,
@@ -63,6 +64,7 @@ impl<B> Route<B> {
         };
         Some(Self {
             node: Arc::clone(node),
+            epoch,
             intent,
             reason,
             ending,
@@ -73,6 +75,11 @@ impl<B> Route<B> {
     #[must_use]
     pub fn node(&self) -> &Arc<Node<B>> {
         &self.node
+    }
+
+    /// The node's epoch when it was chosen.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// What the work needs.

@@ -1,12 +1,14 @@
 //! One unit of work: what it must see, and the replica that it stays with.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use crate::affinity::Slot;
 use crate::causality::{Causality, Needs};
 use crate::clock::Instant;
 use crate::context::Context;
 use crate::decision::Reason;
+use crate::hold::Hold;
 use crate::live::Epoch;
 use crate::node::NodeId;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -37,6 +39,10 @@ struct Inner {
     fallbacks: AtomicU32,
     /// The node, intent and reason of the last decision, for whoever asks.
     decision: AtomicU64,
+    /// For how long a connection is kept between statements, if that was said of this session.
+    hold: AtomicU64,
+    /// The connection that is kept, once there was one.
+    slot: OnceLock<Option<Arc<Slot>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +72,8 @@ impl SessionState {
             open_writers: AtomicU32::new(0),
             fallbacks: AtomicU32::new(0),
             decision: AtomicU64::new(0),
+            hold: AtomicU64::new(Hold::pack(None)),
+            slot: OnceLock::new(),
         }))
     }
 
@@ -90,6 +98,37 @@ impl SessionState {
     #[must_use]
     pub fn needs(&self) -> Instant {
         self.causal_needs().anywhere()
+    }
+
+    /// For how long the session keeps the replica connection that it reads from, between statements,
+    /// whichever handle they come through. Defaults to what the router's settings say. The root session keeps
+    /// none.
+    pub fn hold_connection(&self, hold: Hold) {
+        self.0.hold.store(Hold::pack(Some(hold)), Ordering::Relaxed);
+    }
+
+    /// What was said of that, if anything was.
+    pub(crate) fn stated_hold(&self) -> Option<Hold> {
+        Hold::unpack(self.0.hold.load(Ordering::Relaxed))
+    }
+
+    /// Where the session keeps its connection, if it has kept one yet.
+    #[inline]
+    pub(crate) fn slot(&self) -> Option<&Arc<Slot>> {
+        self.0.slot.get()?.as_ref()
+    }
+
+    /// Where the session keeps its connection from now on.
+    pub(crate) fn slot_to_fill(&self) -> Option<&Arc<Slot>> {
+        let new = || Slot::new(self.id()).map(Arc::new);
+        self.0.slot.get_or_init(new).as_ref()
+    }
+
+    /// The session writes, and reads from the primary for now: its connection to a replica is of no use.
+    pub(crate) fn give_connection_back(&self) {
+        if let Some(slot) = self.slot() {
+            slot.give_back();
+        }
     }
 
     #[inline]
@@ -132,6 +171,7 @@ impl SessionState {
     }
 
     pub(crate) fn open_writer(&self) {
+        self.give_connection_back();
         self.0.open_writers.fetch_add(1, Ordering::AcqRel);
     }
 

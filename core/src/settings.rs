@@ -9,6 +9,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::Dialect;
 use crate::freshness::Commits;
+use crate::hold::Hold;
 use crate::policy::{LeastInFlight, Policy, Sticky};
 use crate::vocabulary::Preference;
 
@@ -21,6 +22,7 @@ pub struct Settings {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) monitor: MonitorSettings,
     pub(crate) start: Start,
+    pub(crate) hold: Hold,
 }
 
 impl Settings {
@@ -34,6 +36,7 @@ impl Settings {
             clock: Arc::new(SystemClock::new()),
             monitor: MonitorSettings::new(),
             start: Start::default(),
+            hold: Hold::Never,
         }
     }
 
@@ -82,6 +85,14 @@ impl Settings {
         self
     }
 
+    /// For how long sessions keep the replica connection that they read from, between their statements.
+    /// Defaults to [`Hold::Never`].
+    #[must_use]
+    pub fn hold_connection(mut self, hold: Hold) -> Self {
+        self.hold = hold;
+        self
+    }
+
     /// The classifier for servers of a kind.
     pub(crate) fn classifier_for(&self, dialect: Dialect) -> Arc<dyn Classifier> {
         let given = self.classifier.clone();
@@ -109,6 +120,7 @@ impl fmt::Debug for Settings {
             .field("clock", &self.clock)
             .field("monitor", &self.monitor)
             .field("start", &self.start)
+            .field("hold", &self.hold)
             .finish_non_exhaustive()
     }
 }

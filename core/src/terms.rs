@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::cluster::Cluster;
 use crate::decision::{Cause, Decision, RouteError};
+use crate::hold::Hold;
 use crate::request::Request;
 use crate::router::Backend;
 use crate::session::SessionState;
@@ -21,6 +22,8 @@ pub struct Terms<B: Backend> {
     session: Option<SessionState>,
     request: Request,
     intent: IntentFrom,
+    /// For how long sessions keep their connection after statements on these terms, if that was said.
+    hold: Option<Hold>,
 }
 
 // Not derived: that would ask for `B: Clone` twice over.
@@ -31,6 +34,7 @@ impl<B: Backend> Clone for Terms<B> {
             session: self.session.clone(),
             request: self.request.clone(),
             intent: self.intent,
+            hold: self.hold,
         }
     }
 }
@@ -44,6 +48,7 @@ impl<B: Backend> Terms<B> {
             session: None,
             request: Request::read(),
             intent: IntentFrom::Statement,
+            hold: None,
         }
     }
 
@@ -100,6 +105,16 @@ impl<B: Backend> Terms<B> {
         self.with(|request| request.key(key))
     }
 
+    /// For how long the session keeps the replica connection that it reads from after statements on these
+    /// terms. Defaults to what was said of the session itself, and then to the router's settings. The root
+    /// session keeps none.
+    #[must_use]
+    pub fn hold_connection(&self, hold: Hold) -> Self {
+        let mut terms = self.clone();
+        terms.hold = Some(hold);
+        terms
+    }
+
     fn with(&self, change: impl FnOnce(Request) -> Request) -> Self {
         let mut terms = self.clone();
         terms.request = change(terms.request);
@@ -138,11 +153,20 @@ impl<B: Backend> Terms<B> {
     /// A piece of work on these terms.
     #[must_use]
     pub fn work(&self) -> Work<B> {
+        let session = self.state();
+        let hold = match session.is_root() {
+            true => Hold::Never,
+            false => self
+                .hold
+                .or_else(|| session.stated_hold())
+                .unwrap_or_else(|| self.cluster.hold()),
+        };
         Work::new(
             &self.cluster,
-            self.state(),
+            session,
             self.request.clone(),
             self.intent,
+            hold,
         )
     }
 }

@@ -11,8 +11,10 @@ use async_stream::try_stream;
 use futures_core::Stream;
 use tokio::time::timeout;
 
+use crate::affinity::AnyConnection;
 use crate::cluster::Cluster;
 use crate::decision::{Cause, Decision, RouteError};
+use crate::hold::Hold;
 use crate::node::Node;
 use crate::request::Request;
 use crate::route::Route;
@@ -37,6 +39,10 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 ///   primary. What a caller has stated is a read is not second-guessed: the replica's error is the caller's.
 /// * Nobody waits for a lost node: a read goes on as soon as its node is found lost.
 /// * It may be dropped at any time.
+/// * A connection that the session keeps ([`Hold`]) is used only where the work has been routed to, and was left
+///   by a statement that succeeded, to its end: a connection on which `operation` has returned a result, or its
+///   stream has ended, is ready for the next statement. If it turns out broken, that is a failure of its node
+///   like any other.
 pub struct Work<B: Backend> {
     cluster: Cluster<B>,
     session: SessionState,
@@ -46,6 +52,8 @@ pub struct Work<B: Backend> {
     failure: Option<B::Error>,
     /// The replica that has refused the work, maybe only because it is one.
     suspicion: Option<Arc<Node<B>>>,
+    /// For how long the session keeps the connection afterwards.
+    hold: Hold,
 }
 
 /// Where the intent of a piece of work comes from.
@@ -55,6 +63,30 @@ pub(crate) enum IntentFrom {
     Request,
     /// The statement's text tells it.
     Statement,
+}
+
+/// A connection for one statement.
+enum Leased<C> {
+    /// The pool has just given it.
+    Fresh(C),
+    /// A session has kept it.
+    Kept(Box<C>),
+}
+
+impl<C> Leased<C> {
+    fn get(&mut self) -> &mut C {
+        match self {
+            Self::Fresh(connection) => connection,
+            Self::Kept(connection) => connection,
+        }
+    }
+
+    fn boxed(self) -> Box<C> {
+        match self {
+            Self::Fresh(connection) => Box::new(connection),
+            Self::Kept(connection) => connection,
+        }
+    }
 }
 
 /// Why there is no connection.
@@ -75,6 +107,7 @@ impl<B: Backend> Work<B> {
         session: SessionState,
         request: Request,
         intent: IntentFrom,
+        hold: Hold,
     ) -> Self {
         Self {
             cluster: cluster.clone(),
@@ -83,6 +116,7 @@ impl<B: Backend> Work<B> {
             intent,
             failure: None,
             suspicion: None,
+            hold,
         }
     }
 
@@ -142,10 +176,11 @@ impl<B: Backend> Work<B> {
     ) -> Result<(T, Route<B>), B::Error> {
         let mut work = self.of_statement(sql);
         loop {
-            let (mut connection, route) = work.acquire().await?;
-            match operation(&mut connection, route.intent()).await {
+            let (mut connection, route) = work.lease().await?;
+            match operation(connection.get(), route.intent()).await {
                 Ok(result) => {
                     work.done(sql);
+                    work.keep(connection, &route);
                     return Ok((result, route));
                 }
                 Err(error) => work.failed(sql, route, error)?,
@@ -168,8 +203,8 @@ impl<B: Backend> Work<B> {
         let mut work = self.of_statement(sql.as_ref());
         Box::pin(try_stream! {
             loop {
-                let (mut connection, route) = work.acquire().await?;
-                let mut results = operation(&mut connection, route.intent());
+                let (mut connection, route) = work.lease().await?;
+                let mut results = operation(connection.get(), route.intent());
                 let mut handed_out = false;
                 let failure = loop {
                     match next(&mut results).await {
@@ -186,6 +221,7 @@ impl<B: Backend> Work<B> {
                 match failure {
                     None => {
                         work.done(sql.as_ref());
+                        work.keep(connection, &route);
                         break;
                     }
                     Some(error) if handed_out => {
@@ -205,13 +241,81 @@ impl<B: Backend> Work<B> {
     ///
     /// The pool's, or that no node will do.
     pub async fn acquire(&mut self) -> Result<(B::Connection, Route<B>), B::Error> {
-        let mut route = self.first_route().await?;
+        let route = self.first_route().await?;
+        let (connection, route) = self.acquire_on(route).await?;
+        let connection = match connection {
+            Leased::Fresh(connection) => connection,
+            Leased::Kept(connection) => *connection,
+        };
+        Ok((connection, route))
+    }
+
+    /// Gets a connection for one statement: the session's own, if that leads where the work goes.
+    async fn lease(&mut self) -> Result<(Leased<B::Connection>, Route<B>), B::Error> {
+        let route = self.first_route().await?;
+        if let Some(slot) = self.session.slot()
+            && let Some(kept) = slot.take(&route.node().holders, route.epoch())
+            && let Some(connection) = Self::known(kept)
+        {
+            return Ok((connection, route));
+        }
+        self.acquire_on(route).await
+    }
+
+    async fn acquire_on(
+        &mut self,
+        mut route: Route<B>,
+    ) -> Result<(Leased<B::Connection>, Route<B>), B::Error> {
         loop {
-            match Self::reach(&route, route.node().backend().acquire()).await {
+            match Self::connection(&route).await {
                 Ok(connection) => return Ok((connection, route)),
                 Err(missed) => route = self.next_route(route, missed)?,
             }
         }
+    }
+
+    /// A connection of the node's pool. If it has none to give now, one that some session keeps and does not
+    /// use: that session takes part in the same pool, and this is the shorter way through it.
+    async fn connection(route: &Route<B>) -> Result<Leased<B::Connection>, Missed<B::Error>> {
+        let node = route.node();
+        let mut acquiring = pin!(node.backend().acquire());
+        if let Poll::Ready(acquired) = polled(&mut acquiring).await {
+            return acquired.map(Leased::Fresh).map_err(Missed::Failed);
+        }
+        if Self::is_full(node)
+            && let Some(kept) = node.holders.steal(route.epoch())
+            && let Some(connection) = Self::known(kept)
+        {
+            return Ok(connection);
+        }
+        Self::reach(route, acquiring).await.map(Leased::Fresh)
+    }
+
+    /// A connection that was kept. It was kept on a node of this router, so its type is known.
+    fn known(kept: AnyConnection) -> Option<Leased<B::Connection>> {
+        kept.downcast().ok().map(Leased::Kept)
+    }
+
+    /// The session keeps the connection of a statement that has succeeded, if it is to.
+    fn keep(&self, connection: Leased<B::Connection>, route: &Route<B>) {
+        let limit = match self.hold {
+            Hold::Never | Hold::WhileBusy(Duration::ZERO) => return,
+            Hold::WhileBusy(limit) => Some(limit),
+            Hold::ForLife => None,
+        };
+        let holders = &route.node().holders;
+        if route.intent() == Intent::Read
+            && holders.may_keep(route.epoch())
+            && let Some(slot) = self.session.slot_to_fill()
+        {
+            slot.park(holders, route.epoch(), limit, connection.boxed());
+        }
+    }
+
+    /// Whether all connections of the node's pool are out.
+    fn is_full(node: &Node<B>) -> bool {
+        let pressure = node.backend().pressure();
+        pressure.in_use >= pressure.max
     }
 
     /// As [`acquire`](Self::acquire), for what is begun on a node's pool in another way, such as a
@@ -243,6 +347,9 @@ impl<B: Backend> Work<B> {
         if self.request.is_retry() {
             self.cluster.count_failover();
         }
+        if route.intent() == Intent::Write {
+            self.session.give_connection_back();
+        }
         Ok(route)
     }
 
@@ -268,27 +375,36 @@ impl<B: Backend> Work<B> {
 
     /// Waits for something from the node's pool. Pools try to reach a server that refuses connections until
     /// their own limit, 30 s by default for many. A read need not wait for that: when the node is found lost,
-    /// it goes elsewhere.
+    /// it goes elsewhere. While somebody waits, no idle connection of that node is kept from its pool.
     async fn reach<T>(
         route: &Route<B>,
         wanted: impl Future<Output = Result<T, B::Error>> + Send,
     ) -> Result<T, Missed<B::Error>> {
         let node = route.node();
-        if route.intent() == Intent::Write || !node.is_healthy() {
-            return wanted.await.map_err(Missed::Failed);
-        }
         let mut wanted = pin!(wanted);
+        if let Poll::Ready(result) = polled(&mut wanted).await {
+            return result.map_err(Missed::Failed);
+        }
+        // A pool that is not full opens a connection, or checks one. Nobody else's is needed for that.
+        let mut waiting = Self::is_full(node).then(|| node.holders.wait());
+        let goes_on = route.intent() == Intent::Read && node.is_healthy();
         let mut lost = pin!(node.lost());
         let mut either = pin!(std::future::poll_fn(|cx| {
             if let Poll::Ready(result) = wanted.as_mut().poll(cx) {
                 return Poll::Ready(result.map_err(Missed::Failed));
             }
-            lost.as_mut().poll(cx).map(|()| Err(Missed::Lost))
+            match goes_on {
+                true => lost.as_mut().poll(cx).map(|()| Err(Missed::Lost)),
+                false => Poll::Pending,
+            }
         }));
         match timeout(Self::PATIENCE, either.as_mut()).await {
             Ok(first) => first,
             Err(_) => {
-                node.doubt();
+                if goes_on {
+                    node.doubt();
+                }
+                waiting.get_or_insert_with(|| node.holders.wait());
                 either.await
             }
         }
@@ -346,6 +462,11 @@ impl<B: Backend> Work<B> {
             self.cluster.misjudged(sql, &node);
         }
     }
+}
+
+/// Polls a future once.
+async fn polled<F: Future>(future: &mut Pin<&mut F>) -> Poll<F::Output> {
+    std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
 async fn next<T>(stream: &mut BoxStream<'_, T>) -> Option<T> {

@@ -3,6 +3,7 @@
 #![cfg(not(dbrouter_loom))]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod affinity;
 mod allocations;
 mod ambient;
 mod config;

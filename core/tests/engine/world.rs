@@ -1,6 +1,8 @@
 //! A primary and its replicas, scripted: what they answer to the monitor, and when.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -51,6 +53,44 @@ struct State {
     knows: Option<&'static str>,
     /// Its pool has no connection to give.
     full: bool,
+    pool: Pool,
+}
+
+/// A server's pool: its connections are numbers.
+#[derive(Debug, Default)]
+struct Pool {
+    /// How many there may be at most, if that is limited.
+    most: Option<u32>,
+    /// The one that came back first is lent first.
+    idle: VecDeque<u32>,
+    opened: u32,
+    returned: Arc<tokio::sync::Notify>,
+    /// The last one came back where a pool can spawn a task.
+    inside: bool,
+}
+
+/// A connection to a server, back in its pool when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    server: Server,
+    pub(crate) number: u32,
+}
+
+impl Deref for Lent {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut state = self.server.state();
+        state.pool.idle.push_back(self.number);
+        state.pool.inside = tokio::runtime::Handle::try_current().is_ok();
+        state.pool.returned.notify_one();
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +117,7 @@ impl Server {
             consulted: Vec::new(),
             knows: None,
             full: false,
+            pool: Pool::default(),
         })))
     }
 
@@ -95,6 +136,22 @@ impl Server {
     /// Whether its pool has no connection to give.
     pub(crate) fn full(&self, full: bool) {
         self.state().full = full;
+    }
+
+    /// Its pool has so many connections at most.
+    pub(crate) fn at_most(&self, most: u32) {
+        self.state().pool.most = Some(most);
+    }
+
+    /// How many connections are out of its pool.
+    pub(crate) fn lent(&self) -> u32 {
+        let state = self.state();
+        state.pool.opened - u32::try_from(state.pool.idle.len()).unwrap()
+    }
+
+    /// Whether the connection that came back last did so where a pool can spawn a task.
+    pub(crate) fn was_returned_inside_a_runtime(&self) -> bool {
+        self.state().pool.inside
     }
 
     pub(crate) fn is_standby(&self) -> bool {
@@ -241,26 +298,43 @@ impl std::error::Error for Failure {}
 
 impl Backend for Server {
     type Error = Failure;
-    /// The server itself.
-    type Connection = Self;
+    type Connection = Lent;
 
     fn refused(_: RouteError) -> Failure {
         Failure("refused by the router")
     }
 
-    async fn acquire(&self) -> Result<Self, Failure> {
-        match self.state().full {
-            true => Err(Failure("no room")),
-            false => Ok(self.clone()),
+    async fn acquire(&self) -> Result<Lent, Failure> {
+        loop {
+            let returned = {
+                let mut state = self.state();
+                if state.full {
+                    return Err(Failure("no room"));
+                }
+                let pool = &mut state.pool;
+                let idle = pool.idle.pop_front();
+                let number = idle.or_else(|| {
+                    let room = pool.most.is_none_or(|most| pool.opened < most);
+                    pool.opened += u32::from(room);
+                    room.then_some(pool.opened)
+                });
+                if let Some(number) = number {
+                    let server = self.clone();
+                    return Ok(Lent { server, number });
+                }
+                Arc::clone(&pool.returned)
+            };
+            returned.notified().await;
         }
     }
 
     fn pressure(&self) -> Pressure {
+        let most = self.state().pool.most;
         Pressure {
-            in_use: 2,
+            in_use: most.map_or(2, |_| self.lent()),
             idle: 3,
             waiting: None,
-            max: 10,
+            max: most.unwrap_or(10),
         }
     }
 
