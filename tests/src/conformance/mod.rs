@@ -27,6 +27,7 @@
 //! ignored with that reason. `cargo test --test NAME -- sessions::` runs a chapter.
 
 mod account;
+mod affinity;
 mod config;
 mod failover;
 mod policies;
@@ -70,6 +71,7 @@ pub fn cases<S: Subject>() -> Vec<Case> {
     preferences::mount(mount.chapter("preferences"));
     policies::mount(mount.chapter("policies"));
     sessions::mount(mount.chapter("sessions"));
+    affinity::mount(mount.chapter("sessions"));
     transactions::mount(mount.chapter("transactions"));
     streams::mount(mount.chapter("streams"));
     failover::mount(mount.chapter("failover"));
@@ -87,6 +89,7 @@ enum Need {
     Classifies,
     Retries,
     Holds,
+    HoldsBetween,
     OpensEarly,
     ReadOnlyTransactions,
 }
@@ -165,6 +168,7 @@ fn support<S: Subject>(need: Need) -> Support {
         Need::Classifies => capabilities.classifies,
         Need::Retries => capabilities.retries,
         Need::Holds => capabilities.holds,
+        Need::HoldsBetween => capabilities.holds_between_statements,
         Need::OpensEarly => capabilities.opens_early,
         Need::ReadOnlyTransactions => capabilities.read_only_transactions,
     }

@@ -171,6 +171,14 @@ impl<S: Subject> Site<S> {
         }
     }
 
+    /// A question whose answer is the number of the server's connection that it is asked on.
+    pub fn connection_number() -> &'static str {
+        match S::DATABASE {
+            Dialect::MariaDb => "select cast(connection_id() as signed)",
+            _ => "select pg_backend_pid()::bigint",
+        }
+    }
+
     // -- what the servers say --------------------------------------------------------------------
 
     /// How often a node has read the table: by its server's own account, or where there is none by the
@@ -231,6 +239,15 @@ impl<S: Subject> Site<S> {
     /// Executes a statement as somebody else, around the router.
     pub async fn execute(&self, number: usize, sql: &str) -> Result<()> {
         self.harm(number)?.execute(sql).await
+    }
+
+    /// Ends a connection to a server, by its number.
+    pub async fn end_connection(&self, number: usize, connection: i64) -> Result<()> {
+        let sql = match S::DATABASE {
+            Dialect::MariaDb => format!("kill {connection}"),
+            _ => format!("select pg_terminate_backend({connection})"),
+        };
+        self.execute(number, &sql).await
     }
 
     /// A replica shows nothing new from now on. SQLite's always do.

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use dbrouter::{
-    Adapter, BoxFuture, BoxStream, Builder, Cluster, ConfigError, Decision, Dialect, Intent,
+    Adapter, BoxFuture, BoxStream, Builder, Cluster, ConfigError, Decision, Dialect, Hold, Intent,
     NodeOptions, Preference, SessionState,
 };
 
@@ -64,6 +64,8 @@ pub struct Capabilities {
     pub retries: Support,
     /// A connection can be kept for several statements.
     pub holds: Support,
+    /// A session can keep its replica connection between statements.
+    pub holds_between_statements: Support,
     /// A node's pool is opened before the node can be reached.
     pub opens_early: Support,
     /// A transaction is told to be read-only when it begins, and runs on a replica.
@@ -77,6 +79,7 @@ impl Default for Capabilities {
             classifies: Support::Yes,
             retries: Support::Yes,
             holds: Support::Yes,
+            holds_between_statements: Support::Yes,
             opens_early: Support::Yes,
             read_only_transactions: Support::Yes,
         }
@@ -134,6 +137,14 @@ pub trait Handle: Clone + Send + Sync + 'static {
     /// What the reads are about.
     #[must_use]
     fn key(&self, key: &str) -> Self;
+
+    /// For how long the session keeps its replica connection between statements. Defaults to telling the session
+    /// itself, for adapters whose handles cannot be told.
+    #[must_use]
+    fn hold_connection(&self, hold: Hold) -> Self {
+        self.state().hold_connection(hold);
+        self.clone()
+    }
 
     /// The router's own view of the session.
     fn state(&self) -> SessionState;

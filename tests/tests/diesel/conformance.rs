@@ -15,6 +15,9 @@ fn capabilities() -> Capabilities {
         retries: Support::No(
             "the router does not see what is run on a guard, so it fails over at acquire",
         ),
+        holds_between_statements: Support::No(
+            "a guard is a connection that the caller keeps, for as long as that is good",
+        ),
         ..Capabilities::default()
     }
 }

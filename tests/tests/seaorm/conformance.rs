@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_stream::try_stream;
-use dbrouter_seaorm::dbrouter::{BoxFuture, BoxStream, ConfigError, Dialect, Intent};
+use dbrouter_seaorm::dbrouter::{BoxFuture, BoxStream, ConfigError, Dialect, Hold, Intent};
 use dbrouter_seaorm::{
     NodeOptions, PoolOptions, Routed, RoutedConnection, SeaOrm, SeaOrmBackend, Transaction,
 };
@@ -103,6 +103,10 @@ impl Db {
 
 impl Handle for Db {
     dbrouter_tests::terms_by_their_names!(SeaOrmBackend);
+
+    fn hold_connection(&self, hold: Hold) -> Self {
+        self.with(self.on.hold_connection(hold))
+    }
 
     async fn query(&self, how: How, sql: &str) -> Result<i64> {
         number(&self.how(how), sql).await

@@ -5,7 +5,7 @@ use std::ops::DerefMut;
 use std::time::Duration;
 
 use async_stream::try_stream;
-use dbrouter_sqlx::dbrouter::{BoxFuture, BoxStream, ConfigError, Dialect, Intent};
+use dbrouter_sqlx::dbrouter::{BoxFuture, BoxStream, ConfigError, Dialect, Hold, Intent};
 use dbrouter_sqlx::{
     NodeOptions, Routed, RoutedDatabase, RoutedPool, Sqlx, SqlxBackend, Transaction,
 };
@@ -116,6 +116,10 @@ where
     usize: ColumnIndex<DB::Row>,
 {
     dbrouter_tests::terms_by_their_names!(SqlxBackend<DB>);
+
+    fn hold_connection(&self, hold: Hold) -> Self {
+        self.with(self.on.hold_connection(hold))
+    }
 
     async fn query(&self, how: How, sql: &str) -> Result<i64> {
         let query = sqlx::query_scalar(AssertSqlSafe(sql));

@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
-use dbrouter_sqlx::dbrouter::Reason;
+use dbrouter_sqlx::dbrouter::{Hold, Reason};
 use dbrouter_sqlx::{RoutedPool, Session};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 use dbrouter_tests::postgres::{Cluster, Node};
+use futures_util::TryStreamExt;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Acquire, Executor, Postgres};
+use tokio::time::timeout;
 
 use crate::support::{check, cluster, on_postgres, router, until};
 
@@ -28,6 +31,10 @@ pub(crate) fn cases() -> Vec<Case> {
         on_postgres(
             "sessions::asynchronous_commits_are_read",
             asynchronous_commits_are_read,
+        ),
+        on_postgres(
+            "sessions::closing_waits_for_no_session_that_holds",
+            closing_waits_for_no_session,
         ),
     ]
 }
@@ -226,4 +233,23 @@ async fn lanes_keep_hooks() -> Result<()> {
         .fetch_one(&mut *tx)
         .await?;
     check(name == "shop", name)
+}
+
+/// sqlx's pools wait for all their connections when they are closed, those included that sessions keep.
+async fn closing_waits_for_no_session() -> Result<()> {
+    let cluster = cluster().await?;
+    let db = router(&cluster)
+        .hold_connection(Hold::ForLife)
+        .connect()
+        .await?;
+    let (idle, busy) = (db.session(), db.session());
+    sqlx::query(READ).fetch_one(&idle).await?;
+    let mut rows = sqlx::query("select version from kv").fetch(&busy);
+    rows.try_next().await?;
+    let closing = async {
+        let ends = async { while matches!(rows.try_next().await, Ok(Some(_))) {} };
+        tokio::join!(db.close(), ends)
+    };
+    timeout(Duration::from_secs(20), closing).await?;
+    Ok(())
 }

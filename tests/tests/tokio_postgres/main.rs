@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use dbrouter::{
-    BoxFuture, BoxStream, Cluster, ConfigError, Decision, Dialect, Intent, NodeOptions, Preference,
-    Route, SessionState, Terms, add_replica,
+    BoxFuture, BoxStream, Cluster, ConfigError, Decision, Dialect, Hold, Intent, NodeOptions,
+    Preference, Route, SessionState, Terms, add_replica,
 };
 use dbrouter_tests::Result;
 use dbrouter_tests::conformance::{Body, Handle, How, Statements, Subject, cases};
@@ -102,6 +102,10 @@ impl Handle for Db {
 
     fn key(&self, key: &str) -> Self {
         Self(self.0.key(key))
+    }
+
+    fn hold_connection(&self, hold: Hold) -> Self {
+        Self(self.0.hold_connection(hold))
     }
 
     fn state(&self) -> SessionState {
