@@ -214,7 +214,7 @@ impl<A: Adapter> Builder<A> {
     }
 
     /// For how long sessions keep the replica connection that they read from, between their statements.
-    /// Defaults to [`Hold::Never`].
+    /// Defaults to [`Hold::closely`]: while they follow each other within 10 ms.
     pub fn hold_connection(mut self, hold: Hold) -> Self {
         self.settings = self.settings.hold_connection(hold);
         self

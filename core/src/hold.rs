@@ -28,7 +28,14 @@ pub enum Hold {
 }
 
 impl Hold {
-    /// While statements follow each other within 10 ms.
+    /// While statements follow each other within 10 ms. The default.
+    ///
+    /// Measured with sqlx and SeaORM on PostgreSQL (`tests/benches/affinity.rs`), sessions of six reads had 1.6 to
+    /// 1.9 times the throughput that they have with [`Never`](Self::Never) where the pools were larger than the
+    /// number of clients, and 1 to 1.4 times where they were smaller; sessions of a single read had the same. No
+    /// load was found that it harms: not the throughput, and not the slowest statements. `ForLife` was no faster.
+    /// The time is more than a handler spends between two statements unless it waits for something else; then its
+    /// connection is better in the pool.
     #[must_use]
     pub const fn closely() -> Self {
         Self::WhileBusy(Duration::from_millis(10))

@@ -18,6 +18,7 @@ fn settings_show_the_documented_defaults() {
         "commits: MayBeAsynchronous",
         "refresh: 30s",
         "start: WithPrimary",
+        "hold: WhileBusy(10ms)",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
