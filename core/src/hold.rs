@@ -9,12 +9,13 @@ use std::time::Duration;
 ///
 /// What is read, and from where, is the same: each statement is routed as ever, and a connection that does not
 /// lead to its node goes back to its pool. It also goes back when the session ends or writes, when its node is
-/// closed, and when it is wanted: while anybody waits for a connection of that node, no idle one is kept from
-/// them. Statements that run at once in one session have one kept connection between them; the others use the
+/// closed, and when it is wanted: while anybody waits for a connection of that node, and for 100 ms after, none is
+/// kept from them. Statements that run at once in one session have one kept connection between them; the others use the
 /// pool. Of a statement that failed, or was dropped before its end, no connection is kept: the pool checks it.
 ///
 /// Only connections to replicas are kept, and never by the root handle, which is no unit of work. While one is
-/// kept, the pool's limits for idle time and lifetime do not reach it. After an idle time of half a second it is
+/// kept it counts as in use, the pool's limits for idle time and lifetime do not reach it, and to the pool's hooks
+/// the statements are those of one checkout. After an idle time of half a second it is
 /// not used again: the session takes another one from the pool, which has its own checks for that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hold {

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
-use crate::affinity::{AnyConnection, Slot};
+use tokio::time::Instant;
+
+use crate::affinity::Slot;
 use crate::live::{Admission, Epoch, Live};
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::vocabulary::Role;
 
 /// One node's. Nobody who waits for a connection waits for an idle one.
@@ -16,16 +19,24 @@ use crate::vocabulary::Role;
 /// first, and then looks at the count, under the slot's lock. So one of the two sees the other.
 pub(crate) struct Holders {
     live: Arc<Live>,
+    begun: Instant,
     waiting: AtomicU32,
+    /// Until when the pool counts as short of connections, in nanoseconds since the beginning.
+    short_until: AtomicU64,
     stopped: AtomicBool,
     slots: Mutex<BTreeMap<u64, Weak<Slot>>>,
 }
+
+/// After somebody had to wait, nothing is kept for this time. Where a pool is always short, connections that are
+/// kept would be called back all the time, and each would be a round trip away when it is wanted.
+const SHORT: Duration = Duration::from_millis(100);
 
 /// Somebody waits, until it is dropped.
 pub(crate) struct Waiting<'a>(&'a Holders);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
+        self.0.mark_short();
         self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -34,7 +45,9 @@ impl Holders {
     pub(crate) fn new(live: &Arc<Live>) -> Self {
         Self {
             live: Arc::clone(live),
+            begun: Instant::now(),
             waiting: AtomicU32::new(0),
+            short_until: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             slots: Mutex::new(BTreeMap::new()),
         }
@@ -48,12 +61,24 @@ impl Holders {
             && standing.role == Role::Replica
             && standing.admission == Admission::Enabled
             && self.live.epoch() == epoch
+            && self.now() >= self.short_until.load(Ordering::Acquire)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn mark_short(&self) {
+        // As many nanoseconds as fit in a word many times over.
+        let until = self.now().saturating_add(SHORT.as_nanos() as u64);
+        self.short_until.fetch_max(until, Ordering::AcqRel);
     }
 
     /// Somebody waits for a connection: an idle one goes back to the pool, and until the guard is dropped none
     /// is kept from it.
     pub(crate) fn wait(&self) -> Waiting<'_> {
         self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.mark_short();
         let waiting = Waiting(self);
         for slot in self.known() {
             if slot.dismiss(self) {
@@ -61,12 +86,6 @@ impl Holders {
             }
         }
         waiting
-    }
-
-    /// Takes an idle connection away from whoever keeps it, for somebody who would otherwise wait.
-    pub(crate) fn steal(&self, epoch: Epoch) -> Option<AnyConnection> {
-        let mut known = self.known().into_iter();
-        known.find_map(|slot| slot.recall(self))?.usable(epoch)
     }
 
     /// All idle connections go back to the pool.

@@ -11,7 +11,6 @@ use async_stream::try_stream;
 use futures_core::Stream;
 use tokio::time::timeout;
 
-use crate::affinity::AnyConnection;
 use crate::cluster::Cluster;
 use crate::decision::{Cause, Decision, RouteError};
 use crate::hold::Hold;
@@ -242,12 +241,7 @@ impl<B: Backend> Work<B> {
     /// The pool's, or that no node will do.
     pub async fn acquire(&mut self) -> Result<(B::Connection, Route<B>), B::Error> {
         let route = self.first_route().await?;
-        let (connection, route) = self.acquire_on(route).await?;
-        let connection = match connection {
-            Leased::Fresh(connection) => connection,
-            Leased::Kept(connection) => *connection,
-        };
-        Ok((connection, route))
+        self.acquire_on(route).await
     }
 
     /// Gets a connection for one statement: the session's own, if that leads where the work goes.
@@ -255,45 +249,25 @@ impl<B: Backend> Work<B> {
         let route = self.first_route().await?;
         if let Some(slot) = self.session.slot()
             && let Some(kept) = slot.take(&route.node().holders, route.epoch())
-            && let Some(connection) = Self::known(kept)
+            // It was kept on this very node, so it is of this type.
+            && let Ok(connection) = kept.downcast()
         {
-            return Ok((connection, route));
+            return Ok((Leased::Kept(connection), route));
         }
-        self.acquire_on(route).await
+        let (connection, route) = self.acquire_on(route).await?;
+        Ok((Leased::Fresh(connection), route))
     }
 
     async fn acquire_on(
         &mut self,
         mut route: Route<B>,
-    ) -> Result<(Leased<B::Connection>, Route<B>), B::Error> {
+    ) -> Result<(B::Connection, Route<B>), B::Error> {
         loop {
-            match Self::connection(&route).await {
+            match Self::reach(&route, route.node().backend().acquire()).await {
                 Ok(connection) => return Ok((connection, route)),
                 Err(missed) => route = self.next_route(route, missed)?,
             }
         }
-    }
-
-    /// A connection of the node's pool. If it has none to give now, one that some session keeps and does not
-    /// use: that session takes part in the same pool, and this is the shorter way through it.
-    async fn connection(route: &Route<B>) -> Result<Leased<B::Connection>, Missed<B::Error>> {
-        let node = route.node();
-        let mut acquiring = pin!(node.backend().acquire());
-        if let Poll::Ready(acquired) = polled(&mut acquiring).await {
-            return acquired.map(Leased::Fresh).map_err(Missed::Failed);
-        }
-        if Self::is_full(node)
-            && let Some(kept) = node.holders.steal(route.epoch())
-            && let Some(connection) = Self::known(kept)
-        {
-            return Ok(connection);
-        }
-        Self::reach(route, acquiring).await.map(Leased::Fresh)
-    }
-
-    /// A connection that was kept. It was kept on a node of this router, so its type is known.
-    fn known(kept: AnyConnection) -> Option<Leased<B::Connection>> {
-        kept.downcast().ok().map(Leased::Kept)
     }
 
     /// The session keeps the connection of a statement that has succeeded, if it is to.

@@ -378,27 +378,34 @@ async fn who_would_wait_gets_an_idle_one() {
     let replica = &world.replicas[0];
     replica.at_most(1);
     let (one, other) = (session(&world), session(&world));
+    // Nobody has waited for a while, so it is kept.
+    let keeps = async || {
+        pass(100).await;
+        read(&one).await;
+        assert_eq!(replica.lent(), 1);
+    };
+    keeps().await;
     let both = async {
         for _ in 0..50 {
-            read(&one).await;
             read(&other).await;
+            read(&one).await;
         }
     };
     timeout(millis(1), both).await.expect("both go on");
-    assert_eq!(replica.lent(), 1);
-    // A connection to keep; a transaction, which the pool itself begins; somebody without a session.
-    let work = async || {
-        drop(other.work().acquire().await.unwrap());
-        read(&one).await;
-        let begin = |server: &Server| {
-            let server = server.clone();
-            async move { dbrouter::Backend::acquire(&server).await }
-        };
-        drop(other.work().begin(begin).await.unwrap());
-        read(&one).await;
-        read(&Terms::new(&world.db).read()).await;
+    // Somebody without a session; a connection to keep; a transaction, which the pool itself begins.
+    keeps().await;
+    let root = Terms::new(&world.db).read();
+    timeout(millis(1), read(&root)).await.expect("it goes on");
+    keeps().await;
+    let acquired = timeout(millis(1), root.work().acquire()).await;
+    drop(acquired.expect("it goes on").unwrap());
+    keeps().await;
+    let begin = |server: &Server| {
+        let server = server.clone();
+        async move { dbrouter::Backend::acquire(&server).await }
     };
-    timeout(millis(1), work()).await.expect("all go on");
+    let begun = timeout(millis(1), root.work().begin(begin)).await;
+    drop(begun.expect("it goes on").unwrap());
 }
 
 #[tokio::test(start_paused = true)]
@@ -417,7 +424,13 @@ async fn while_somebody_waits_nothing_is_kept() {
         .await
         .expect("it is given on")
         .unwrap();
-    // Nobody waits any more.
+    // Nobody waits any more, but somebody just did.
+    read(&one).await;
+    assert_eq!(replica.lent(), 0);
+    pass(99).await;
+    read(&one).await;
+    assert_eq!(replica.lent(), 0);
+    pass(1).await;
     read(&one).await;
     assert_eq!(replica.lent(), 1);
 }
