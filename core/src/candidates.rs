@@ -88,6 +88,13 @@ impl<'a> Candidates<'a> {
         }
     }
 
+    /// The session's replica while it is a candidate; otherwise what `choose` says, which the session then
+    /// adopts.
+    pub(crate) fn stay(&self, choose: impl FnOnce() -> Option<usize>) -> Option<usize> {
+        self.session_replica()
+            .or_else(|| choose().map(|index| self.adopt(index)))
+    }
+
     /// A number that is the session's own, for policies that tell sessions apart; `None` on the root
     /// handle.
     #[must_use]

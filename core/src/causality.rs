@@ -51,6 +51,15 @@ impl Needs {
         }
     }
 
+    /// These needs, and what another session needs of its writes.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            always: self.always.max(other.always),
+            elsewhere: self.elsewhere.max(other.always),
+            home: self.home,
+        }
+    }
+
     /// Whether no replica that lags at all can meet these needs.
     #[inline]
     pub(crate) fn are_everything(&self) -> bool {

@@ -8,7 +8,6 @@ use arc_swap::ArcSwap;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::ambient::ambient;
 use crate::classify::{Classification, Classifier};
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::context::Context;
@@ -23,6 +22,7 @@ use crate::pipeline::Pipeline;
 use crate::request::Request;
 use crate::route::Route;
 use crate::router::{Backend, Router};
+use crate::scope::Frame;
 use crate::session::SessionState;
 use crate::settings::Settings;
 use crate::status::{Fallback, NodeStatus, Status, staleness};
@@ -117,10 +117,17 @@ impl<B: Backend> Cluster<B> {
     }
 
     /// The session that a handle without one of its own uses: the ambient one inside
-    /// [`with_session`](crate::with_session), otherwise the root session, which is shared by everybody.
+    /// [`with_session`](crate::with_session) or [`with_replica`](crate::scope::with_replica), otherwise the root
+    /// session, which is shared by everybody.
     #[must_use]
     pub fn current_session(&self) -> SessionState {
-        ambient(&self.shared().context).unwrap_or_else(|| self.0.root.clone())
+        Frame::current(&self.shared().context, &self.0.root)
+    }
+
+    /// The session of work that begins here on a handle without one of its own. What its scopes say of it is added
+    /// to the request.
+    pub(crate) fn enter(&self, request: &mut Request) -> SessionState {
+        Frame::enter(&self.shared().context, &self.0.root, request)
     }
 
     /// What the router's classifier says of a statement, unless it is known to have

@@ -228,6 +228,8 @@ pub enum WhyNot {
     JustFailed,
     /// The policy chose none of the candidates, of which it was one.
     PolicyDeclined,
+    /// It is a write, and began inside of [`without_writes`](crate::scope::without_writes).
+    WritesForbidden,
 }
 
 impl fmt::Display for WhyNot {
@@ -246,6 +248,7 @@ impl fmt::Display for WhyNot {
             Self::Preference => f.write_str("the preference rules it out"),
             Self::JustFailed => f.write_str("the work has just failed there"),
             Self::PolicyDeclined => f.write_str("the policy declined it"),
+            Self::WritesForbidden => f.write_str("writes are forbidden in this scope"),
         }
     }
 }

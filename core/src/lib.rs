@@ -36,7 +36,6 @@
 //!   not be read, a policy out of bounds.
 
 mod affinity;
-mod ambient;
 #[cfg(feature = "builder")]
 mod builder;
 mod candidates;
@@ -64,6 +63,7 @@ pub mod policy;
 mod request;
 mod route;
 mod router;
+pub mod scope;
 mod session;
 mod settings;
 mod status;
@@ -78,7 +78,6 @@ mod vocabulary;
 mod wake;
 mod work;
 
-pub use ambient::with_session;
 #[cfg(feature = "builder")]
 pub use builder::{Adapter, Builder, add_replica};
 pub use candidates::{Candidate, Candidates};
@@ -100,6 +99,7 @@ pub use policy::Policy;
 pub use request::Request;
 pub use route::Route;
 pub use router::{Backend, Router};
+pub use scope::with_session;
 pub use session::{OpenWriter, SessionState};
 pub use settings::{MonitorSettings, Settings, Start};
 pub use status::{Fallback, NodeStatus, Status};

@@ -62,6 +62,9 @@ impl<B> Pipeline<'_, B> {
     }
 
     fn write(&self) -> Result<Route<B>, RouteError> {
+        if self.request.forbids_writes() {
+            return Err(self.refusal(|_| Some(WhyNot::WritesForbidden)));
+        }
         let reason = self.request.cause().of_write();
         self.primary(Health::Ignored, reason).ok_or_else(|| {
             self.refusal(|member| match self.is_primary(member) {
@@ -185,10 +188,12 @@ impl<B> Pipeline<'_, B> {
     /// The index of the node that the policy picks.
     fn pick(&self, set: &IndexSet) -> Result<usize, Reason> {
         let candidates = Candidates::new(&self.topology.members, set, self.session);
-        let picked = self
-            .policy
-            .pick(candidates, self.request)
-            .ok_or(Reason::PolicyDeclined)?;
+        let policy = || self.policy.pick(candidates, self.request);
+        let picked = match self.request.is_bound() {
+            true => candidates.stay(policy),
+            false => policy(),
+        };
+        let picked = picked.ok_or(Reason::PolicyDeclined)?;
         if picked >= set.len() {
             let counter = &self.context.counters.policy_out_of_range;
             if counter.fetch_add(1, Ordering::Relaxed) == 0 {

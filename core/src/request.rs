@@ -27,6 +27,14 @@ pub struct Request {
     tags: Tags,
     key: Option<u64>,
     excluded: Vec<NodeId>,
+    scope: InScope,
+}
+
+/// What the scopes say in which the work begins, beside a preference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct InScope {
+    bound: bool,
+    writes_forbidden: bool,
 }
 
 impl Request {
@@ -51,6 +59,7 @@ impl Request {
             tags: Tags::new(),
             key: None,
             excluded: Vec::new(),
+            scope: InScope::default(),
         }
     }
 
@@ -108,6 +117,24 @@ impl Request {
         self.cause = Cause::NotReplayed;
     }
 
+    /// Where the read may go, if the request does not state it.
+    #[inline]
+    pub(crate) fn prefer(&mut self, preference: Preference) {
+        self.preference.get_or_insert(preference);
+    }
+
+    /// The read stays with its session's replica, whatever the policy.
+    #[inline]
+    pub(crate) fn bind(&mut self) {
+        self.scope.bound = true;
+    }
+
+    /// If it is a write, it is refused.
+    #[inline]
+    pub(crate) fn forbid_writes(&mut self) {
+        self.scope.writes_forbidden = true;
+    }
+
     /// What the work needs.
     #[must_use]
     #[inline]
@@ -154,6 +181,16 @@ impl Request {
     #[must_use]
     pub fn is_retry(&self) -> bool {
         !self.excluded.is_empty()
+    }
+
+    #[inline]
+    pub(crate) fn is_bound(&self) -> bool {
+        self.scope.bound
+    }
+
+    #[inline]
+    pub(crate) fn forbids_writes(&self) -> bool {
+        self.scope.writes_forbidden
     }
 
     #[inline]

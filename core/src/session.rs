@@ -29,6 +29,8 @@ pub struct SessionState(Arc<Inner>);
 struct Inner {
     id: u64,
     kind: Kind,
+    /// The session whose writes are this one's, and this one's are that one's.
+    root: Option<SessionState>,
     context: Arc<Context>,
     causality: Causality,
     /// The epoch of the replica that the session stays with; zero if there is none.
@@ -51,6 +53,8 @@ enum Kind {
     Root,
     /// One unit of work's own.
     Unit,
+    /// A unit of work that is done in the root's name.
+    Branch,
 }
 
 impl SessionState {
@@ -62,10 +66,21 @@ impl SessionState {
         Self::new(Kind::Unit, context)
     }
 
+    /// A session that has the root's writes, with reads and a replica of its own. Who uses the root handle sees
+    /// what is written here, and here is seen what was written there at any time: it is the same handle.
+    pub(crate) fn branch(&self) -> Self {
+        Self::on(Kind::Branch, &self.0.context, Some(self.clone()))
+    }
+
     fn new(kind: Kind, context: &Arc<Context>) -> Self {
+        Self::on(kind, context, None)
+    }
+
+    fn on(kind: Kind, context: &Arc<Context>, root: Option<Self>) -> Self {
         Self(Arc::new(Inner {
             id: context.next_session(),
             kind,
+            root,
             context: Arc::clone(context),
             causality: Causality::new(),
             choice: AtomicU32::new(0),
@@ -79,7 +94,7 @@ impl SessionState {
 
     /// A session of its own that needs what this one needs now, and stays with the same replica.
     pub(crate) fn copy(&self) -> Self {
-        let copy = Self::new(self.0.kind, &self.0.context);
+        let copy = Self::on(self.0.kind, &self.0.context, self.0.root.clone());
         copy.0.causality.assume(&self.0.causality);
         copy.0.choice.store(self.choice().into(), Ordering::Release);
         let open_writers = self.0.open_writers.load(Ordering::Acquire);
@@ -142,13 +157,23 @@ impl SessionState {
 
     #[inline]
     pub(crate) fn causal_needs(&self) -> Needs {
-        self.0.causality.needs()
+        let needs = self.0.causality.needs();
+        match &self.0.root {
+            Some(root) => needs.and(root.0.causality.needs()),
+            None => needs,
+        }
+    }
+
+    /// Who keeps count of what is written.
+    #[inline]
+    fn writer(&self) -> &Inner {
+        self.0.root.as_ref().map_or(&self.0, |root| &root.0)
     }
 
     /// A write ended now: acknowledged, or with an outcome that is not known.
     pub(crate) fn wrote(&self) {
         let now = self.0.context.after_now();
-        self.0.causality.wrote(now);
+        self.writer().causality.wrote(now);
         self.0.context.wake.ask(now);
     }
 
@@ -167,24 +192,24 @@ impl SessionState {
 
     #[inline]
     pub(crate) fn has_open_writer(&self) -> bool {
-        self.0.open_writers.load(Ordering::Acquire) > 0
+        self.writer().open_writers.load(Ordering::Acquire) > 0
     }
 
     pub(crate) fn open_writer(&self) {
         self.give_connection_back();
-        self.0.open_writers.fetch_add(1, Ordering::AcqRel);
+        self.writer().open_writers.fetch_add(1, Ordering::AcqRel);
     }
 
     /// A connection that may have been writing is back. What it wrote is needed before it is no
     /// longer known to be out.
     pub(crate) fn close_writer(&self) {
         self.wrote();
-        self.0.open_writers.fetch_sub(1, Ordering::AcqRel);
+        self.writer().open_writers.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// A connection that is known to have written nothing is back.
     pub(crate) fn close_silent_writer(&self) {
-        self.0.open_writers.fetch_sub(1, Ordering::AcqRel);
+        self.writer().open_writers.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Something that the router cannot see may write from now on, until the guard is dropped: the session's

@@ -7,6 +7,7 @@ use crate::decision::{Cause, Decision, RouteError};
 use crate::hold::Hold;
 use crate::request::Request;
 use crate::router::Backend;
+use crate::scope::Frame;
 use crate::session::SessionState;
 use crate::vocabulary::{Consistency, Intent, Preference};
 use crate::work::{IntentFrom, Work};
@@ -150,10 +151,17 @@ impl<B: Backend> Terms<B> {
         &self.cluster
     }
 
-    /// A piece of work on these terms.
+    /// A piece of work on these terms, and on those of the [scopes](crate::scope) that it begins in.
     #[must_use]
     pub fn work(&self) -> Work<B> {
-        let session = self.state();
+        let mut request = self.request.clone();
+        let session = match &self.session {
+            Some(session) => {
+                Frame::enter_with_session(&mut request);
+                session.clone()
+            }
+            None => self.cluster.enter(&mut request),
+        };
         let hold = match session.is_root() {
             true => Hold::Never,
             false => self
@@ -161,13 +169,7 @@ impl<B: Backend> Terms<B> {
                 .or_else(|| session.stated_hold())
                 .unwrap_or_else(|| self.cluster.hold()),
         };
-        Work::new(
-            &self.cluster,
-            session,
-            self.request.clone(),
-            self.intent,
-            hold,
-        )
+        Work::new(&self.cluster, session, request, self.intent, hold)
     }
 }
 

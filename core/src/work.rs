@@ -37,6 +37,8 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 /// * A statement that was *taken* for a read and that a replica refuses as a write runs once, on the
 ///   primary. What a caller has stated is a read is not second-guessed: the replica's error is the caller's.
 /// * Nobody waits for a lost node: a read goes on as soon as its node is found lost.
+/// * Where [writes are forbidden](crate::scope::without_writes) a write gets no connection, whether it was known
+///   to be one or a replica had to say so.
 /// * It may be dropped at any time.
 /// * A connection that the session keeps ([`Hold`]) is used only where the work has been routed to, and was left
 ///   by a statement that succeeded, to its end: a connection on which `operation` has returned a result, or its
@@ -384,9 +386,17 @@ impl<B: Backend> Work<B> {
         }
     }
 
-    /// No node is left. If there was one and the work failed there, that is the error.
+    /// No node is left. If there was one and the work failed there, that is the error. (But where writes are
+    /// forbidden, that says more than a replica's error that it takes none.)
     fn refused(&mut self, refusal: RouteError) -> B::Error {
-        self.failure.take().unwrap_or_else(|| B::refused(refusal))
+        match self.failure.take() {
+            Some(failure)
+                if !self.request.forbids_writes() || B::fault(&failure) != Fault::ReadOnly =>
+            {
+                failure
+            }
+            _ => B::refused(refusal),
+        }
     }
 
     /// Takes in that a statement failed on a node. One that a replica refused, and that was only taken for a

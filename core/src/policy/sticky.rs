@@ -20,11 +20,6 @@ impl<P: Policy> Sticky<P> {
 
 impl<P: Policy> Policy for Sticky<P> {
     fn pick(&self, candidates: Candidates<'_>, request: &Request) -> Option<usize> {
-        if let Some(index) = candidates.session_replica() {
-            return Some(index);
-        }
-        self.0
-            .pick(candidates, request)
-            .map(|index| candidates.adopt(index))
+        candidates.stay(|| self.0.pick(candidates, request))
     }
 }

@@ -5,7 +5,6 @@
 
 mod affinity;
 mod allocations;
-mod ambient;
 mod config;
 mod defaults;
 mod guarantees;
@@ -15,6 +14,7 @@ mod misjudged;
 mod monitor;
 mod pipeline;
 mod policies;
+mod scope;
 mod sessions;
 mod status;
 mod topology;
