@@ -1,4 +1,4 @@
-//! What differs by driver: URLs, how a question is asked, how a read-only transaction begins.
+//! What differs by driver: URLs, how a question is asked, how transactions begin that only read.
 
 #[cfg(feature = "mysql")]
 mod mysql;
@@ -49,6 +49,9 @@ pub trait RoutedConnection:
 
     /// Begins a transaction in which the server refuses writes.
     fn begin_read_only(&mut self) -> impl Future<Output = QueryResult<()>> + Send;
+
+    /// Begins a transaction in which the server refuses writes and all statements see one moment.
+    fn begin_snapshot(&mut self) -> impl Future<Output = QueryResult<()>> + Send;
 }
 
 /// A question as a query. Unlike [`sql_query`](diesel::sql_query) it is prepared only once per connection.

@@ -45,11 +45,36 @@
 //! | `db.read()`, `session.read()` | a replica |
 //! | `db.read_prefer_primary()` | the primary while it is healthy, otherwise a replica |
 //! | `db.write()`, `db.transaction(…)` | the primary |
-//! | `db.read_only_transaction(…)` | a replica |
+//! | `db.read_only_transaction(…)`, `db.snapshot_transaction(…)` | a replica |
 //! | `db.primary()` | the primary's own pool, which the router does not watch: migrations |
 //!
 //! A replica is only used if it is known to show what the session must see; otherwise the primary
 //! serves the read. See [`dbrouter`] for how that is known without asking on every request.
+//!
+//! # Scopes
+//!
+//! Code that is handed `&db` need not know where it is called from: what holds for it is said around it, by a
+//! function or by an attribute. See [`scope`](dbrouter::scope) for how they nest, and for tasks.
+//!
+//! | inside | is |
+//! | --- | --- |
+//! | [`with_session`] | all work on `&db` part of one session |
+//! | [`with_replica`], [`#[on_replica]`](macro@on_replica) | every read on one and the same replica |
+//! | [`with_primary`], [`#[on_primary]`](macro@on_primary) | every read on the primary |
+//! | [`without_writes`](fn@without_writes), [`#[without_writes]`](macro@without_writes) | every write an error, which no server sees |
+//! | [`spawn`] | a task that stays inside; one of `tokio::spawn` is outside |
+//!
+//! ```no_run
+//! use dbrouter_diesel::{Error, Pool, RoutedPool};
+//!
+//! #[dbrouter_diesel::on_replica]
+//! async fn report<P: Pool>(db: &RoutedPool<P>) -> Result<(), Error> {
+//!     let mut sales = db.read().await?;
+//!     let mut stock = db.read().await?; // of the same replica
+//!     # drop((sales, stock));
+//!     Ok(())
+//! }
+//! ```
 //!
 //! # What a held guard means
 //!
@@ -122,5 +147,11 @@ pub use strict::{AssumeRead, RunQueryDsl, Strict, StrictRead, assume_read};
 pub use transaction::AsyncFunc;
 
 pub use dbrouter;
+#[doc(inline)]
+pub use dbrouter::macros::{
+    diesel_on_primary as on_primary, diesel_on_replica as on_replica,
+    diesel_without_writes as without_writes,
+};
+pub use dbrouter::scope::{carry, spawn, with_primary, with_replica, without_writes};
 pub use diesel;
 pub use diesel_async;

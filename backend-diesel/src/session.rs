@@ -55,7 +55,7 @@ impl<P: Pool> fmt::Debug for Session<P> {
 
 /// Runs `future` inside `session`: the root handle then uses this session, so that code which knows
 /// nothing of sessions gets reads that stay on one replica and see their writes. Scopes nest; a task that
-/// `future` spawns is outside.
+/// `future` spawns is outside, unless it does so by [`spawn`](crate::spawn).
 ///
 /// ```no_run
 /// # use dbrouter_diesel::{Error, Pool, RoutedPool, with_session};
@@ -70,6 +70,9 @@ impl<P: Pool> fmt::Debug for Session<P> {
 /// # Ok(())
 /// # }
 /// ```
-pub async fn with_session<P: Pool, F: Future>(session: &Session<P>, future: F) -> F::Output {
-    dbrouter::with_session(session.state(), future).await
+pub fn with_session<P: Pool, F: Future>(
+    session: &Session<P>,
+    future: F,
+) -> impl Future<Output = F::Output> + use<P, F> {
+    dbrouter::with_session(session.state(), future)
 }

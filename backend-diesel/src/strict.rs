@@ -51,7 +51,7 @@ use crate::connection::{ReadGuard, WriteGuard};
 use crate::error::Error;
 use crate::pools::Pool;
 use crate::routed::Routed;
-use crate::transaction::AsyncFunc;
+use crate::transaction::{AsyncFunc, Reading};
 
 /// A query that is known to change nothing and to lock nothing.
 ///
@@ -380,7 +380,30 @@ impl<P: Pool> Strict<P> {
         R: Send + 'a,
         'a: 'conn,
     {
-        self.routed.read_only_transaction_on(callback)
+        self.routed
+            .reading_transaction_on(Reading::ReadOnly, callback)
+    }
+
+    /// As [`Routed::snapshot_transaction`], with a strict guard.
+    ///
+    /// # Errors
+    ///
+    /// The callback's, the database's, and the router's.
+    pub fn snapshot_transaction<'a, 'conn, R, E, F>(
+        &'conn self,
+        callback: F,
+    ) -> impl Future<Output = Result<R, E>> + Send + 'conn
+    where
+        for<'r> F: AsyncFnOnce(&'r mut StrictRead<P>) -> Result<R, E>
+            + AsyncFunc<&'r mut StrictRead<P>, Result<R, E>, Fut: Send>
+            + Send
+            + 'a,
+        E: From<diesel::result::Error> + Send + 'a,
+        R: Send + 'a,
+        'a: 'conn,
+    {
+        self.routed
+            .reading_transaction_on(Reading::Snapshot, callback)
     }
 
     /// As [`Routed::explain`].

@@ -30,6 +30,15 @@ where
     type Fut = Fut;
 }
 
+/// A transaction that only reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reading {
+    /// Each statement sees what its isolation level shows it.
+    ReadOnly,
+    /// All statements see one moment.
+    Snapshot,
+}
+
 type Manager<P> = <<P as Pool>::Connection as AsyncConnection>::TransactionManager;
 
 impl<P: Pool> Routed<P> {
@@ -95,9 +104,10 @@ impl<P: Pool> Routed<P> {
         }
     }
 
-    /// Runs `callback` inside a read-only transaction on one node that shows what the session must see: several
-    /// reads of one moment. A write inside is refused by the database. If the node cannot be reached, the
-    /// transaction begins on another.
+    /// Runs `callback` inside a read-only transaction on one node that shows what the session must see. A write
+    /// inside is refused by the database. If the node cannot be reached, the transaction begins on another. Whether
+    /// its statements see one moment is up to the database's isolation level: see
+    /// [`snapshot_transaction`](Self::snapshot_transaction).
     ///
     /// PostgreSQL is told `BEGIN READ ONLY`, MariaDB `START TRANSACTION READ ONLY`. SQLite has no such
     /// transactions: there the connections of replicas are read-only, and those of the primary are not.
@@ -139,7 +149,34 @@ impl<P: Pool> Routed<P> {
         R: Send + 'a,
         'a: 'conn,
     {
-        self.read_only_transaction_on(callback)
+        self.reading_transaction_on(Reading::ReadOnly, callback)
+    }
+
+    /// As [`read_only_transaction`](Self::read_only_transaction), and all statements see one moment, however long
+    /// it takes and whatever is written meanwhile: for a report whose sums must agree. It is PostgreSQL's and
+    /// MariaDB's isolation level `REPEATABLE READ`, whatever the default is there; in SQLite every transaction is
+    /// one.
+    ///
+    /// The moment is that of the first statement (in MariaDB, of the beginning), and not before what the session
+    /// must see.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`transaction`](Self::transaction).
+    pub fn snapshot_transaction<'a, 'conn, R, E, F>(
+        &'conn self,
+        callback: F,
+    ) -> impl Future<Output = Result<R, E>> + Send + 'conn
+    where
+        for<'r> F: AsyncFnOnce(&'r mut ReadGuard<P>) -> Result<R, E>
+            + AsyncFunc<&'r mut ReadGuard<P>, Result<R, E>, Fut: Send>
+            + Send
+            + 'a,
+        E: From<DieselError> + Send + 'a,
+        R: Send + 'a,
+        'a: 'conn,
+    {
+        self.reading_transaction_on(Reading::Snapshot, callback)
     }
 
     /// The same with a guard of any kind.
@@ -147,8 +184,9 @@ impl<P: Pool> Routed<P> {
         clippy::manual_async_fn,
         reason = "the signature promises that the future can be sent"
     )]
-    pub(crate) fn read_only_transaction_on<'a, 'conn, G, R, E, F>(
+    pub(crate) fn reading_transaction_on<'a, 'conn, G, R, E, F>(
         &'conn self,
+        how: Reading,
         callback: F,
     ) -> impl Future<Output = Result<R, E>> + Send + 'conn
     where
@@ -162,7 +200,7 @@ impl<P: Pool> Routed<P> {
         'a: 'conn,
     {
         async move {
-            let begun = self.begin_reading().await.map_err(DieselError::from);
+            let begun = self.begin_reading(how).await.map_err(DieselError::from);
             let mut guard = G::from(ReadGuard::new(begun?));
             match callback(&mut guard).await {
                 Ok(value) => {
@@ -189,12 +227,18 @@ impl<P: Pool> Routed<P> {
         self.terms().write().work().begin(begin).await
     }
 
-    async fn begin_reading(&self) -> Result<(Lease<P>, Route<DieselBackend<P>>), Error> {
+    async fn begin_reading(
+        &self,
+        how: Reading,
+    ) -> Result<(Lease<P>, Route<DieselBackend<P>>), Error> {
         let begin = |backend: &DieselBackend<P>| {
             let backend = backend.clone();
             async move {
                 let mut connection = backend.acquire().await?;
-                let begun = connection.begin_read_only().await;
+                let begun = match how {
+                    Reading::ReadOnly => connection.begin_read_only().await,
+                    Reading::Snapshot => connection.begin_snapshot().await,
+                };
                 begun.map_err(Error::query).map(|()| connection)
             }
         };

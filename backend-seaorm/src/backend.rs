@@ -105,8 +105,10 @@ impl SeaOrmBackend {
         mut options: TransactionOptions,
     ) -> impl Future<Output = Result<DatabaseTransaction, DbErr>> + Send + use<> {
         if self.dialect() == Dialect::Sqlite {
-            // It knows no such transactions, and SeaORM would warn of that each time. Readers are read-only.
+            // It knows neither, and SeaORM would warn of that each time. Readers are read-only, and every
+            // transaction sees one moment.
             options.access_mode = None;
+            options.isolation_level = None;
         }
         let connection = self.connection.clone();
         async move {

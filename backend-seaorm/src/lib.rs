@@ -54,7 +54,7 @@
 //! | a statement on `&db.read()` | a replica, without looking at it |
 //! | a statement on `&db.write()` | the primary, without looking at it |
 //! | `db.begin()`, `db.transaction(..)`, migrations, schema sync | the primary |
-//! | `db.begin_with_config(_, Some(AccessMode::ReadOnly))`, `db.begin_read_only()` | a replica |
+//! | `db.begin_with_config(_, Some(AccessMode::ReadOnly))`, `db.begin_read_only()`, `db.begin_snapshot()` | a replica |
 //!
 //! A replica is only used if it is known to show what the session must see; otherwise the primary
 //! serves the read. See [`dbrouter`] for how that is known without asking on every request. So an insert into
@@ -62,6 +62,32 @@
 //!
 //! A stream is routed when it is first polled. A paginator's count and pages may come from different
 //! replicas; on a session they come from one.
+//!
+//! # Scopes
+//!
+//! Code that is handed `&db` need not know where it is called from: what holds for it is said around it, by a
+//! function or by an attribute. See [`scope`](dbrouter::scope) for how they nest, and for tasks.
+//!
+//! | inside | is |
+//! | --- | --- |
+//! | [`with_session`] | all work on `&db` part of one session |
+//! | [`with_replica`], [`#[on_replica]`](macro@on_replica) | every read on one and the same replica |
+//! | [`with_primary`], [`#[on_primary]`](macro@on_primary) | every read on the primary |
+//! | [`without_writes`](fn@without_writes), [`#[without_writes]`](macro@without_writes) | every write an error, which no server sees |
+//! | [`spawn`] | a task that stays inside; one of `tokio::spawn` is outside |
+//!
+//! ```no_run
+//! use dbrouter_seaorm::RoutedConnection;
+//! use sea_orm::{ConnectionTrait, DbErr, Statement};
+//!
+//! #[dbrouter_seaorm::on_replica]
+//! async fn rows(db: &RoutedConnection, table: &str) -> Result<usize, DbErr> {
+//!     let all = Statement::from_string(db.get_database_backend(), format!("select * from {table}"));
+//!     Ok(db.query_all_raw(all).await?.len())
+//! }
+//! ```
+//!
+//! What cannot be seen is not refused either: an executor that is handed to a migration writes wherever it is.
 //!
 //! # What cannot be seen
 //!
@@ -133,4 +159,10 @@ pub type Builder = dbrouter::Builder<SeaOrm>;
 pub type NodeOptions = dbrouter::NodeOptions<SeaOrm>;
 
 pub use dbrouter;
+#[doc(inline)]
+pub use dbrouter::macros::{
+    seaorm_on_primary as on_primary, seaorm_on_replica as on_replica,
+    seaorm_without_writes as without_writes,
+};
+pub use dbrouter::scope::{carry, spawn, with_primary, with_replica, without_writes};
 pub use sea_orm;

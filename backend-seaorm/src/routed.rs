@@ -6,7 +6,8 @@ use dbrouter::{
     Cluster, Decision, Hold, Preference, RouteError, Router, SessionState, Status, Terms, Work,
 };
 use sea_orm::{
-    AccessMode, DatabaseConnection, DbBackend, DbErr, Schema, SchemaBuilder, TransactionOptions,
+    AccessMode, DatabaseConnection, DbBackend, DbErr, IsolationLevel, Schema, SchemaBuilder,
+    TransactionOptions,
 };
 
 use crate::backend::SeaOrmBackend;
@@ -113,6 +114,24 @@ impl Routed {
     /// If no node will do, or none gives a connection.
     pub async fn begin_read_only(&self) -> Result<Transaction, DbErr> {
         let options = TransactionOptions {
+            access_mode: Some(AccessMode::ReadOnly),
+            ..TransactionOptions::default()
+        };
+        self.start(options).await
+    }
+
+    /// As [`begin_read_only`](Self::begin_read_only), and all statements see one moment, however long it takes and
+    /// whatever is written meanwhile: for a report whose sums must agree. So does `begin_with_config` with
+    /// [`IsolationLevel::RepeatableRead`] and [`AccessMode::ReadOnly`]. In SQLite every transaction is one.
+    ///
+    /// The moment is that of the first statement that reads a table, and not before what the session must see.
+    ///
+    /// # Errors
+    ///
+    /// If no node will do, or none gives a connection.
+    pub async fn begin_snapshot(&self) -> Result<Transaction, DbErr> {
+        let options = TransactionOptions {
+            isolation_level: Some(IsolationLevel::RepeatableRead),
             access_mode: Some(AccessMode::ReadOnly),
             ..TransactionOptions::default()
         };

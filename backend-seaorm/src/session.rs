@@ -57,7 +57,7 @@ impl Deref for Session {
 
 /// Runs `future` inside `session`: the root handle then uses this session, so that code which knows
 /// nothing of sessions gets reads that stay on one replica and see their writes. Scopes nest; a task that
-/// `future` spawns is outside.
+/// `future` spawns is outside, unless it does so by [`spawn`](crate::spawn).
 ///
 /// ```no_run
 /// # use dbrouter_seaorm::{RoutedConnection, with_session};
@@ -72,6 +72,9 @@ impl Deref for Session {
 /// # Ok(())
 /// # }
 /// ```
-pub async fn with_session<F: Future>(session: &Session, future: F) -> F::Output {
-    dbrouter::with_session(session.state(), future).await
+pub fn with_session<F: Future>(
+    session: &Session,
+    future: F,
+) -> impl Future<Output = F::Output> + use<F> {
+    dbrouter::with_session(session.state(), future)
 }

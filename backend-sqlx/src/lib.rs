@@ -34,10 +34,35 @@
 //! | a statement on `&db.read()` | a replica, without looking at it |
 //! | a statement on `&db.write()` | the primary, without looking at it |
 //! | `db.begin()`, `db.acquire_write()`, migrations | the primary |
-//! | `db.acquire_read()` | a replica |
+//! | `db.acquire_read()`, `db.begin_read_only()`, `db.begin_snapshot()` | a replica |
 //!
 //! A replica is only used if it is known to show what the session must see; otherwise the primary
 //! serves the read. See [`dbrouter`] for how that is known without asking on every request.
+//!
+//! # Scopes
+//!
+//! Code that is handed `&db` need not know where it is called from: what holds for it is said around it, by a
+//! function or by an attribute. See [`scope`](dbrouter::scope) for how they nest, and for tasks.
+//!
+//! | inside | is |
+//! | --- | --- |
+//! | [`with_session`] | all work on `&db` part of one session |
+//! | [`with_replica`], [`#[on_replica]`](macro@on_replica) | every read on one and the same replica |
+//! | [`with_primary`], [`#[on_primary]`](macro@on_primary) | every read on the primary |
+//! | [`without_writes`](fn@without_writes), [`#[without_writes]`](macro@without_writes) | every write an error, which no server sees |
+//! | [`spawn`] | a task that stays inside; one of `tokio::spawn` is outside |
+//!
+//! ```no_run
+//! use dbrouter_sqlx::RoutedPool;
+//! use sqlx::Postgres;
+//!
+//! #[dbrouter_sqlx::on_replica]
+//! async fn balance(db: &RoutedPool<Postgres>) -> Result<i64, sqlx::Error> {
+//!     let paid: i64 = sqlx::query_scalar("select sum(amount)::bigint from payments").fetch_one(db).await?;
+//!     let sold: i64 = sqlx::query_scalar("select sum(amount)::bigint from sales").fetch_one(db).await?;
+//!     Ok(paid - sold)
+//! }
+//! ```
 //!
 //! # What a held connection means
 //!
@@ -93,4 +118,10 @@ pub type Builder<DB> = dbrouter::Builder<Sqlx<DB>>;
 pub type NodeOptions<DB> = dbrouter::NodeOptions<Sqlx<DB>>;
 
 pub use dbrouter;
+#[doc(inline)]
+pub use dbrouter::macros::{
+    sqlx_on_primary as on_primary, sqlx_on_replica as on_replica,
+    sqlx_without_writes as without_writes,
+};
+pub use dbrouter::scope::{carry, spawn, with_primary, with_replica, without_writes};
 pub use sqlx;

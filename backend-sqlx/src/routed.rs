@@ -110,9 +110,37 @@ impl<DB: RoutedDatabase> Routed<DB> {
     ///
     /// If no node will do, or none gives a connection.
     pub async fn begin_read_only(&self) -> Result<Transaction<DB>, sqlx::Error> {
+        self.begin_reading(DB::DIALECT.begin_read_only()).await
+    }
+
+    /// As [`begin_read_only`](Self::begin_read_only), and all statements see one moment, however long it takes and
+    /// whatever is written meanwhile: for a report whose sums must agree. It is PostgreSQL's and MariaDB's
+    /// isolation level `REPEATABLE READ`, whatever the default is there; in SQLite every transaction is one.
+    ///
+    /// The moment is that of the first statement (in MariaDB, of the beginning), and not before what the session
+    /// must see.
+    ///
+    /// ```no_run
+    /// # use dbrouter_sqlx::RoutedPool;
+    /// # async fn example(db: RoutedPool<sqlx::Postgres>) -> Result<(), sqlx::Error> {
+    /// let mut report = db.begin_snapshot().await?;
+    /// let sold: i64 = sqlx::query_scalar("select sum(amount)::bigint from sales").fetch_one(&mut *report).await?;
+    /// let paid: i64 = sqlx::query_scalar("select sum(amount)::bigint from payments").fetch_one(&mut *report).await?;
+    /// report.commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If no node will do, or none gives a connection.
+    pub async fn begin_snapshot(&self) -> Result<Transaction<DB>, sqlx::Error> {
+        self.begin_reading(DB::DIALECT.begin_snapshot()).await
+    }
+
+    async fn begin_reading(&self, how: &'static str) -> Result<Transaction<DB>, sqlx::Error> {
         let work = self.read().work();
-        let statement = Some(DB::DIALECT.begin_read_only());
-        let (transaction, route) = work.begin(|backend| backend.begin(statement)).await?;
+        let (transaction, route) = work.begin(|backend| backend.begin(Some(how))).await?;
         Ok(Transaction::new(transaction, route))
     }
 

@@ -74,7 +74,7 @@ impl<DB: RoutedDatabase> Deref for Session<DB> {
 
 /// Runs `future` inside `session`: the root handle then uses this session, so that code which knows
 /// nothing of sessions gets reads that stay on one replica and see their writes. Scopes nest; a task that
-/// `future` spawns is outside.
+/// `future` spawns is outside, unless it does so by [`spawn`](crate::spawn).
 ///
 /// ```no_run
 /// # use dbrouter_sqlx::{RoutedPool, with_session};
@@ -89,9 +89,9 @@ impl<DB: RoutedDatabase> Deref for Session<DB> {
 /// # Ok(())
 /// # }
 /// ```
-pub async fn with_session<DB: RoutedDatabase, F: Future>(
+pub fn with_session<DB: RoutedDatabase, F: Future>(
     session: &Session<DB>,
     future: F,
-) -> F::Output {
-    dbrouter::with_session(session.state(), future).await
+) -> impl Future<Output = F::Output> + use<DB, F> {
+    dbrouter::with_session(session.state(), future)
 }

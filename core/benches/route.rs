@@ -9,13 +9,16 @@
     reason = "a benchmark that cannot go on has failed"
 )]
 
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
 use dbrouter::policy::{
     LeastInFlight, Policy, Random, Rendezvous, RoundRobin, Sticky, WeightedRandom,
     WeightedRoundRobin,
 };
 use dbrouter::{
     Answer, Backend, Cluster, Dialect, Fault, NodeSpec, Pressure, Question, Request, RouteError,
-    Router, SessionState, Settings, with_session,
+    Router, SessionState, Settings, Terms, scope::with_replica, with_session,
 };
 use divan::{AllocProfiler, Bencher, black_box};
 
@@ -163,19 +166,56 @@ fn new_session(bencher: Bencher<'_, '_>) {
     bencher.bench(|| db.session());
 }
 
-/// Finding the session of the root handle outside every scope.
-#[divan::bench]
-fn current_session_outside(bencher: Bencher<'_, '_>) {
-    let db = router(RoundRobin::new(), 2);
-    bencher.bench(|| db.current_session());
+/// What scopes add: first to a piece of work as it begins, then to a whole decision, which has a look at the clock
+/// at its end if there is a session.
+macro_rules! handles {
+    ($($name:ident: $scope:expr, $handle:expr;)*) => {
+        mod begins {
+            use super::*;
+            $(
+                #[divan::bench]
+                fn $name(bencher: Bencher<'_, '_>) {
+                    let root = Terms::new(&router(RoundRobin::new(), 2)).read();
+                    let (handle, session) = ($handle(&root), root.session().state());
+                    let inside = async { bencher.bench(|| drop(black_box(handle.work()))) };
+                    runtime().block_on($scope(session, inside));
+                }
+            )*
+        }
+
+        mod decides {
+            use super::*;
+            $(
+                #[divan::bench]
+                fn $name(bencher: Bencher<'_, '_>) {
+                    let db = router(RoundRobin::new(), 2);
+                    let root = Terms::new(&db).read();
+                    let (handle, session) = ($handle(&root), root.session().state());
+                    let inside = async {
+                        bencher.bench(|| drop(black_box(at_once(handle.work().acquire()))));
+                    };
+                    runtime().block_on($scope(session, inside));
+                }
+            )*
+        }
+    };
 }
 
-/// Finding the ambient session.
-#[divan::bench]
-fn current_session_inside(bencher: Bencher<'_, '_>) {
-    let db = router(RoundRobin::new(), 2);
-    let inside = with_session(db.session(), async {
-        bencher.bench(|| db.current_session());
-    });
-    runtime().block_on(inside);
+handles! {
+    root_outside: |_, inside| inside, Terms::clone;
+    session_outside: |_, inside| inside, |root: &Terms<File>| root.session().read();
+    root_in_session: with_session, Terms::clone;
+    root_in_replica: |_, inside| with_replica(inside), Terms::clone;
+    root_in_replica_in_session:
+        |session, inside| with_session(session, with_replica(inside)), Terms::clone;
+    session_in_replica: |_, inside| with_replica(inside), |root: &Terms<File>| root.session().read();
+}
+
+/// What a future returns that waits for nothing.
+fn at_once<F: Future>(future: F) -> F::Output {
+    let mut context = Context::from_waker(Waker::noop());
+    match pin!(future).poll(&mut context) {
+        Poll::Ready(output) => output,
+        Poll::Pending => unreachable!("there is nothing to wait for"),
+    }
 }

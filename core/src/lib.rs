@@ -29,6 +29,8 @@
 //! # Features
 //!
 //! * `builder`: `Builder`, the configuration that all adapters share.
+//! * `macros`: `on_replica`, `on_primary` and `without_writes`, attributes for functions that are a
+//!   [`scope`] as a whole.
 //! * `serde`: [`Status`] and [`Decision`] can be serialised.
 //! * `sql`: `Sql`, the classifier of SQL text. Without it, and without a classifier of your own, work
 //!   whose intent is not stated goes to the primary.
@@ -87,6 +89,12 @@ pub use classify::{Inspection, Sql};
 pub use clock::{Clock, Instant, ManualClock, SystemClock};
 pub use cluster::{Cluster, ClusterBuilder};
 pub use config::{ConfigError, ConfigErrorKind};
+/// The attributes, as adapters re-export them: one set for each, which finds this crate through the adapter.
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub use dbrouter_macros as macros;
+#[cfg(feature = "macros")]
+pub use dbrouter_macros::{on_primary, on_replica, without_writes};
 pub use decision::{Cause, Decision, Reason, Refusal, RouteError, WhyNot};
 pub use dialect::{Answer, Dialect, Question};
 pub use freshness::Commits;

@@ -57,8 +57,11 @@
 //! | a future that is made inside, polled outside | outside |
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context as Polling, Poll};
 
+use pin_project_lite::pin_project;
 use tokio::task::JoinHandle;
 
 use crate::context::Context;
@@ -67,7 +70,7 @@ use crate::session::SessionState;
 use crate::vocabulary::Preference;
 
 tokio::task_local! {
-    static HERE: Frame;
+    static HERE: Arc<Frame>;
 }
 
 /// All that holds at one place in the code: what its scope says, and what that has inherited. So nobody has to
@@ -105,13 +108,11 @@ enum Writes {
 /// unless it does so by [`spawn`].
 ///
 /// Adapters offer this with their own session type.
-pub async fn with_session<F: Future>(session: SessionState, future: F) -> F::Output {
-    let mut frame = Frame::here();
-    frame.sessions = Some(Arc::new(Sessions {
-        innermost: session,
-        outer: frame.sessions,
-    }));
-    HERE.scope(frame, future).await
+pub fn with_session<F: Future>(
+    session: SessionState,
+    future: F,
+) -> impl Future<Output = F::Output> {
+    Scope::new(Says::Session(session), future)
 }
 
 /// Runs `future` with all its reads on one replica, whatever the policy: its session's, or where there is no
@@ -137,20 +138,15 @@ pub async fn with_session<F: Future>(session: SessionState, future: F) -> F::Out
 /// # Ok(())
 /// # }
 /// ```
-pub async fn with_replica<F: Future>(future: F) -> F::Output {
-    let mut frame = Frame::here();
-    frame.preference = Some(Preference::ReplicaPreferred);
-    frame.bound.get_or_insert_default();
-    HERE.scope(frame, future).await
+pub fn with_replica<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    Scope::new(Says::Replica, future)
 }
 
 /// Runs `future` with all its reads on the primary, but for those of a handle that states a preference of its own.
 ///
 /// For code that checks before it writes, and for what must see what *others* have just written.
-pub async fn with_primary<F: Future>(future: F) -> F::Output {
-    let mut frame = Frame::here();
-    frame.preference = Some(Preference::Primary);
-    HERE.scope(frame, future).await
+pub fn with_primary<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    Scope::new(Says::Primary, future)
 }
 
 /// Runs `future`, in which nothing may be written: a write is refused before any server sees it, with a
@@ -162,10 +158,8 @@ pub async fn with_primary<F: Future>(future: F) -> F::Output {
 /// there, such a statement may write.
 ///
 /// For handlers that must not change anything, and for tests that say so.
-pub async fn without_writes<F: Future>(future: F) -> F::Output {
-    let mut frame = Frame::here();
-    frame.writes = Writes::Forbidden;
-    HERE.scope(frame, future).await
+pub fn without_writes<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    Scope::new(Says::NoWrites, future)
 }
 
 /// Spawns a task that is inside the scopes of this place: its session, its replica, its prohibition. They stay
@@ -187,20 +181,81 @@ where
 ///
 /// Where it is polled inside of [`without_writes`], that holds as well.
 pub fn carry<F: Future>(future: F) -> impl Future<Output = F::Output> {
-    let carried = Frame::here();
-    async move {
-        let mut frame = carried;
-        if Frame::here().writes == Writes::Forbidden {
-            frame.writes = Writes::Forbidden;
+    Scope::new(Says::All(Frame::here()), future)
+}
+
+pin_project! {
+    /// A future in a scope. (An `async fn` would hold its future twice, and scopes in scopes many times.)
+    struct Scope<F> {
+        #[pin]
+        future: F,
+        says: Says,
+        // Found out when it is first polled: then it is known what is around it.
+        frame: Option<Arc<Frame>>,
+    }
+}
+
+/// What a scope says.
+enum Says {
+    Session(SessionState),
+    Replica,
+    Primary,
+    NoWrites,
+    /// All that held somewhere else.
+    All(Arc<Frame>),
+}
+
+impl<F> Scope<F> {
+    fn new(says: Says, future: F) -> Self {
+        Self {
+            future,
+            says,
+            frame: None,
         }
-        HERE.scope(frame, future).await
+    }
+}
+
+impl<F: Future> Future for Scope<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Polling<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let says = this.says;
+        let frame = this.frame.get_or_insert_with(|| Frame::here().and(says));
+        HERE.sync_scope(Arc::clone(frame), || this.future.poll(cx))
     }
 }
 
 impl Frame {
     /// What holds here.
-    pub(crate) fn here() -> Self {
-        HERE.try_with(Self::clone).unwrap_or_default()
+    fn here() -> Arc<Self> {
+        HERE.try_with(Arc::clone).unwrap_or_default()
+    }
+
+    /// What holds in a scope that says this.
+    fn and(&self, says: &Says) -> Arc<Self> {
+        let mut frame = self.clone();
+        match says {
+            Says::Session(session) => {
+                frame.sessions = Some(Arc::new(Sessions {
+                    innermost: session.clone(),
+                    outer: frame.sessions,
+                }));
+            }
+            Says::Replica => {
+                frame.preference = Some(Preference::ReplicaPreferred);
+                frame.bound.get_or_insert_default();
+            }
+            Says::Primary => frame.preference = Some(Preference::Primary),
+            Says::NoWrites => frame.writes = Writes::Forbidden,
+            Says::All(carried) => {
+                frame = Self::clone(carried);
+                if self.writes == Writes::Forbidden {
+                    frame.writes = Writes::Forbidden;
+                }
+            }
+        }
+        Arc::new(frame)
     }
 
     /// The session of work that begins here on a handle without one, and what its request is here. `root` is the

@@ -34,4 +34,8 @@ impl RoutedConnection for AsyncMysqlConnection {
     async fn begin_read_only(&mut self) -> QueryResult<()> {
         AnsiTransactionManager::begin_transaction_sql(self, Self::DIALECT.begin_read_only()).await
     }
+
+    async fn begin_snapshot(&mut self) -> QueryResult<()> {
+        AnsiTransactionManager::begin_transaction_sql(self, Self::DIALECT.begin_snapshot()).await
+    }
 }

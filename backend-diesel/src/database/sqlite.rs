@@ -36,4 +36,9 @@ impl RoutedConnection for SyncConnectionWrapper<SqliteConnection> {
     async fn begin_read_only(&mut self) -> QueryResult<()> {
         <Self as AsyncConnection>::TransactionManager::begin_transaction(self).await
     }
+
+    /// Every transaction is one, from its first read on.
+    async fn begin_snapshot(&mut self) -> QueryResult<()> {
+        self.begin_read_only().await
+    }
 }

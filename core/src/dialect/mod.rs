@@ -107,6 +107,23 @@ impl Dialect {
         }
     }
 
+    /// What begins a transaction in which the server refuses writes and all statements see one moment, whatever the
+    /// connection's own defaults are: in MariaDB that of its beginning, elsewhere that of its first statement. (In
+    /// SQLite every transaction is one, and it is the connection that must be read-only.)
+    ///
+    /// For MariaDB these are two statements, to be sent as one text: its `START TRANSACTION` has no isolation level.
+    #[must_use]
+    pub fn begin_snapshot(self) -> &'static str {
+        match self {
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            Self::MariaDb => {
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
+                 START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+            }
+            Self::Sqlite => "BEGIN",
+        }
+    }
+
     /// What the schemes of these databases' URLs are called.
     #[must_use]
     pub fn url_schemes(self) -> &'static [&'static str] {

@@ -139,7 +139,7 @@ async fn what_was_there_is_back_after_a_return_an_error_a_panic_and_a_cancellati
     with_replica(async {
         let home = reads(&root).await.0;
         leave_in_every_way(with_primary, async |after: &str| {
-            assert_eq!(reads(&root).await.0, home, "after {after}")
+            assert_eq!(reads(&root).await.0, home, "after {after}");
         })
         .await;
     })
@@ -147,7 +147,7 @@ async fn what_was_there_is_back_after_a_return_an_error_a_panic_and_a_cancellati
 
     with_primary(async {
         leave_in_every_way(with_replica, async |after: &str| {
-            assert_eq!(reads(&root).await.0, "primary", "after {after}")
+            assert_eq!(reads(&root).await.0, "primary", "after {after}");
         })
         .await;
     })
@@ -601,4 +601,17 @@ async fn work_in_scopes_allocates_nothing_once_they_have_begun() {
         assert_eq!(count, 0);
     }))
     .await;
+}
+
+/// Handlers are large, and scopes stand in scopes.
+#[test]
+fn a_scope_is_hardly_larger_than_what_is_in_it() {
+    let large = async {
+        let room = [0_u8; 10_000];
+        std::future::ready(()).await;
+        assert_eq!(room[7], 0);
+    };
+    let large_alone = size_of_val(&large);
+    let inside = with_replica(with_primary(without_writes(carry(large))));
+    assert!(size_of_val(&inside) < large_alone + 500);
 }

@@ -33,6 +33,7 @@ mod failover;
 mod policies;
 mod preferences;
 mod routing;
+mod scopes;
 mod sessions;
 mod site;
 mod spare;
@@ -72,6 +73,7 @@ pub fn cases<S: Subject>() -> Vec<Case> {
     policies::mount(mount.chapter("policies"));
     sessions::mount(mount.chapter("sessions"));
     affinity::mount(mount.chapter("sessions"));
+    scopes::mount(mount.chapter("scopes"));
     transactions::mount(mount.chapter("transactions"));
     streams::mount(mount.chapter("streams"));
     failover::mount(mount.chapter("failover"));
@@ -92,6 +94,7 @@ enum Need {
     HoldsBetween,
     OpensEarly,
     ReadOnlyTransactions,
+    Snapshots,
 }
 
 struct Mount<S> {
@@ -171,6 +174,7 @@ fn support<S: Subject>(need: Need) -> Support {
         Need::HoldsBetween => capabilities.holds_between_statements,
         Need::OpensEarly => capabilities.opens_early,
         Need::ReadOnlyTransactions => capabilities.read_only_transactions,
+        Need::Snapshots => capabilities.snapshots,
     }
 }
 

@@ -231,7 +231,7 @@ async fn write_through_a_read<S: Subject>(site: &Site<S>) -> Result<()> {
 }
 
 /// Takes everything for a read.
-struct Gullible;
+pub(super) struct Gullible;
 
 impl Classifier for Gullible {
     fn classify(&self, _: &str) -> Classification {

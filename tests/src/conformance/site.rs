@@ -281,6 +281,19 @@ impl<S: Subject> Site<S> {
         self.server_of(number)?.catch_up_with(primary).await
     }
 
+    /// Statements of a transaction see what is committed meanwhile, if it does not say that they must not. (They
+    /// never do in SQLite.)
+    pub async fn weaken_isolation(&self, number: usize) -> Result<()> {
+        match Self::kind() {
+            Some(Kind::MariaDb) => {
+                let node = self.harm(number)?;
+                node.set("tx_isolation", "READ-COMMITTED").await
+            }
+            // It is PostgreSQL's default.
+            Some(Kind::Postgres) | None => Ok(()),
+        }
+    }
+
     /// Kills a server as a loss of power would.
     pub async fn kill(&self, number: usize) -> Result<()> {
         self.harm(number)?.kill()

@@ -70,6 +70,8 @@ pub struct Capabilities {
     pub opens_early: Support,
     /// A transaction is told to be read-only when it begins, and runs on a replica.
     pub read_only_transactions: Support,
+    /// All statements of such a transaction see one moment, if that is wanted.
+    pub snapshots: Support,
 }
 
 impl Default for Capabilities {
@@ -82,6 +84,7 @@ impl Default for Capabilities {
             holds_between_statements: Support::Yes,
             opens_early: Support::Yes,
             read_only_transactions: Support::Yes,
+            snapshots: Support::Yes,
         }
     }
 }
@@ -175,6 +178,9 @@ pub trait Handle: Clone + Send + Sync + 'static {
 
     /// A read-only transaction on a replica.
     fn read_only(&self, body: Body) -> impl Future<Output = Result<()>> + Send;
+
+    /// A read-only transaction on a replica, all of whose statements see one moment.
+    fn snapshot(&self, body: Body) -> impl Future<Output = Result<()>> + Send;
 
     /// A connection to keep.
     fn hold(&self, intent: Intent) -> impl Future<Output = Result<Box<dyn Statements>>> + Send;

@@ -5,12 +5,12 @@ use tokio::sync::oneshot;
 
 use super::{
     Body, Handle, Mount, Need, READ, READS, Site, Subject, WRITES, body, check, error, expect,
-    last, until, write,
+    last, refusal, until, write,
 };
-use crate::Result;
+use crate::{Result, wait};
 
 pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
-    use Need::{ReadOnlyTransactions, Servers};
+    use Need::{ReadOnlyTransactions, Servers, Snapshots};
     mount
         .case("see_their_commit", &[], see_their_commit)
         .case("the_root_sees_its_commit", &[], root_sees_its_commit)
@@ -56,6 +56,36 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
             "read_only_ones_count_as_reads",
             &[ReadOnlyTransactions, Servers],
             read_only_count_as_reads,
+        )
+        .case(
+            "read_only_ones_run_on_the_sessions_replica",
+            &[ReadOnlyTransactions],
+            read_only_on_the_sessions_replica,
+        )
+        .case(
+            "read_only_ones_see_what_is_committed_meanwhile",
+            &[ReadOnlyTransactions, Servers],
+            read_only_see_others_commits,
+        )
+        .case(
+            "snapshots_see_one_moment",
+            &[Snapshots],
+            snapshots_see_one_moment,
+        )
+        .case(
+            "snapshots_see_the_sessions_writes",
+            &[Snapshots],
+            snapshots_see_writes,
+        )
+        .case(
+            "snapshots_refuse_writes",
+            &[Snapshots],
+            snapshots_refuse_writes,
+        )
+        .case(
+            "snapshots_leave_their_connection_as_it_was",
+            &[Snapshots, Servers],
+            snapshots_leave_no_trace,
         );
 }
 
@@ -229,10 +259,24 @@ async fn read_only_on_a_replica<S: Subject>(site: &Site<S>) -> Result<()> {
 
 async fn read_only_refuse_writes<S: Subject>(site: &Site<S>) -> Result<()> {
     let db = site.connect().await?;
-    error(
+    let refused = error(
         db.session().read_only(writes(9)).await,
         "a write in a read-only transaction",
     )?;
+    refused_by_the_database(site, &db, &*refused).await
+}
+
+/// A write in a transaction that only reads is the database's error, and has an effect nowhere.
+async fn refused_by_the_database<S: Subject>(
+    site: &Site<S>,
+    db: &S::Handle,
+    refused: &(dyn std::error::Error + 'static),
+) -> Result<()> {
+    check(
+        refusal(refused).is_err(),
+        format!("the router has refused it: {refused}"),
+    )?;
+    expect("writes on the primary", site.writes(db, 0).await?, 0)?;
     expect("version", db.query(WRITES, READ).await?, 0)
 }
 
@@ -264,4 +308,99 @@ async fn read_only_count_as_reads<S: Subject>(site: &Site<S>) -> Result<()> {
     session.read_only(reads).await?;
     db.cluster().disable(site.name(home))?;
     expect("elsewhere", session.query(READS, READ).await?, 4)
+}
+
+async fn read_only_on_the_sessions_replica<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    for _ in 0..5 {
+        let session = db.session();
+        session.get(1).await?;
+        let home = last(&session)?.0;
+        let reads = || body(|tx| Box::pin(async move { tx.query(READ).await.map(drop) }));
+        session.read_only(reads()).await?;
+        let stayed = (home.clone(), Reason::Sticky);
+        expect("read-only", last(&session)?, stayed.clone())?;
+        session.get(1).await?;
+        expect("afterwards", last(&session)?.0, home)?;
+    }
+    Ok(())
+}
+
+/// A router with one replica, on which transactions see one moment only if they say so.
+async fn on_one_replica<S: Subject>(site: &Site<S>) -> Result<S::Handle> {
+    site.weaken_isolation(1).await?;
+    let builder = S::builder().primary(site.node(0)).replica(site.node(1));
+    let pool = S::pool(2, super::PATIENCE);
+    Ok(S::root(builder.pool_options(pool).connect().await?))
+}
+
+/// Reads, has somebody else write, waits until the replica shows that, and reads again.
+fn looks_twice<H: Handle>(db: &H, second: i64) -> Body {
+    let db = db.clone();
+    body(move |tx| {
+        Box::pin(async move {
+            expect("first", tx.query(READ).await?, 0)?;
+            for version in 1..=5 {
+                db.session().set(1, version).await?;
+            }
+            let elsewhere = db.session().eventual();
+            let shown = until_shown(&elsewhere, 5);
+            tokio::time::timeout(wait::PATIENCE, shown).await??;
+            check(last(&elsewhere)?.0 != "primary", "the primary was asked")?;
+            expect("second", tx.query(READ).await?, second)
+        })
+    })
+}
+
+async fn until_shown<H: Handle>(elsewhere: &H, version: i64) -> Result<()> {
+    while elsewhere.query(READS, READ).await? != version {
+        wait::pause().await;
+    }
+    Ok(())
+}
+
+async fn snapshots_see_one_moment<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = on_one_replica(site).await?;
+    let session = db.session();
+    session.snapshot(looks_twice(&db, 0)).await?;
+    check(last(&session)?.0 != "primary", "it ran on the primary")?;
+    // It is over.
+    db.set(1, 6).await?;
+    expect("afterwards", db.get(1).await?, Some(6))
+}
+
+/// The case above can fail: this one is it, with the guarantee switched off.
+async fn read_only_see_others_commits<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = on_one_replica(site).await?;
+    db.session().read_only(looks_twice(&db, 5)).await
+}
+
+async fn snapshots_see_writes<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    site.pause_all().await?;
+    for handle in [db.session(), db] {
+        handle.set(1, 3).await?;
+        let reads = body(|tx| Box::pin(async move { expect("version", tx.query(READ).await?, 3) }));
+        handle.snapshot(reads).await?;
+    }
+    Ok(())
+}
+
+async fn snapshots_refuse_writes<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    let refused = error(
+        db.session().snapshot(writes(9)).await,
+        "a write in a snapshot",
+    )?;
+    refused_by_the_database(site, &db, &*refused).await
+}
+
+/// What was said for one transaction does not hold for the next on the same connection.
+async fn snapshots_leave_no_trace<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = on_one_replica(site).await?;
+    for _ in 0..4 {
+        let reads = body(|tx| Box::pin(async move { tx.query(READ).await.map(drop) }));
+        db.session().snapshot(reads).await?;
+    }
+    db.session().read_only(looks_twice(&db, 5)).await
 }

@@ -161,6 +161,12 @@ macro_rules! mount {
                         .await
                 }
 
+                async fn snapshot(&self, body: Body) -> Result<()> {
+                    let on = &self.on;
+                    on.snapshot_transaction(async |reader| body(&mut On(&mut **reader)).await)
+                        .await
+                }
+
                 async fn hold(&self, intent: Intent) -> Result<Box<dyn Statements>> {
                     Ok(match intent {
                         Intent::Read => Box::new(On(self.on.read().await?)),

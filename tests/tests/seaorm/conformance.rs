@@ -154,6 +154,10 @@ impl Handle for Db {
         to_its_end(self.on.begin_read_only().await?, body).await
     }
 
+    async fn snapshot(&self, body: Body) -> Result<()> {
+        to_its_end(self.on.begin_snapshot().await?, body).await
+    }
+
     async fn hold(&self, _: Intent) -> Result<Box<dyn Statements>> {
         Err(Failure::new("there is nothing to hold").into())
     }

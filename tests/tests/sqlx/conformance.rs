@@ -179,6 +179,10 @@ where
         to_its_end(self.on.begin_read_only().await?, body).await
     }
 
+    async fn snapshot(&self, body: Body) -> Result<()> {
+        to_its_end(self.on.begin_snapshot().await?, body).await
+    }
+
     async fn hold(&self, intent: Intent) -> Result<Box<dyn Statements>> {
         let held = self.how(How::Stated(intent)).acquire().await?;
         Ok(Box::new(On(held)))

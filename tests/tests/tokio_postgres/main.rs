@@ -171,6 +171,11 @@ impl Handle for Db {
         .await
     }
 
+    async fn snapshot(&self, body: Body) -> Result<()> {
+        let how = Dialect::Postgres.begin_snapshot();
+        to_its_end(Transaction::begin(&self.0.read(), how).await?, body).await
+    }
+
     async fn hold(&self, intent: Intent) -> Result<Box<dyn Statements>> {
         let work = self.how(How::Stated(intent)).work();
         let (client, route) = work.of_connection().acquire().await?;
