@@ -80,7 +80,6 @@ impl Causality {
         }
     }
 
-    #[inline]
     /// Needs what another session needs now.
     pub(crate) fn assume(&self, other: &Self) {
         self.last
@@ -89,6 +88,7 @@ impl Causality {
             .store(other.needs.load(Ordering::Acquire), Ordering::Release);
     }
 
+    #[inline]
     pub(crate) fn needs(&self) -> Needs {
         let last = Last::unpack(self.last.load(Ordering::Acquire));
         let always = Instant::from_nanos(self.needs.load(Ordering::Acquire));
@@ -99,8 +99,9 @@ impl Causality {
         }
     }
 
-    /// A write was acknowledged at `instant`, or its outcome is not known as of then.
-    pub(crate) fn wrote(&self, instant: Instant) {
+    /// A write was acknowledged at `instant`, or its outcome is not known as of then; or it was said that a node
+    /// must be fresh as of then.
+    pub(crate) fn require(&self, instant: Instant) {
         self.needs.fetch_max(instant.as_nanos(), Ordering::AcqRel);
     }
 
@@ -176,12 +177,12 @@ mod tests {
     fn a_write_is_needed_everywhere() {
         let session = Causality::new();
         session.read(1, at(5));
-        session.wrote(at(9));
+        session.require(at(9));
         assert_eq!(
             (session.needs().of(1), session.needs().of(2)),
             (at(9), at(9))
         );
-        session.wrote(at(7));
+        session.require(at(7));
         assert_eq!(session.needs().of(1), at(9));
     }
 
@@ -282,7 +283,7 @@ mod loom_tests {
                     session.read(2, at(4));
                 })
             };
-            session.wrote(at(9));
+            session.require(at(9));
             let needs = session.needs();
             assert!(needs.of(1) >= at(9) && needs.of(2) >= at(9), "{needs:?}");
             other.join().unwrap();

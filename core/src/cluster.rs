@@ -13,6 +13,7 @@ use crate::config::{ConfigError, ConfigErrorKind};
 use crate::context::Context;
 use crate::decision::{Cause, Decision, Reason, RouteError};
 use crate::dialect::Dialect;
+use crate::history::History;
 use crate::hold::Hold;
 use crate::live::Admission;
 use crate::misjudged::Misjudged;
@@ -46,6 +47,7 @@ pub(crate) struct Shared<B: Backend> {
     pub(crate) settings: Settings,
     pub(crate) dialect: Dialect,
     pub(crate) classifier: Arc<dyn Classifier>,
+    pub(crate) history: History,
     misjudged: Misjudged,
     /// Held while the topology is replaced by a changed copy. Routes never take it.
     changing: Mutex<()>,
@@ -100,6 +102,7 @@ impl<B: Backend> Cluster<B> {
             settings,
             dialect,
             classifier,
+            history: History::default(),
             misjudged: Misjudged::default(),
             changing: Mutex::new(()),
         };
@@ -291,9 +294,7 @@ impl<B: Backend> Cluster<B> {
             ));
         }
         self.change(|topology| topology.add_replica(spec, &self.shared().context, backend))?;
-        self.0
-            .monitor
-            .get_or_init(|| self.watch(Monitor::new(Arc::clone(self.shared()))));
+        self.be_watched();
         self.shared().context.wake.ring();
         Ok(())
     }
@@ -388,6 +389,13 @@ impl<B: Backend> Cluster<B> {
         Ok(changed)
     }
 
+    /// Starts the monitor, if there is none yet. Only inside a Tokio runtime.
+    pub(crate) fn be_watched(&self) {
+        self.0
+            .monitor
+            .get_or_init(|| self.watch(Monitor::new(Arc::clone(self.shared()))));
+    }
+
     fn watch(&self, monitor: Monitor<B>) -> AbortHandle {
         self.shared().context.wake.watch();
         tokio::spawn(monitor.run()).abort_handle()
@@ -404,7 +412,7 @@ impl<B: Backend> Cluster<B> {
         self.shared().settings.hold
     }
 
-    fn shared(&self) -> &Arc<Shared<B>> {
+    pub(crate) fn shared(&self) -> &Arc<Shared<B>> {
         &self.0.shared
     }
 }

@@ -10,10 +10,13 @@ use std::time::Duration;
 use crate::clock::Instant;
 use crate::dialect::{Position, Written};
 
-/// Where the primary's log stood at one instant.
+/// Where the primary's log stood.
 #[derive(Clone, Debug)]
 struct Mark {
+    /// Before it was last asked and answered this.
     asked: Instant,
+    /// After it had first answered this.
+    seen: Instant,
     written: Written,
 }
 
@@ -27,8 +30,9 @@ impl Marks {
     /// Enough for a minute of lag at a thousand rounds a minute; beyond it the past gets coarser.
     const MOST: usize = 1024;
 
-    /// At `asked`, before the question was sent, the primary stood at `written` or before it.
-    pub(crate) fn record(&mut self, asked: Instant, written: Written) {
+    /// At `asked`, before the question was sent, the primary stood at `written` or before it; at `seen`, when
+    /// it had answered, it stood there or after it.
+    pub(crate) fn record(&mut self, asked: Instant, seen: Instant, written: Written) {
         if let Some(last) = self.marks.back_mut()
             && last.written == written
         {
@@ -39,7 +43,11 @@ impl Marks {
         if self.marks.len() == Self::MOST {
             self.thin_out();
         }
-        self.marks.push_back(Mark { asked, written });
+        self.marks.push_back(Mark {
+            asked,
+            seen,
+            written,
+        });
     }
 
     /// Drops every other mark of the older half. A mark that is gone proves nothing wrong: it only
@@ -79,6 +87,15 @@ impl Marks {
             Commits::MayBeAsynchronous => mark.asked.back(mark.written.flush_delay),
         });
         by_insert.max(by_flush)
+    }
+
+    /// The earliest instant such that a node which is fresh as of then shows all that was written up to
+    /// `position`, if the primary is known to have come so far. Whatever stood in the log when the primary had
+    /// answered was written before then.
+    pub(crate) fn reached(&self, position: &Position) -> Option<Instant> {
+        let before = |mark: &Mark| !mark.written.inserted.covers(position);
+        let mark = self.marks.get(self.marks.partition_point(before))?;
+        Some(mark.seen)
     }
 
     /// The latest mark that satisfies `covered`, which holds for all marks up to some point.
@@ -138,9 +155,9 @@ mod tests {
     #[test]
     fn a_replica_is_fresh_as_of_the_latest_position_it_covers() {
         let mut marks = Marks::default();
-        marks.record(at(1000), written(10, 10));
-        marks.record(at(2000), written(20, 20));
-        marks.record(at(3000), written(30, 30));
+        marks.record(at(1000), at(1000), written(10, 10));
+        marks.record(at(2000), at(2000), written(20, 20));
+        marks.record(at(3000), at(3000), written(30, 30));
         assert_eq!(fresh(&marks, 9), None);
         assert_eq!(fresh(&marks, 10), Some(at(1000)));
         assert_eq!(fresh(&marks, 29), Some(at(2000)));
@@ -150,15 +167,15 @@ mod tests {
     #[test]
     fn an_idle_primary_keeps_its_replicas_fresh() {
         let mut marks = Marks::default();
-        marks.record(at(1000), written(10, 10));
-        marks.record(at(9000), written(10, 10));
+        marks.record(at(1000), at(1000), written(10, 10));
+        marks.record(at(9000), at(9000), written(10, 10));
         assert_eq!(fresh(&marks, 10), Some(at(9000)));
     }
 
     #[test]
     fn flushed_proves_less_than_inserted_unless_commits_are_synchronous() {
         let mut marks = Marks::default();
-        marks.record(at(5000), written(40, 30));
+        marks.record(at(5000), at(5000), written(40, 30));
         assert_eq!(fresh(&marks, 30), Some(at(4400)));
         assert_eq!(fresh(&marks, 40), Some(at(5000)));
         let sure = marks.fresh_as_of(&Position::Log(30), Commits::Synchronous);
@@ -166,10 +183,24 @@ mod tests {
     }
 
     #[test]
+    fn a_position_was_reached_when_the_primary_first_answered_it() {
+        let mut marks = Marks::default();
+        marks.record(at(1000), at(1001), written(10, 10));
+        marks.record(at(2000), at(2001), written(20, 20));
+        marks.record(at(3000), at(3001), written(20, 20));
+        let reached = |position| marks.reached(&Position::Log(position));
+        assert_eq!(reached(9), Some(at(1001)));
+        assert_eq!(reached(11), Some(at(2001)));
+        assert_eq!(reached(20), Some(at(2001)));
+        assert_eq!(reached(21), None);
+        assert_eq!(marks.reached(&Position::Domains(vec![(0, 1)])), None);
+    }
+
+    #[test]
     fn a_long_past_gets_coarse_and_never_wrong() {
         let mut marks = Marks::default();
         for step in 1..=10_000 {
-            marks.record(at(step), written(step, step));
+            marks.record(at(step), at(step), written(step, step));
             assert!(marks.marks.len() <= Marks::MOST);
         }
         for replayed in 1..=10_000 {

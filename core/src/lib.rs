@@ -51,6 +51,8 @@ mod decision;
 mod dialect;
 mod events;
 mod freshness;
+mod handover;
+mod history;
 mod hold;
 mod holders;
 mod learning;

@@ -23,7 +23,6 @@ use crate::cluster::Shared;
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::{Answer, AnswerError, LogStanding, Position, Report, Timeline, Written};
 use crate::events;
-use crate::freshness::Marks;
 use crate::learning::{keep_learning, learn};
 use crate::node::{Node, NodeId};
 use crate::router::Backend;
@@ -33,8 +32,6 @@ use crate::vocabulary::Role;
 pub(crate) struct Monitor<B: Backend> {
     shared: Arc<Shared<B>>,
     identity: Identity,
-    timeline: Option<Timeline>,
-    marks: Marks,
     watches: HashMap<NodeId, Watch>,
     questions: JoinSet<Reply>,
     /// The classifier knows what it wants to know of the server.
@@ -126,8 +123,6 @@ impl<B: Backend> Monitor<B> {
         Self {
             shared,
             identity: Identity::Unknown,
-            timeline: None,
-            marks: Marks::default(),
             watches: HashMap::new(),
             questions: JoinSet::new(),
             learnt: false,
@@ -269,7 +264,7 @@ impl<B: Backend> Monitor<B> {
             return Some(now);
         };
         let wanted = self.shared.context.wake.wanted();
-        let asked = self.marks.asked();
+        let asked = self.shared.history.asked();
         let pause = if !node.is_healthy() {
             self.patience(watch.fruitless)
         } else if node.is_doubted() || is_primary && asked.is_some_and(|asked| asked < wanted) {
@@ -389,9 +384,8 @@ impl<B: Backend> Monitor<B> {
             }
             // A server that calls itself primary, but is not ours. Its role keeps work away from it.
             LogStanding::Written { timeline, .. } => {
-                let superseded = self
-                    .timeline
-                    .is_some_and(|known| timeline.may_supersede(known));
+                let known = self.shared.history.timeline();
+                let superseded = known.is_some_and(|known| timeline.may_supersede(known));
                 if superseded && !self.primary_answers() {
                     self.forget();
                 }
@@ -402,7 +396,7 @@ impl<B: Backend> Monitor<B> {
                 self.progress(node, Instant::VOID);
             }
             LogStanding::Replayed { position, .. } => {
-                if is_primary && self.timeline.is_some() {
+                if is_primary && self.shared.history.timeline().is_some() {
                     self.forget();
                 }
                 self.replayed(node, position);
@@ -418,12 +412,14 @@ impl<B: Backend> Monitor<B> {
         is_primary: bool,
         report: &Report,
     ) -> Result<Membership, Problem> {
+        let history = &self.shared.history;
+        let timeline = history.timeline();
         let watch = self.watches.entry(node.id()).or_default();
         let told = match &report.standing {
             LogStanding::Replayed { timeline, .. } if !is_primary => Some(*timeline),
             _ => None,
         };
-        let compared = told.flatten().zip(self.timeline);
+        let compared = told.flatten().zip(timeline);
         if watch.met && compared.is_some_and(|(told, known)| told != known) {
             watch.met = false;
             return Ok(Membership::Astray);
@@ -433,6 +429,9 @@ impl<B: Backend> Monitor<B> {
         }
         match (&self.identity, &report.identity) {
             (Identity::Unknown, found) if is_primary => {
+                if let Some(identity) = found {
+                    history.identify(identity);
+                }
                 self.identity = found.clone().map_or(Identity::Private, Identity::Known);
             }
             (Identity::Unknown, Some(_)) => return Ok(Membership::Presumed),
@@ -444,7 +443,7 @@ impl<B: Backend> Monitor<B> {
             (Identity::Private, _) if is_primary => {}
             (Identity::Private, _) | (_, None) => return Err(Problem::Private),
         }
-        if self.timeline.is_some() && told.is_some_and(|told| told != self.timeline) {
+        if timeline.is_some() && told.is_some_and(|told| told != timeline) {
             // It is asked again who it is until it has followed, or for ever.
             return Ok(Membership::Astray);
         }
@@ -470,16 +469,11 @@ impl<B: Backend> Monitor<B> {
     /// Takes in where the primary's log stands. On another timeline, or if the log went back, nothing
     /// that was proved before holds any longer.
     fn record(&mut self, asked: Instant, timeline: Timeline, written: Written) {
-        let forked = self.timeline != Some(timeline);
-        let went_back = self
-            .marks
-            .last()
-            .is_some_and(|last| !written.inserted.covers(&last.inserted));
-        if forked || went_back {
+        if self.shared.history.is_broken_by(timeline, &written) {
             self.forget();
         }
-        self.timeline = Some(timeline);
-        self.marks.record(asked, written);
+        let seen = self.shared.context.after_now();
+        self.shared.history.record(asked, seen, timeline, written);
     }
 
     fn primary_answers(&self) -> bool {
@@ -490,8 +484,7 @@ impl<B: Backend> Monitor<B> {
     /// The primary's log is another one, or no longer the primary's. What it said of the past proves
     /// nothing of the replicas, which may follow another history by now and must say which.
     fn forget(&mut self) {
-        self.timeline = None;
-        self.marks.clear();
+        self.shared.history.forget();
         let topology = self.shared.topology.load_full();
         for replica in topology.replicas() {
             self.disprove(replica);
@@ -512,7 +505,7 @@ impl<B: Backend> Monitor<B> {
         let commits = self.shared.settings.monitor.commits;
         let proved = replayed
             .as_ref()
-            .and_then(|position| self.marks.fresh_as_of(position, commits));
+            .and_then(|position| self.shared.history.fresh_as_of(position, commits));
         self.watches.entry(node.id()).or_default().replayed = replayed;
         self.progress(node, proved.unwrap_or(Instant::ORIGIN));
     }

@@ -33,6 +33,8 @@ struct Inner {
     root: Option<SessionState>,
     context: Arc<Context>,
     causality: Causality,
+    /// When the session's last write ended; zero if it wrote nothing.
+    written: AtomicU64,
     /// The epoch of the replica that the session stays with; zero if there is none.
     choice: AtomicU32,
     /// Connections that are out and may be writing.
@@ -83,6 +85,7 @@ impl SessionState {
             root,
             context: Arc::clone(context),
             causality: Causality::new(),
+            written: AtomicU64::new(Instant::VOID.as_nanos()),
             choice: AtomicU32::new(0),
             open_writers: AtomicU32::new(0),
             fallbacks: AtomicU32::new(0),
@@ -173,8 +176,26 @@ impl SessionState {
     /// A write ended now: acknowledged, or with an outcome that is not known.
     pub(crate) fn wrote(&self) {
         let now = self.0.context.after_now();
-        self.writer().causality.wrote(now);
+        let writer = self.writer();
+        writer.causality.require(now);
+        writer.written.fetch_max(now.as_nanos(), Ordering::AcqRel);
         self.0.context.wake.ask(now);
+    }
+
+    /// When the session's last write ended, if it wrote anything: now, while a connection is out on which
+    /// something may just have been written.
+    pub(crate) fn written(&self) -> Option<Instant> {
+        if self.has_open_writer() {
+            return Some(self.0.context.after_now());
+        }
+        let written = Instant::from_nanos(self.writer().written.load(Ordering::Acquire));
+        (written != Instant::VOID).then_some(written)
+    }
+
+    /// The session must see what a node shows that is fresh as of `instant`.
+    pub(crate) fn require(&self, instant: Instant) {
+        self.0.causality.require(instant);
+        self.0.context.wake.ask(instant);
     }
 
     /// A read on the node in `epoch` ended now.

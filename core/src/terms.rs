@@ -9,6 +9,7 @@ use crate::request::Request;
 use crate::router::Backend;
 use crate::scope::Frame;
 use crate::session::SessionState;
+use crate::token::Token;
 use crate::vocabulary::{Consistency, Intent, Preference};
 use crate::work::{IntentFrom, Work};
 
@@ -60,6 +61,32 @@ impl<B: Backend> Terms<B> {
         let mut terms = Self::new(&self.cluster);
         terms.session = session;
         terms
+    }
+
+    /// A new session that must see what `token` stands for.
+    #[must_use]
+    pub fn session_from(&self, token: &Token) -> Self {
+        let terms = self.session();
+        terms.observe(token);
+        terms
+    }
+
+    /// From now on the session must also see what `token` stands for. On the root handle that is everybody's
+    /// session.
+    pub fn observe(&self, token: &Token) {
+        self.cluster.observe(&self.state(), token);
+    }
+
+    /// What others must see who are to see what the session has written; `None` if it has written nothing. It
+    /// never fails: see [`Token`].
+    pub async fn token(&self) -> Option<Token> {
+        self.cluster.token(&self.state()).await
+    }
+
+    /// What others must see who are to see all that the session has written, has read, and had to see; `None` if
+    /// that is nothing. With it reads never go back in time, from one session to the next.
+    pub async fn token_with_reads(&self) -> Option<Token> {
+        self.cluster.token_with_reads(&self.state()).await
     }
 
     /// All work is a read.

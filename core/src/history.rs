@@ -1,0 +1,121 @@
+//! What is known of the primary's log: which history it belongs to, and where it stood when.
+//!
+//! The monitor writes it. Tokens are made from it and read by it, so many sessions that want one cost the
+//! primary a single question, or none.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::clock::Instant;
+use crate::dialect::{Position, Timeline, Written};
+use crate::freshness::{Commits, Marks};
+use crate::request::stable_hash;
+use crate::token::Place;
+
+/// The primary's log, as far as it is known.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    known: Mutex<Known>,
+    recorded: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// A hash of what all nodes of the cluster have in common.
+    cluster: Option<u64>,
+    timeline: Option<Timeline>,
+    marks: Marks,
+}
+
+impl History {
+    /// The primary has told what all nodes of its cluster have in common.
+    pub(crate) fn identify(&self, identity: &str) {
+        self.known().cluster = Some(stable_hash(identity.as_bytes()));
+    }
+
+    pub(crate) fn timeline(&self) -> Option<Timeline> {
+        self.known().timeline
+    }
+
+    /// The latest instant at which the primary was asked, if it was.
+    pub(crate) fn asked(&self) -> Option<Instant> {
+        self.known().marks.asked()
+    }
+
+    /// Whether the primary is now in another history than it was, or further back: then nothing that was
+    /// proved before holds any longer.
+    pub(crate) fn is_broken_by(&self, timeline: Timeline, written: &Written) -> bool {
+        let known = self.known();
+        let mut last = known.marks.last().into_iter();
+        known.timeline != Some(timeline)
+            || last.any(|last| !written.inserted.covers(&last.inserted))
+    }
+
+    /// Takes in where the primary's log stands: it was asked at `asked`, and had answered at `seen`.
+    pub(crate) fn record(
+        &self,
+        asked: Instant,
+        seen: Instant,
+        timeline: Timeline,
+        written: Written,
+    ) {
+        let mut known = self.known();
+        known.timeline = Some(timeline);
+        known.marks.record(asked, seen, written);
+        drop(known);
+        self.recorded.notify_waiters();
+    }
+
+    /// Forgets all but which cluster it is.
+    pub(crate) fn forget(&self) {
+        let mut known = self.known();
+        known.timeline = None;
+        known.marks.clear();
+    }
+
+    /// The latest instant as of which a node that has replayed `replayed` is fresh.
+    pub(crate) fn fresh_as_of(&self, replayed: &Position, commits: Commits) -> Option<Instant> {
+        self.known().marks.fresh_as_of(replayed, commits)
+    }
+
+    /// The earliest known instant such that a node which is fresh as of then shows what stood in the log at
+    /// `place`; `None` if the place is not known to be of this history, or not to have been reached.
+    pub(crate) fn reached(&self, place: &Place) -> Option<Instant> {
+        let known = self.known();
+        let here = known.cluster == Some(place.cluster) && known.timeline == Some(place.timeline);
+        here.then(|| known.marks.reached(&place.position)).flatten()
+    }
+
+    /// A place that covers all that was acknowledged before `instant`, as soon as the primary has been asked
+    /// for one after then. Somebody must have it asked.
+    pub(crate) async fn place_after(&self, instant: Instant) -> Place {
+        loop {
+            let recorded = self.recorded.notified();
+            tokio::pin!(recorded);
+            // From here on no record is missed, so the look may come now.
+            recorded.as_mut().enable();
+            if let Some(place) = self.known().place_after(instant) {
+                return place;
+            }
+            recorded.await;
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn place_after(&self, instant: Instant) -> Option<Place> {
+        let (cluster, timeline) = self.cluster.zip(self.timeline)?;
+        self.marks.asked().filter(|asked| *asked >= instant)?;
+        let position = self.marks.last()?.inserted.clone();
+        Some(Place {
+            cluster,
+            timeline,
+            position,
+        })
+    }
+}
