@@ -38,6 +38,8 @@ pub enum ConfigErrorKind {
     EmptyList,
     /// A text that is no function's name.
     Function,
+    /// A key that is too short to sign with.
+    Key,
     /// A number or a time out of its range.
     OutOfRange,
     /// The node given as the primary is a replica, by its own account.

@@ -22,6 +22,7 @@
 //! | [`policy`] | which of the candidates serves a read |
 //! | [`Terms`], [`Work`] | what an adapter's handles consist of, and how their work finds its nodes |
 //! | [`SessionState`] | one unit of work: what it must see, and the replica it stays with |
+//! | [`Token`] | what a session must see, in a form that travels |
 //! | [`Request`], [`Route`] | what a piece of work asks for, and the place it is given |
 //! | [`Decision`], [`RouteError`] | why it went there, and why it could not go anywhere |
 //! | [`Status`] | a snapshot to print, serialise or alert on |
@@ -32,6 +33,7 @@
 //! * `macros`: `on_replica`, `on_primary` and `without_writes`, attributes for functions that are a
 //!   [`scope`] as a whole.
 //! * `serde`: [`Status`] and [`Decision`] can be serialised.
+//! * `signed`: `TokenKeys`, which sign tokens.
 //! * `sql`: `Sql`, the classifier of SQL text. Without it, and without a classifier of your own, work
 //!   whose intent is not stated goes to the primary.
 //! * `tracing`: rare events are reported: a node lost or found, a statement misjudged, functions that could
@@ -115,6 +117,8 @@ pub use settings::{MonitorSettings, Settings, Start};
 pub use status::{Fallback, NodeStatus, Status};
 pub use tags::Tags;
 pub use terms::Terms;
-pub use token::Token;
+#[cfg(feature = "signed")]
+pub use token::TokenKeys;
+pub use token::{Token, TokenError, TokenErrorKind};
 pub use vocabulary::{Consistency, Fault, Intent, Preference, Pressure, Role};
 pub use work::{BoxFuture, BoxStream, Work};

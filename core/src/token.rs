@@ -1,6 +1,21 @@
 //! What a session must see, in a form that travels: a cookie, a header, a message in a queue.
 
+mod error;
+#[cfg(feature = "signed")]
+mod keys;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
 use crate::dialect::{Position, Timeline};
+
+pub use error::{TokenError, TokenErrorKind};
+#[cfg(feature = "signed")]
+pub use keys::TokenKeys;
 
 /// What a session must see because of what it wrote (or read), for another process that has a router over the
 /// same cluster.
@@ -8,6 +23,24 @@ use crate::dialect::{Position, Timeline};
 /// A token is a hint and no promise: one that is forged, garbled, foreign, from the future, or from before a
 /// failover costs at most the freshness of *now*. It never causes a stale read, an error, or more than one
 /// round of questions.
+///
+/// # As text
+///
+/// [`Display`](fmt::Display) and [`FromStr`] are its form for cookies, headers and messages: letters, digits, `-` and
+/// `_`, under 80 characters for PostgreSQL. Every token has one text. A text that cannot be read (another release
+/// wrote it, or somebody cut it off) still came from a session that may have written, so it must not become "no token":
+///
+/// ```
+/// use dbrouter::Token;
+///
+/// # let message = "";
+/// let token: Token = message.parse().unwrap_or(Token::UNPLACED);
+/// assert_eq!(token, Token::UNPLACED);
+/// ```
+///
+/// The text holds a checksum, so what was garbled by accident is not taken for another place. Who forges one harms his
+/// own reads only: they need the freshness of now at most, and none at least, as without a token. Where that
+/// matters, `TokenKeys` (feature `signed`) sign tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     pub(crate) place: Option<Place>,
@@ -30,4 +63,29 @@ impl Token {
         place: None,
         issued: 0,
     };
+    /// When it was issued, by the clock of the machine that issued it, for people to read. `None` for a token of
+    /// which nothing is known.
+    #[must_use]
+    pub fn issued(&self) -> Option<SystemTime> {
+        let since = Duration::from_secs(self.issued);
+        (self.issued > 0).then_some(())?;
+        SystemTime::UNIX_EPOCH.checked_add(since)
+    }
+}
+
+/// Its text. A place in more than 16 replication domains has no room in one: such a token's text says of no place,
+/// which costs its reader the freshness of now.
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&text::write(self))
+    }
+}
+
+impl FromStr for Token {
+    type Err = TokenError;
+
+    /// Reads a token that was not signed.
+    fn from_str(text: &str) -> Result<Self, TokenError> {
+        text::read(text)
+    }
 }
