@@ -29,6 +29,7 @@
 //!
 //! # Features
 //!
+//! * `axum`: sessions are axum's extractors, in all adapters; and `tower`.
 //! * `builder`: `Builder`, the configuration that all adapters share.
 //! * `macros`: `on_replica`, `on_primary` and `without_writes`, attributes for functions that are a
 //!   [`scope`] as a whole.
@@ -36,6 +37,7 @@
 //! * `signed`: `TokenKeys`, which sign tokens.
 //! * `sql`: `Sql`, the classifier of SQL text. Without it, and without a classifier of your own, work
 //!   whose intent is not stated goes to the primary.
+//! * `tower`: `web`, a layer that gives each HTTP request a session, and takes tokens from request to request.
 //! * `tracing`: rare events are reported: a node lost or found, a statement misjudged, functions that could
 //!   not be read, a policy out of bounds.
 
@@ -57,6 +59,7 @@ mod handover;
 mod history;
 mod hold;
 mod holders;
+mod lean;
 mod learning;
 mod live;
 mod misjudged;
@@ -82,6 +85,8 @@ mod topology;
 mod url;
 mod vocabulary;
 mod wake;
+#[cfg(feature = "tower")]
+pub mod web;
 mod work;
 
 #[cfg(feature = "builder")]

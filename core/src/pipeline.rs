@@ -75,7 +75,8 @@ impl<B> Pipeline<'_, B> {
     }
 
     fn read(&self) -> Result<Route<B>, RouteError> {
-        let preference = self.request.stated_preference().unwrap_or(self.preference);
+        // Before the session's needs: who no longer leans towards the primary needs what has been written.
+        let preference = self.preference();
         let not_replayed = self.request.cause() == Cause::NotReplayed;
         let steps = match preference {
             // Only replicas were wanted, and one has answered.
@@ -116,6 +117,14 @@ impl<B> Pipeline<'_, B> {
             });
             steps.flatten().next().or(Some(WhyNot::Preference))
         }))
+    }
+
+    /// Where the read may go: the request's own wish first. Who accepts any state has none for the primary.
+    fn preference(&self) -> Preference {
+        let stated = self.request.stated_preference();
+        let eventual = self.request.stated_consistency() == Consistency::Eventual;
+        let leaning = || self.session.preference().filter(|_| !eventual);
+        stated.or_else(leaning).unwrap_or(self.preference)
     }
 
     /// What the session must see.

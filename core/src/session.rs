@@ -9,10 +9,11 @@ use crate::clock::Instant;
 use crate::context::Context;
 use crate::decision::Reason;
 use crate::hold::Hold;
+use crate::lean::AtomicLean;
 use crate::live::Epoch;
 use crate::node::NodeId;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::vocabulary::Intent;
+use crate::vocabulary::{Intent, Preference};
 
 /// A session: one unit of work, such as a web request or a job. Clones are the same session.
 ///
@@ -37,6 +38,8 @@ struct Inner {
     written: AtomicU64,
     /// The epoch of the replica that the session stays with; zero if there is none.
     choice: AtomicU32,
+    /// Where reads go that do not say so themselves.
+    lean: AtomicLean,
     /// Connections that are out and may be writing.
     open_writers: AtomicU32,
     /// Reads in a row that found no fresh replica.
@@ -87,6 +90,7 @@ impl SessionState {
             causality: Causality::new(),
             written: AtomicU64::new(Instant::VOID.as_nanos()),
             choice: AtomicU32::new(0),
+            lean: AtomicLean::new(),
             open_writers: AtomicU32::new(0),
             fallbacks: AtomicU32::new(0),
             decision: AtomicU64::new(0),
@@ -99,6 +103,7 @@ impl SessionState {
     pub(crate) fn copy(&self) -> Self {
         let copy = Self::on(self.0.kind, &self.0.context, self.0.root.clone());
         copy.0.causality.assume(&self.0.causality);
+        copy.0.lean.assume(&self.0.lean);
         copy.0.choice.store(self.choice().into(), Ordering::Release);
         let open_writers = self.0.open_writers.load(Ordering::Acquire);
         copy.0.open_writers.store(open_writers, Ordering::Release);
@@ -179,6 +184,7 @@ impl SessionState {
         let writer = self.writer();
         writer.causality.require(now);
         writer.written.fetch_max(now.as_nanos(), Ordering::AcqRel);
+        self.0.lean.wrote();
         self.0.context.wake.ask(now);
     }
 
@@ -196,6 +202,18 @@ impl SessionState {
     pub(crate) fn require(&self, instant: Instant) {
         self.0.causality.require(instant);
         self.0.context.wake.ask(instant);
+    }
+
+    /// Where the session's reads go from now on, unless they say so themselves.
+    #[cfg(feature = "tower")]
+    pub(crate) fn lean(&self, lean: crate::lean::Lean) {
+        self.0.lean.set(lean);
+    }
+
+    /// Where its reads go now that do not say so themselves, if the session says so.
+    #[inline]
+    pub(crate) fn preference(&self) -> Option<Preference> {
+        self.0.lean.preference()
     }
 
     /// A read on the node in `epoch` ended now.

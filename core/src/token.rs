@@ -71,6 +71,13 @@ impl Token {
         (self.issued > 0).then_some(())?;
         SystemTime::UNIX_EPOCH.checked_add(since)
     }
+
+    /// Whether both say the same of a place: what the one's bearer needs, the other's does. (Two without a place say
+    /// "now", each in its time.)
+    #[cfg(feature = "tower")]
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        self.place.is_some() && self.place == other.place
+    }
 }
 
 /// Its text. A place in more than 16 replication domains has no room in one: such a token's text says of no place,
