@@ -18,5 +18,7 @@ mod scope;
 mod sessions;
 mod status;
 mod topology;
+#[cfg(feature = "tower")]
+mod web;
 mod work;
 mod world;
