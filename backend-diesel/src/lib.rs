@@ -133,6 +133,8 @@ mod routed;
 mod session;
 pub mod strict;
 mod transaction;
+#[cfg(feature = "tower")]
+pub mod web;
 
 pub use adapter::{Builder, DieselAdapter, NodeOptions, PoolOptions};
 pub use backend::DieselBackend;

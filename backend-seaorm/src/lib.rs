@@ -130,6 +130,8 @@ mod schema;
 mod session;
 mod transaction;
 mod unseen;
+#[cfg(feature = "tower")]
+pub mod web;
 
 pub use adapter::{PoolOptions, SeaOrm};
 pub use backend::SeaOrmBackend;

@@ -75,7 +75,7 @@ impl RoutedConnection {
     /// Begins a session: one per web request, job, or other unit of work.
     #[must_use]
     pub fn session(&self) -> Session {
-        Session::new(&self.root)
+        Session::new(self.root.session())
     }
 
     /// Adds a replica while the router is in use. It takes reads once it has said who it is.

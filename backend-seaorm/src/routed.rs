@@ -50,9 +50,15 @@ impl Routed {
         Self::on(self.terms.session())
     }
 
-    fn on(terms: Terms<SeaOrmBackend>) -> Self {
+    /// A session's that exists already.
+    pub(crate) fn on(terms: Terms<SeaOrmBackend>) -> Self {
         let unseen = Arc::new(Unseen::default());
         Self { terms, unseen }
+    }
+
+    #[cfg(feature = "tower")]
+    pub(crate) fn terms(&self) -> &Terms<SeaOrmBackend> {
+        &self.terms
     }
 
     /// The same session on other terms.

@@ -24,9 +24,8 @@ use crate::routed::Routed;
 pub struct Session(Routed);
 
 impl Session {
-    /// A new session beside that of `root`.
-    pub(crate) fn new(root: &Routed) -> Self {
-        Self(root.session())
+    pub(crate) fn new(routed: Routed) -> Self {
+        Self(routed)
     }
 
     /// For how long the session keeps the replica connection that it reads from, between its statements,

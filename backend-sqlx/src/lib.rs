@@ -89,6 +89,8 @@ mod pool;
 mod routed;
 mod session;
 mod transaction;
+#[cfg(feature = "tower")]
+pub mod web;
 
 pub use adapter::Sqlx;
 pub use backend::SqlxBackend;

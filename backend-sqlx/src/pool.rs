@@ -83,7 +83,7 @@ impl<DB: RoutedDatabase> RoutedPool<DB> {
     /// Begins a session: one per web request, job, or other unit of work.
     #[must_use]
     pub fn session(&self) -> Session<DB> {
-        Session::new(&self.root)
+        Session::new(self.root.session())
     }
 
     /// The primary's own pool: the way around the router, for what it is in the way of. The router does

@@ -47,6 +47,17 @@ impl<DB: RoutedDatabase> Routed<DB> {
         Self(self.0.session())
     }
 
+    /// A session's that exists already.
+    #[cfg(feature = "axum")]
+    pub(crate) fn on(terms: Terms<SqlxBackend<DB>>) -> Self {
+        Self(terms)
+    }
+
+    #[cfg(feature = "tower")]
+    pub(crate) fn terms(&self) -> &Terms<SqlxBackend<DB>> {
+        &self.0
+    }
+
     /// All statements are reads, and go to a replica without being looked at. A write is then refused by
     /// the replica, and that error is the caller's.
     #[must_use]

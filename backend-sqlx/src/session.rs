@@ -31,9 +31,8 @@ impl<DB: RoutedDatabase> Clone for Session<DB> {
 }
 
 impl<DB: RoutedDatabase> Session<DB> {
-    /// A new session beside that of `root`.
-    pub(crate) fn new(root: &Routed<DB>) -> Self {
-        Self(root.session())
+    pub(crate) fn new(routed: Routed<DB>) -> Self {
+        Self(routed)
     }
 
     /// For how long the session keeps the replica connection that it reads from, between its statements,

@@ -13,6 +13,7 @@ mod safety_net;
 mod sessions;
 mod statements;
 mod support;
+mod web;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         embedded::cases(),
         classifier::cases(),
         safety_net::cases(),
+        web::cases(),
         suite::cases::<Mounted<Sqlite>>(),
         suite::cases::<Mounted<Postgres>>(),
         suite::cases::<Mounted<MySql>>(),
