@@ -114,11 +114,63 @@
 //! diesel-async runs SQLite's work on threads that may block, and waits for them when a future is dropped: it needs
 //! Tokio's multi-threaded runtime for that.
 //!
+//! # A web application
+//!
+//! With the feature `axum`. A user who posts an order and is redirected sees it, although the next request may land in
+//! another process and on another replica: `web` says how, and what it costs.
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "axum", feature = "deadpool", feature = "postgres"))] mod example {
+//! use axum::Router;
+//! use axum::extract::State;
+//! use axum::http::StatusCode;
+//! use axum::response::Redirect;
+//! use axum::routing::get;
+//! use dbrouter_diesel::{RoutedPool, Session};
+//! # use dbrouter_diesel::{diesel, diesel_async};
+//! use diesel::prelude::*;
+//! use diesel_async::pooled_connection::deadpool::Pool;
+//! use diesel_async::{AsyncPgConnection, RunQueryDsl};
+//!
+//! diesel::table! { orders (id) { id -> Integer, item -> Text } }
+//!
+//! type Pg = Pool<AsyncPgConnection>;
+//!
+//! fn app(db: RoutedPool<Pg>) -> Router {
+//!     Router::new()
+//!         .route("/orders", get(count).post(order))
+//!         .layer(db.session_layer()) // one session per request
+//!         .with_state(db)
+//! }
+//!
+//! /// The request's session is an extractor. It wrote, so the response has a token, in a cookie.
+//! async fn order(session: Session<Pg>) -> Result<Redirect, StatusCode> {
+//!     let mut primary = session.write().await.map_err(broken)?;
+//!     let tea = diesel::insert_into(orders::table).values(orders::item.eq("tea"));
+//!     tea.execute(&mut primary).await.map_err(broken)?;
+//!     Ok(Redirect::to("/orders"))
+//! }
+//!
+//! /// Who knows nothing of sessions is part of it as well. With the cookie's token, only a replica that shows the
+//! /// order will do, or else the primary.
+//! async fn count(State(db): State<RoutedPool<Pg>>) -> Result<String, StatusCode> {
+//!     let mut replica = db.read().await.map_err(broken)?;
+//!     let count: i64 = orders::table.count().get_result(&mut replica).await.map_err(broken)?;
+//!     Ok(format!("{count} orders"))
+//! }
+//!
+//! fn broken(_: impl std::error::Error) -> StatusCode {
+//!     StatusCode::INTERNAL_SERVER_ERROR
+//! }
+//! # }
+//! ```
+//!
 //! # Features
 //!
 //! `deadpool` (on by default), `bb8` and `mobc` turn on the pools; `postgres`, `mysql` (for MariaDB) and `sqlite`
-//! turn on diesel-async's drivers and make them routable; `serde` makes the [`Status`](dbrouter::Status)
-//! serialisable. Diesel's own features, for types and the like, are turned on by depending on it.
+//! turn on diesel-async's drivers and make them routable; `axum` gives each request of a web application a session
+//! (`tower` is the same without axum's extractors), and `signed` signs the tokens that it sends; `serde` makes the
+//! [`Status`](dbrouter::Status) serialisable. Diesel's own features, for types and the like, are turned on by depending on it.
 
 mod adapter;
 mod backend;

@@ -101,11 +101,57 @@
 //! SeaORM's `set_metric_callback` and its `tracing-spans` concern its own connections; statements here run on
 //! sqlx's. Its panicking `get_…_connection_pool` are on [`primary`](Routed::primary).
 //!
+//! # A web application
+//!
+//! With the feature `axum`. A user who posts an order and is redirected sees it, although the next request may land in
+//! another process and on another replica: `web` says how, and what it costs.
+//!
+//! ```no_run
+//! # #[cfg(feature = "axum")] mod example {
+//! use axum::Router;
+//! use axum::extract::State;
+//! use axum::http::StatusCode;
+//! use axum::response::Redirect;
+//! use axum::routing::get;
+//! use dbrouter_seaorm::{RoutedConnection, Session};
+//! # use dbrouter_seaorm::sea_orm;
+//! use sea_orm::{ConnectionTrait, DbErr, Statement};
+//!
+//! fn app(db: RoutedConnection) -> Router {
+//!     Router::new()
+//!         .route("/orders", get(orders).post(order))
+//!         .layer(db.session_layer()) // one session per request
+//!         .with_state(db)
+//! }
+//!
+//! /// The request's session is an extractor. It wrote, so the response has a token, in a cookie.
+//! async fn order(session: Session) -> Result<Redirect, StatusCode> {
+//!     let insert = "insert into orders (item) values ('tea')";
+//!     session.execute_unprepared(insert).await.map_err(broken)?;
+//!     Ok(Redirect::to("/orders"))
+//! }
+//!
+//! /// Who knows nothing of sessions is part of it as well. With the cookie's token, only a replica that shows the
+//! /// order will do, or else the primary.
+//! async fn orders(State(db): State<RoutedConnection>) -> Result<String, StatusCode> {
+//!     let orders = Statement::from_string(db.get_database_backend(), "select * from orders");
+//!     let orders = db.query_all_raw(orders).await.map_err(broken)?;
+//!     Ok(format!("{} orders", orders.len()))
+//! }
+//!
+//! fn broken(_: DbErr) -> StatusCode {
+//!     StatusCode::INTERNAL_SERVER_ERROR
+//! }
+//! # }
+//! ```
+//!
 //! # Features
 //!
 //! `postgres`, `mysql` and `sqlite` turn on SeaORM's drivers and make them routable. `entity-registry`,
 //! `macros`, `rbac` and `schema-sync` are SeaORM's, and what they add to its connection they add here.
-//! `serde` makes the [`Status`](dbrouter::Status) serialisable. TLS and all else are features of SeaORM.
+//! `axum` gives each request of a web application a session (`tower` is the same without axum's extractors), and
+//! `signed` signs the tokens that it sends. `serde` makes the [`Status`](dbrouter::Status) serialisable. TLS and all
+//! else are features of SeaORM.
 
 // Without a driver there is nothing to route, but it builds.
 #![cfg_attr(

@@ -71,10 +71,73 @@
 //! pool the session's reads go to the primary. [`begin`](RoutedPool::begin) returns a
 //! [`Transaction`] that sees its own commit, and needs no such caution.
 //!
+//! # A web application
+//!
+//! With the feature `axum`. A user who posts an order and is redirected sees it, although the next request may land in
+//! another process and on another replica: `web` says how, and what it costs.
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "axum", feature = "postgres"))] mod example {
+//! use axum::extract::State;
+//! use axum::http::StatusCode;
+//! use axum::response::Redirect;
+//! use axum::routing::{get, post};
+//! use axum::{Router, serve};
+//! use dbrouter_sqlx::{RoutedPool, Session, web};
+//! use sqlx::Postgres;
+//! use tokio::net::TcpListener;
+//!
+//! type Db = RoutedPool<Postgres>;
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let db = Db::builder()
+//!         .primary("postgres://app@primary/shop")
+//!         .replica("postgres://app@replica-1/shop")
+//!         .replica("postgres://app@replica-2/shop")
+//!         .connect()
+//!         .await?;
+//!     let app = Router::new()
+//!         .route("/orders", get(orders).post(order))
+//!         .route("/search", post(search).layer(web::on_replica())) // it posts, and only reads
+//!         .layer(db.session_layer()) // one session per request
+//!         .with_state(db);
+//!     serve(TcpListener::bind("127.0.0.1:3000").await?, app).await?;
+//!     Ok(())
+//! }
+//!
+//! /// The request's session is an extractor. It wrote, so the response has a token, in a cookie.
+//! async fn order(session: Session<Postgres>) -> Result<Redirect, StatusCode> {
+//!     let insert = sqlx::query("insert into orders (item) values ('tea')");
+//!     insert.execute(&session).await.map_err(broken)?;
+//!     Ok(Redirect::to("/orders"))
+//! }
+//!
+//! /// Who knows nothing of sessions is part of it as well. With the cookie's token, only a replica that shows the
+//! /// order will do, or else the primary.
+//! async fn orders(State(db): State<Db>) -> Result<String, StatusCode> {
+//!     let count = sqlx::query_scalar("select count(*) from orders");
+//!     let count: i64 = count.fetch_one(&db).await.map_err(broken)?;
+//!     Ok(format!("{count} orders"))
+//! }
+//!
+//! async fn search(State(db): State<Db>, item: String) -> Result<String, StatusCode> {
+//!     let found = sqlx::query_scalar("select count(*) from orders where item = $1");
+//!     let found: i64 = found.bind(item).fetch_one(&db).await.map_err(broken)?;
+//!     Ok(format!("{found} found"))
+//! }
+//!
+//! fn broken(_: sqlx::Error) -> StatusCode {
+//!     StatusCode::INTERNAL_SERVER_ERROR
+//! }
+//! # }
+//! ```
+//!
 //! # Features
 //!
-//! `postgres`, `mysql` and `sqlite` turn on sqlx's drivers and make them routable; `serde` makes the
-//! [`Status`](dbrouter::Status) serialisable. TLS and other drivers' features are sqlx's own.
+//! `postgres`, `mysql` and `sqlite` turn on sqlx's drivers and make them routable; `axum` gives each request of a web
+//! application a session (`tower` is the same without axum's extractors), and `signed` signs the tokens that it
+//! sends; `serde` makes the [`Status`](dbrouter::Status) serialisable. TLS and other drivers' features are sqlx's own.
 
 mod adapter;
 mod backend;

@@ -1,7 +1,8 @@
 //! What `dbrouter-diesel` promises, on real servers: the conformance suite, mounted once per database, and once
-//! more for each other pool.
+//! more for each other pool, and what concerns diesel alone.
 
 mod conformance;
+mod web;
 
 use std::process::ExitCode;
 
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
         cases::<mariadb::Mounted>(),
         cases::<bb8_postgres::Mounted>(),
         cases::<mobc_postgres::Mounted>(),
+        web::cases(),
     ];
     dbrouter_tests::conformance::run(cases.into_iter().flatten())
 }

@@ -3,6 +3,7 @@
 
 mod conformance;
 mod executors;
+mod web;
 
 use std::process::ExitCode;
 
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
         cases::<OnPostgres>(),
         cases::<OnMariaDb>(),
         executors::cases(),
+        web::cases(),
     ];
     dbrouter_tests::conformance::run(cases.into_iter().flatten())
 }
