@@ -122,13 +122,14 @@ impl<P: Pool> Routed<P> {
     /// # async fn example(
     /// #     db: RoutedPool<diesel_async::pooled_connection::deadpool::Pool<diesel_async::AsyncPgConnection>>,
     /// # ) -> diesel::QueryResult<()> {
+    /// use std::time::SystemTime;
     /// use diesel::dsl::now;
     /// use diesel_async::RunQueryDsl;
     ///
     /// let (first, second) = db
     ///     .read_only_transaction(async |conn| {
-    ///         let first: std::time::SystemTime = diesel::select(now).get_result(conn).await?;
-    ///         let second = diesel::select(now).get_result(conn).await?;
+    ///         let first: SystemTime = diesel::select(now).get_result(conn).await?;
+    ///         let second: SystemTime = diesel::select(now).get_result(conn).await?;
     ///         diesel::QueryResult::Ok((first, second))
     ///     })
     ///     .await?;
