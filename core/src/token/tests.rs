@@ -128,6 +128,38 @@ fn the_form_stays() {
     assert_eq!(Token::UNPLACED.to_string(), "EACQqZ16");
 }
 
+/// Whatever has the right checksum.
+#[test]
+fn there_is_one_form_of_everything() {
+    let nines = |last: u8| [&[0x10][..], &[0xFF; 9], &[last]].concat();
+    let highest = Token {
+        place: None,
+        issued: u64::MAX,
+    };
+    assert_eq!(text::parse(&nines(1)), Ok(highest));
+    let place = |head: u8, rest: &[u8]| [&[head, 0], &[0; 8][..], rest].concat();
+    assert!(text::parse(&place(0x17, &[1, 1, 5, 6])).is_ok());
+    for wrong in [
+        // A number that is too high, or in more bytes than it needs, or without end.
+        nines(2),
+        nines(0),
+        [&[0x10][..], &[0x80; 10], &[1]].concat(),
+        vec![0x10, 0x80, 0],
+        // No place, but forms of its parts.
+        vec![0x12, 0],
+        vec![0x14, 0],
+        // More domains than there may be, or than there are; one whose number is too high.
+        place(0x17, &[[1, 17].as_slice(), &[1; 34]].concat()),
+        place(0x17, &[1, 2, 5, 6]),
+        place(0x17, &[1, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0x1F, 6]),
+        // Something after the end, or nothing at all.
+        vec![0x10, 0, 0],
+        vec![],
+    ] {
+        assert!(text::parse(&wrong).is_err(), "{wrong:?}");
+    }
+}
+
 #[test]
 fn what_has_no_room_has_no_place() {
     let domains = |count| Position::Domains((0..count).map(|domain| (domain, u64::MAX)).collect());

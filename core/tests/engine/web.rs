@@ -466,6 +466,26 @@ async fn routes_say_otherwise_from_inside_and_from_around() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_route_speaks_for_all_routers() {
+    let worlds = [World::of(1).await, World::of(1).await].map(Arc::new);
+    let service = ServiceBuilder::new()
+        .layer(layer(&worlds[0]))
+        .layer(layer(&worlds[1]).without_cookie())
+        .layer(on_primary())
+        .service_fn({
+            let worlds = worlds.clone();
+            move |_: Request<()>| {
+                for world in &worlds {
+                    let read = world.read(&world.db.current_session());
+                    assert_eq!(read.1, Reason::PreferenceIsPrimary);
+                }
+                async { Ok::<_, Infallible>(Response::new(Empty::<&[u8]>::new())) }
+            }
+        });
+    service.oneshot(Request::new(())).await.unwrap();
+}
+
 /// What has been written in a connection that is held is not seen before it is back.
 #[tokio::test(start_paused = true)]
 async fn a_transaction_is_a_write_when_it_ends() {
