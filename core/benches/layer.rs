@@ -75,8 +75,8 @@ fn layer(db: &Cluster<File>) -> SessionLayer<File> {
     SessionLayer::new(&Terms::new(db))
 }
 
-/// A position as PostgreSQL has it.
-const TOKEN: &str = "EACQqZ16";
+/// A token of PostgreSQL's, of a cluster that is not this one.
+const TOKEN: &str = "EYD3xNUG__________8DyLDTm-sCA_xxAA";
 
 type Reply = Response<Empty<&'static [u8]>>;
 
@@ -140,7 +140,8 @@ fn token(bencher: Bencher<'_, '_>) {
 fn signed_token(bencher: Bencher<'_, '_>) {
     let db = router();
     let keys = TokenKeys::new("a key that nobody guesses").unwrap();
-    let cookie = format!("dbrouter={}", keys.sign(&Token::UNPLACED));
+    let token: Token = TOKEN.parse().unwrap();
+    let cookie = format!("dbrouter={}", keys.sign(&token));
     let service = layer(&db).keys(keys).layer(service_fn(nothing));
     measure(bencher, service, Some(&cookie));
 }
