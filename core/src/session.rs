@@ -344,6 +344,7 @@ mod loom_tests {
     use super::*;
     use crate::candidates::{Candidates, IndexSet};
     use crate::clock::{Clock, ManualClock};
+    use crate::lean::Lean;
     use crate::live::Live;
     use crate::node::{Member, NodeSpec};
     use crate::vocabulary::Role;
@@ -372,6 +373,27 @@ mod loom_tests {
             }
             writer.join().unwrap();
             assert!(!session.has_open_writer() && session.needs() > opened);
+        });
+    }
+
+    /// Who sees that a session no longer leans towards the primary sees what it has written.
+    #[test]
+    fn a_write_leaves_its_needs_before_the_lean_is_gone() {
+        loom::model(|| {
+            let clock = ManualClock::new();
+            let session = session(&clock);
+            session.0.lean.set(Lean::PrimaryUntilWritten);
+            let begun = clock.now();
+            clock.advance(Duration::from_millis(1));
+            let writer = {
+                let session = session.clone();
+                thread::spawn(move || session.wrote())
+            };
+            if session.preference().is_none() {
+                assert!(session.causal_needs().of(1) > begun);
+            }
+            writer.join().unwrap();
+            assert_eq!(session.preference(), None);
         });
     }
 
