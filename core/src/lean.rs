@@ -63,15 +63,11 @@ impl AtomicLean {
         self.value().preference()
     }
 
-    /// Something has been written, and is needed already.
-    #[inline]
+    /// Something has been written, and is needed already. A rule that was set meanwhile stays.
     pub(crate) fn wrote(&self) {
-        if self.0.load(Ordering::Relaxed) == Lean::PrimaryUntilWritten as u32 {
-            // A rule that was set meanwhile stays.
-            let (current, new) = (Lean::PrimaryUntilWritten as u32, Lean::Nowhere as u32);
-            self.0
-                .compare_exchange(current, new, Ordering::AcqRel, Ordering::Relaxed)
-                .ok();
-        }
+        let (current, new) = (Lean::PrimaryUntilWritten as u32, Lean::Nowhere as u32);
+        self.0
+            .compare_exchange(current, new, Ordering::AcqRel, Ordering::Relaxed)
+            .ok();
     }
 }
