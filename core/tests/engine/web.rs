@@ -51,6 +51,14 @@ impl Site {
         token(&visit.headers).to_owned()
     }
 
+    /// The token of a write that the replica has replayed, as both processes know.
+    async fn replayed(&self) -> String {
+        let layer = layer(&self.world);
+        let visit = visit(&self.world, layer, request(Method::POST), "w").await;
+        pass(250).await;
+        token(&visit.headers).to_owned()
+    }
+
     /// Where the first read in the other process goes.
     async fn reads(&self, layer: SessionLayer<Server>, request: Request<()>) -> (String, Reason) {
         visit(&self.other, layer, request, "r")
@@ -218,6 +226,54 @@ async fn the_next_request_sees_the_write_in_another_process() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_replayed_keeps_nobody_from_a_replica() {
+    let site = Site::open().await;
+    let replayed = site.replayed().await;
+    let cookie = with(COOKIE, format!("dbrouter={replayed}"));
+    let read = site.reads(layer(&site.other), cookie).await;
+    assert_eq!(read, ("replica-1".to_owned(), Reason::Policy));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_tokens_each_counts() {
+    let site = Site::open().await;
+    let replayed = site.replayed().await;
+    let written = site.written().await;
+    let all = |replayed_ones: usize, written_ones: usize| {
+        let replayed = vec![format!("dbrouter={replayed}"); replayed_ones];
+        let written = vec![format!("dbrouter={written}"); written_ones];
+        let cookies = [replayed, written].concat().join("; ");
+        site.reads(layer(&site.other), with(COOKIE, cookies))
+    };
+    assert_eq!(all(3, 0).await.1, Reason::Policy);
+    assert_eq!(all(2, 1).await.1, Reason::NotFresh);
+    // More than a few are not looked at.
+    assert_eq!(all(4, 0).await.1, Reason::NotFresh);
+    assert_eq!(all(100, 0).await.1, Reason::NotFresh);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_are_carried_when_that_is_asked_for() {
+    let site = Site::open().await;
+    let layer = || layer(&site.world).carry_reads();
+    let get = || request(Method::GET);
+    assert_eq!(
+        visit(&site.world, layer(), get(), "").await.headers,
+        HeaderMap::new()
+    );
+    let read = visit(&site.world, layer(), get(), "r").await.headers;
+    let first = token(&read).to_owned();
+    // Nothing has happened since, so there is nothing new to say.
+    let cookie = || with(COOKIE, format!("dbrouter={first}"));
+    let again = visit(&site.world, layer(), cookie(), "r").await.headers;
+    assert_eq!(again, HeaderMap::new());
+    site.world.primary.commit();
+    pass(250).await;
+    let again = visit(&site.world, layer(), cookie(), "r").await.headers;
+    assert_ne!(token(&again), first);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_needs_the_freshness_of_now() {
     let site = Site::open().await;
     let written = site.written().await;
@@ -288,17 +344,18 @@ async fn a_header_carries_tokens_when_that_is_asked_for() {
 async fn with_keys_only_signed_tokens_are_believed() {
     use dbrouter::TokenKeys;
     let site = Site::open().await;
-    let unsigned = site.written().await;
     let keys = TokenKeys::new("a key that nobody guesses").unwrap();
-    let layer = || layer(&site.other).keys(keys.clone());
-    let set = visit(&site.other, layer(), request(Method::POST), "w").await;
+    let signing = |world| layer(world).keys(keys.clone());
+    let post = request(Method::POST);
+    let set = visit(&site.world, signing(&site.world), post, "w").await;
     let signed = token(&set.headers).to_owned();
     assert!(signed.parse::<Token>().is_err());
-    assert!(keys.verify(&signed).is_ok());
     assert!(set.headers[SET_COOKIE].len() < 160);
-    for text in [signed, unsigned] {
+    let unsigned = site.replayed().await;
+    for (text, expected) in [(signed, Reason::Policy), (unsigned, Reason::NotFresh)] {
         let cookie = with(COOKIE, format!("dbrouter={text}"));
-        assert_eq!(site.reads(layer(), cookie).await.1, Reason::NotFresh);
+        let read = site.reads(signing(&site.other), cookie).await;
+        assert_eq!(read.1, expected);
     }
 }
 
