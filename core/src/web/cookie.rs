@@ -10,8 +10,8 @@ use crate::config::{ConfigError, ConfigErrorKind};
 
 /// The cookie that a token travels in. It is always `HttpOnly`, since no script needs it, `SameSite=Lax`, so that a link
 /// from elsewhere to what was just written shows it, and has `Path=/`, since a write under one path is read under others.
-/// Its size is bounded: 55 bytes with a token of PostgreSQL, 80 if that is signed, and never more than 512 besides its
-/// name.
+/// Its size is bounded: with its name it has at most 53 bytes with a token of PostgreSQL, 72 if that is signed, and
+/// never more than 384 besides its name.
 ///
 /// ```
 /// use std::time::Duration;
