@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use dbrouter::{
     Cluster, ConfigError, IntoNode, Request, Route, RouteError, Router, SessionState, Settings,
-    Status, Terms,
+    Status, Terms, Token,
 };
 
 use crate::adapter::{Builder, DieselAdapter, NodeOptions};
@@ -74,6 +74,32 @@ impl<P: Pool> RoutedPool<P> {
     #[must_use]
     pub fn session(&self) -> Session<P> {
         Session::new(Routed::new(self.terms().session()))
+    }
+
+    /// Begins a session that sees what another one has written, in whichever process: `token` is that session's
+    /// [`token`](Routed::token).
+    ///
+    /// ```no_run
+    /// # use diesel_async::SimpleAsyncConnection;
+    /// # use dbrouter_diesel::{Pool, RoutedPool, dbrouter::Token};
+    /// # async fn example<P: Pool>(db: RoutedPool<P>, queue: (std::sync::mpsc::Sender<String>, std::sync::mpsc::Receiver<String>))
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// let session = db.session();
+    /// session.write().await?.batch_execute("insert into orders (item) values (7)").await?;
+    /// if let Some(token) = session.token().await {
+    ///     queue.0.send(token.to_string())?;
+    /// }
+    ///
+    /// // Elsewhere:
+    /// let token: Token = queue.1.recv()?.parse().unwrap_or(Token::UNPLACED);
+    /// let session = db.session_from(&token);
+    /// let mut replica = session.read().await?; // shows the order
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn session_from(&self, token: &Token) -> Session<P> {
+        Session::new(Routed::new(self.terms().session_from(token)))
     }
 
     /// The primary's own pool: the way around the router, for what it is in the way of, such as migrations.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dbrouter::{Cluster, Decision, Intent, Preference, RouteError, SessionState, Terms};
+use dbrouter::{Cluster, Decision, Intent, Preference, RouteError, SessionState, Terms, Token};
 
 use crate::backend::DieselBackend;
 use crate::connection::{ReadGuard, WriteGuard};
@@ -111,6 +111,27 @@ impl<P: Pool> Routed<P> {
     #[must_use]
     pub fn last_decision(&self) -> Option<Decision> {
         self.terms.last_decision()
+    }
+
+    /// What others must see who are to see what the session has written, for
+    /// [`session_from`](crate::RoutedPool::session_from); `None` if it has written nothing, which costs no query.
+    ///
+    /// It never fails. While the primary does not answer, the token says of no place, and who gets it needs the
+    /// freshness of the moment when he does.
+    pub async fn token(&self) -> Option<Token> {
+        self.terms.token().await
+    }
+
+    /// As [`token`](Self::token), for all that the session has written, has read, and had to see: with it reads do
+    /// not go back in time from one session to the next. `None` if that is nothing.
+    pub async fn token_with_reads(&self) -> Option<Token> {
+        self.terms.token_with_reads().await
+    }
+
+    /// From now on the session must also see what `token` stands for: for work that follows from more than one
+    /// other. On the root handle that is everybody's session.
+    pub fn observe(&self, token: &Token) {
+        self.terms.observe(token);
     }
 
     /// The router's own view of the session that work would be part of now.

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use dbrouter::{
     Builder, Cluster, ConfigError, IntoNode, Request, Route, RouteError, Router, SessionState,
-    Settings, Status,
+    Settings, Status, Token,
 };
 use sea_orm::{DatabaseConnection, DbErr};
 
@@ -76,6 +76,33 @@ impl RoutedConnection {
     #[must_use]
     pub fn session(&self) -> Session {
         Session::new(self.root.session())
+    }
+
+    /// Begins a session that sees what another one has written, in whichever process: `token` is that session's
+    /// [`token`](Routed::token).
+    ///
+    /// ```no_run
+    /// # use sea_orm::ConnectionTrait;
+    /// # use dbrouter_seaorm::{RoutedConnection, dbrouter::Token};
+    /// # async fn example(db: RoutedConnection, queue: (std::sync::mpsc::Sender<String>, std::sync::mpsc::Receiver<String>))
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// let session = db.session();
+    /// session.execute_unprepared("insert into orders (item) values (7)").await?;
+    /// if let Some(token) = session.token().await {
+    ///     queue.0.send(token.to_string())?;
+    /// }
+    ///
+    /// // Elsewhere:
+    /// let token: Token = queue.1.recv()?.parse().unwrap_or(Token::UNPLACED);
+    /// let session = db.session_from(&token);
+    /// let orders = sea_orm::Statement::from_string(session.get_database_backend(), "select * from orders");
+    /// let orders = session.query_all_raw(orders).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn session_from(&self, token: &Token) -> Session {
+        Session::new(self.root.session_from(token))
     }
 
     /// Adds a replica while the router is in use. It takes reads once it has said who it is.

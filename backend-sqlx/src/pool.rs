@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use dbrouter::{
     Builder, Cluster, ConfigError, IntoNode, Request, Route, RouteError, Router, SessionState,
-    Settings, Status,
+    Settings, Status, Token,
 };
 use sqlx::Pool;
 
@@ -84,6 +84,31 @@ impl<DB: RoutedDatabase> RoutedPool<DB> {
     #[must_use]
     pub fn session(&self) -> Session<DB> {
         Session::new(self.root.session())
+    }
+
+    /// Begins a session that sees what another one has written, in whichever process: `token` is that session's
+    /// [`token`](Routed::token).
+    ///
+    /// ```no_run
+    /// # use dbrouter_sqlx::{RoutedPool, dbrouter::Token};
+    /// # async fn example(db: RoutedPool<sqlx::Postgres>, queue: (std::sync::mpsc::Sender<String>, std::sync::mpsc::Receiver<String>))
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// let session = db.session();
+    /// sqlx::query("insert into orders (item) values (7)").execute(&session).await?;
+    /// if let Some(token) = session.token().await {
+    ///     queue.0.send(token.to_string())?;
+    /// }
+    ///
+    /// // Elsewhere:
+    /// let token: Token = queue.1.recv()?.parse().unwrap_or(Token::UNPLACED);
+    /// let session = db.session_from(&token);
+    /// let orders: i64 = sqlx::query_scalar("select count(*) from orders").fetch_one(&session).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn session_from(&self, token: &Token) -> Session<DB> {
+        Session::new(self.root.session_from(token))
     }
 
     /// The primary's own pool: the way around the router, for what it is in the way of. The router does

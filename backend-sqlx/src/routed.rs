@@ -1,7 +1,8 @@
 //! A handle with its mind made up: an intent, a preference, labels, a key.
 
 use dbrouter::{
-    Cluster, Decision, Hold, Preference, RouteError, Router, SessionState, Status, Terms, Work,
+    Cluster, Decision, Hold, Preference, RouteError, Router, SessionState, Status, Terms, Token,
+    Work,
 };
 
 use crate::backend::SqlxBackend;
@@ -45,6 +46,11 @@ impl<DB: RoutedDatabase> Routed<DB> {
     /// A new session's.
     pub(crate) fn session(&self) -> Self {
         Self(self.0.session())
+    }
+
+    /// A new session's that sees what another has written.
+    pub(crate) fn session_from(&self, token: &Token) -> Self {
+        Self(self.0.session_from(token))
     }
 
     /// A session's that exists already.
@@ -197,6 +203,27 @@ impl<DB: RoutedDatabase> Routed<DB> {
     #[must_use]
     pub fn last_decision(&self) -> Option<Decision> {
         self.0.last_decision()
+    }
+
+    /// What others must see who are to see what the session has written, for
+    /// [`session_from`](crate::RoutedPool::session_from); `None` if it has written nothing, which costs no query.
+    ///
+    /// It never fails. While the primary does not answer, the token says of no place, and who gets it needs the
+    /// freshness of the moment when he does.
+    pub async fn token(&self) -> Option<Token> {
+        self.0.token().await
+    }
+
+    /// As [`token`](Self::token), for all that the session has written, has read, and had to see: with it reads do
+    /// not go back in time from one session to the next. `None` if that is nothing.
+    pub async fn token_with_reads(&self) -> Option<Token> {
+        self.0.token_with_reads().await
+    }
+
+    /// From now on the session must also see what `token` stands for: for work that follows from more than one
+    /// other. On the root handle that is everybody's session.
+    pub fn observe(&self, token: &Token) {
+        self.0.observe(token);
     }
 
     /// The router's own view of the session that a statement would be part of now.
