@@ -13,10 +13,10 @@ use crate::dialect::{Position, Written};
 /// Where the primary's log stood.
 #[derive(Clone, Debug)]
 struct Mark {
+    /// Before it was first asked and answered this.
+    since: Instant,
     /// Before it was last asked and answered this.
     asked: Instant,
-    /// After it had first answered this.
-    seen: Instant,
     written: Written,
 }
 
@@ -30,9 +30,8 @@ impl Marks {
     /// Enough for a minute of lag at a thousand rounds a minute; beyond it the past gets coarser.
     const MOST: usize = 1024;
 
-    /// At `asked`, before the question was sent, the primary stood at `written` or before it; at `seen`, when
-    /// it had answered, it stood there or after it.
-    pub(crate) fn record(&mut self, asked: Instant, seen: Instant, written: Written) {
+    /// At `asked`, before the question was sent, the primary stood at `written` or before it.
+    pub(crate) fn record(&mut self, asked: Instant, written: Written) {
         if let Some(last) = self.marks.back_mut()
             && last.written == written
         {
@@ -44,8 +43,8 @@ impl Marks {
             self.thin_out();
         }
         self.marks.push_back(Mark {
+            since: asked,
             asked,
-            seen,
             written,
         });
     }
@@ -89,13 +88,20 @@ impl Marks {
         by_insert.max(by_flush)
     }
 
-    /// The earliest instant such that a node which is fresh as of then shows all that was written up to
-    /// `position`, if the primary is known to have come so far. Whatever stood in the log when the primary had
-    /// answered was written before then.
+    /// The earliest instant such that a node which is fresh as of then has replayed `position`, if the primary is
+    /// known to have flushed it.
+    ///
+    /// To have inserted it would not do. A commit is in the log before it is acknowledged, and of a replica that has
+    /// replayed what was flushed only what was *acknowledged* by then is said. With what was flushed, whichever
+    /// way a node was proved fresh as of this mark or a later one, it has replayed the position itself.
     pub(crate) fn reached(&self, position: &Position) -> Option<Instant> {
-        let before = |mark: &Mark| !mark.written.inserted.covers(position);
-        let mark = self.marks.get(self.marks.partition_point(before))?;
-        Some(mark.seen)
+        let before = |mark: &Mark| !mark.written.flushed.covers(position);
+        let index = self.marks.partition_point(before);
+        let mark = self.marks.get(index)?;
+        let previous = index.checked_sub(1).and_then(|index| self.marks.get(index));
+        // On a coarse clock both may bear the same instant.
+        let after = previous.map(|mark| mark.asked + Duration::from_nanos(1));
+        Some(after.map_or(mark.since, |after| after.max(mark.since)))
     }
 
     /// The latest mark that satisfies `covered`, which holds for all marks up to some point.
@@ -155,9 +161,9 @@ mod tests {
     #[test]
     fn a_replica_is_fresh_as_of_the_latest_position_it_covers() {
         let mut marks = Marks::default();
-        marks.record(at(1000), at(1000), written(10, 10));
-        marks.record(at(2000), at(2000), written(20, 20));
-        marks.record(at(3000), at(3000), written(30, 30));
+        marks.record(at(1000), written(10, 10));
+        marks.record(at(2000), written(20, 20));
+        marks.record(at(3000), written(30, 30));
         assert_eq!(fresh(&marks, 9), None);
         assert_eq!(fresh(&marks, 10), Some(at(1000)));
         assert_eq!(fresh(&marks, 29), Some(at(2000)));
@@ -167,15 +173,15 @@ mod tests {
     #[test]
     fn an_idle_primary_keeps_its_replicas_fresh() {
         let mut marks = Marks::default();
-        marks.record(at(1000), at(1000), written(10, 10));
-        marks.record(at(9000), at(9000), written(10, 10));
+        marks.record(at(1000), written(10, 10));
+        marks.record(at(9000), written(10, 10));
         assert_eq!(fresh(&marks, 10), Some(at(9000)));
     }
 
     #[test]
     fn flushed_proves_less_than_inserted_unless_commits_are_synchronous() {
         let mut marks = Marks::default();
-        marks.record(at(5000), at(5000), written(40, 30));
+        marks.record(at(5000), written(40, 30));
         assert_eq!(fresh(&marks, 30), Some(at(4400)));
         assert_eq!(fresh(&marks, 40), Some(at(5000)));
         let sure = marks.fresh_as_of(&Position::Log(30), Commits::Synchronous);
@@ -183,24 +189,53 @@ mod tests {
     }
 
     #[test]
-    fn a_position_was_reached_when_the_primary_first_answered_it() {
+    fn a_position_counts_once_it_was_flushed() {
         let mut marks = Marks::default();
-        marks.record(at(1000), at(1001), written(10, 10));
-        marks.record(at(2000), at(2001), written(20, 20));
-        marks.record(at(3000), at(3001), written(20, 20));
+        marks.record(at(1000), written(10, 10));
+        marks.record(at(2000), written(20, 10));
+        marks.record(at(3000), written(20, 20));
+        marks.record(at(4000), written(20, 20));
         let reached = |position| marks.reached(&Position::Log(position));
-        assert_eq!(reached(9), Some(at(1001)));
-        assert_eq!(reached(11), Some(at(2001)));
-        assert_eq!(reached(20), Some(at(2001)));
+        assert_eq!(reached(9), Some(at(1000)));
+        assert_eq!(reached(10), Some(at(1000)));
+        assert_eq!(reached(11), Some(at(3000)));
+        assert_eq!(reached(20), Some(at(3000)));
         assert_eq!(reached(21), None);
         assert_eq!(marks.reached(&Position::Domains(vec![(0, 1)])), None);
+    }
+
+    /// Whatever is proved, and however: who is fresh as of the instant at which a position was reached has it.
+    #[test]
+    fn who_is_fresh_as_of_a_position_has_replayed_it() {
+        let mut random = fastrand::Rng::with_seed(5);
+        for _ in 0..1000 {
+            let mut marks = Marks::default();
+            let (mut now, mut inserted, mut flushed) = (1000, 10, 10);
+            for _ in 0..20 {
+                now += random.u64(0..3) * 300;
+                inserted += random.u64(0..4);
+                flushed = random.u64(flushed..=inserted);
+                marks.record(at(now), written(inserted, flushed));
+            }
+            for position in 0..=inserted + 1 {
+                let reached = marks.reached(&Position::Log(position));
+                assert_eq!(reached.is_some(), position <= flushed);
+                let Some(reached) = reached else { continue };
+                for replayed in 0..position {
+                    for commits in [Commits::Synchronous, Commits::MayBeAsynchronous] {
+                        let fresh = marks.fresh_as_of(&Position::Log(replayed), commits);
+                        assert!(fresh < Some(reached), "{position} {replayed} {marks:?}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]
     fn a_long_past_gets_coarse_and_never_wrong() {
         let mut marks = Marks::default();
         for step in 1..=10_000 {
-            marks.record(at(step), at(step), written(step, step));
+            marks.record(at(step), written(step, step));
             assert!(marks.marks.len() <= Marks::MOST);
         }
         for replayed in 1..=10_000 {

@@ -52,17 +52,11 @@ impl History {
             || last.any(|last| !written.inserted.covers(&last.inserted))
     }
 
-    /// Takes in where the primary's log stands: it was asked at `asked`, and had answered at `seen`.
-    pub(crate) fn record(
-        &self,
-        asked: Instant,
-        seen: Instant,
-        timeline: Timeline,
-        written: Written,
-    ) {
+    /// Takes in where the primary's log stands: it was asked at `asked`.
+    pub(crate) fn record(&self, asked: Instant, timeline: Timeline, written: Written) {
         let mut known = self.known();
         known.timeline = Some(timeline);
-        known.marks.record(asked, seen, written);
+        known.marks.record(asked, written);
         drop(known);
         self.recorded.notify_waiters();
     }
@@ -79,7 +73,7 @@ impl History {
         self.known().marks.fresh_as_of(replayed, commits)
     }
 
-    /// The earliest known instant such that a node which is fresh as of then shows what stood in the log at
+    /// The earliest known instant such that a node which is fresh as of then shows what stood in the log up to
     /// `place`; `None` if the place is not known to be of this history, or not to have been reached.
     pub(crate) fn reached(&self, place: &Place) -> Option<Instant> {
         let known = self.known();

@@ -472,8 +472,7 @@ impl<B: Backend> Monitor<B> {
         if self.shared.history.is_broken_by(timeline, &written) {
             self.forget();
         }
-        let seen = self.shared.context.after_now();
-        self.shared.history.record(asked, seen, timeline, written);
+        self.shared.history.record(asked, timeline, written);
     }
 
     fn primary_answers(&self) -> bool {

@@ -17,6 +17,7 @@ mod policies;
 mod scope;
 mod sessions;
 mod status;
+mod tokens;
 mod topology;
 #[cfg(feature = "tower")]
 mod web;

@@ -496,6 +496,15 @@ impl World {
     }
 }
 
+/// A router of another process, over the same servers.
+pub(crate) async fn router(settings: Settings, world: &World) -> Cluster<Server> {
+    let mut builder = builder(settings).primary(NodeSpec::new(), world.primary.clone());
+    for server in &world.replicas {
+        builder = builder.replica(NodeSpec::new(), server.clone());
+    }
+    builder.connect().await.unwrap()
+}
+
 pub(crate) fn builder(settings: Settings) -> ClusterBuilder<Server> {
     Cluster::builder(Dialect::Postgres, settings)
 }

@@ -17,7 +17,7 @@ use dbrouter::web::{
     ReadsLayer, SessionLayer, TokenCookie, UnsafeMethods, on_primary, on_replica, session_of,
 };
 use dbrouter::{
-    Cluster, ConfigErrorKind, NodeSpec, Reason, Request as Work, Router, SessionState, Terms, Token,
+    Cluster, ConfigErrorKind, Reason, Request as Work, Router, SessionState, Terms, Token,
 };
 use http::header::{CACHE_CONTROL, COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
@@ -25,7 +25,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::world::{Server, World, builder, pass, settings};
+use crate::world::{Server, World, pass, router, settings};
 
 const HEADER: &str = "x-dbrouter-token";
 
@@ -39,7 +39,7 @@ impl Site {
     async fn open() -> Self {
         let world = World::of(1).await;
         let other = World {
-            db: router(&world).await,
+            db: router(settings(), &world).await,
             primary: world.primary.clone(),
             replicas: world.replicas.clone(),
         };
@@ -72,15 +72,6 @@ impl Site {
             .reads
             .remove(0)
     }
-}
-
-async fn router(world: &World) -> Cluster<Server> {
-    builder(settings())
-        .primary(NodeSpec::new(), world.primary.clone())
-        .replica(NodeSpec::new(), world.replicas[0].clone())
-        .connect()
-        .await
-        .unwrap()
 }
 
 fn layer(world: &World) -> SessionLayer<Server> {
