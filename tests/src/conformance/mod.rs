@@ -1,8 +1,8 @@
 //! The conformance suite: what every adapter promises, whatever its ORM and its database.
 //!
 //! Each case cites the contract that it is about: those of [`Router`](dbrouter::Router),
-//! [`Backend`](dbrouter::Backend), [`Work`](dbrouter::Work), [`Adapter`](dbrouter::Adapter) and
-//! [`SessionState`](dbrouter::SessionState). It runs on real servers with real replication, and says what the
+//! [`Backend`](dbrouter::Backend), [`Work`](dbrouter::Work), [`Adapter`](dbrouter::Adapter),
+//! [`SessionState`](dbrouter::SessionState) and [`Token`](dbrouter::Token). It runs on real servers with real replication, and says what the
 //! *servers* saw: after each case every replica is asked whether anything was written on it.
 //!
 //! # Mounting it on an adapter of your own
@@ -40,6 +40,7 @@ mod spare;
 mod status;
 mod streams;
 mod subject;
+mod tokens;
 mod topology;
 mod transactions;
 
@@ -73,6 +74,7 @@ pub fn cases<S: Subject>() -> Vec<Case> {
     policies::mount(mount.chapter("policies"));
     sessions::mount(mount.chapter("sessions"));
     affinity::mount(mount.chapter("sessions"));
+    tokens::mount(mount.chapter("tokens"));
     scopes::mount(mount.chapter("scopes"));
     transactions::mount(mount.chapter("transactions"));
     streams::mount(mount.chapter("streams"));

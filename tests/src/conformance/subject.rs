@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dbrouter::{
     Adapter, BoxFuture, BoxStream, Builder, Cluster, ConfigError, Decision, Dialect, Hold, Intent,
-    NodeOptions, Preference, SessionState,
+    NodeOptions, Preference, SessionState, Token,
 };
 
 use crate::Result;
@@ -125,6 +125,19 @@ pub trait Handle: Clone + Send + Sync + 'static {
     #[must_use]
     fn session(&self) -> Self;
 
+    /// A new session that sees what the token stands for.
+    #[must_use]
+    fn session_from(&self, token: &Token) -> Self;
+
+    /// The session must see what the token stands for.
+    fn observe(&self, token: &Token);
+
+    /// What others must see who are to see what the session has written.
+    fn token(&self) -> impl Future<Output = Option<Token>> + Send;
+
+    /// What others must see who are to see what the session has seen.
+    fn token_with_reads(&self) -> impl Future<Output = Option<Token>> + Send;
+
     /// Reads may be stale.
     #[must_use]
     fn eventual(&self) -> Self;
@@ -209,6 +222,22 @@ macro_rules! terms_by_their_names {
 
         fn session(&self) -> Self {
             self.with((*self.pool.session()).clone())
+        }
+
+        fn session_from(&self, token: &dbrouter::Token) -> Self {
+            self.with((*self.pool.session_from(token)).clone())
+        }
+
+        fn observe(&self, token: &dbrouter::Token) {
+            self.on.observe(token);
+        }
+
+        async fn token(&self) -> Option<dbrouter::Token> {
+            self.on.token().await
+        }
+
+        async fn token_with_reads(&self) -> Option<dbrouter::Token> {
+            self.on.token_with_reads().await
         }
 
         fn eventual(&self) -> Self {

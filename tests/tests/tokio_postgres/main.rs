@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dbrouter::{
     BoxFuture, BoxStream, Cluster, ConfigError, Decision, Dialect, Hold, Intent, NodeOptions,
-    Preference, Route, SessionState, Terms, add_replica,
+    Preference, Route, SessionState, Terms, Token, add_replica,
 };
 use dbrouter_tests::Result;
 use dbrouter_tests::conformance::{Body, Handle, How, Statements, Subject, cases};
@@ -86,6 +86,22 @@ impl Handle for Db {
 
     fn session(&self) -> Self {
         Self(self.0.session())
+    }
+
+    fn session_from(&self, token: &Token) -> Self {
+        Self(self.0.session_from(token))
+    }
+
+    fn observe(&self, token: &Token) {
+        self.0.observe(token);
+    }
+
+    async fn token(&self) -> Option<Token> {
+        self.0.token().await
+    }
+
+    async fn token_with_reads(&self) -> Option<Token> {
+        self.0.token_with_reads().await
     }
 
     fn eventual(&self) -> Self {
