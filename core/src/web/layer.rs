@@ -16,6 +16,7 @@ use super::cookie::TokenCookie;
 use super::extension::Sessions;
 use super::methods::{Said, UnsafeMethods};
 use crate::config::{ConfigError, ConfigErrorKind};
+use crate::hold::Hold;
 use crate::router::Backend;
 use crate::terms::Terms;
 use crate::token::Token;
@@ -39,6 +40,7 @@ struct Rules {
     carrier: Carrier,
     carried: Carried,
     unsafe_methods: UnsafeMethods,
+    hold: Option<Hold>,
 }
 
 /// What of a session goes into its token.
@@ -62,6 +64,7 @@ impl<B: Backend> SessionLayer<B> {
                 },
                 carried: Carried::Writes,
                 unsafe_methods: UnsafeMethods::default(),
+                hold: None,
             },
         }
     }
@@ -123,6 +126,14 @@ impl<B: Backend> SessionLayer<B> {
     #[must_use]
     pub fn unsafe_methods(mut self, rule: UnsafeMethods) -> Self {
         self.rules.unsafe_methods = rule;
+        self
+    }
+
+    /// For how long a request keeps the replica connection that it reads from, between its statements. Defaults to
+    /// what the router's settings say. (Where an ORM's own connections are handed out, as diesel's are, it is about nothing.)
+    #[must_use]
+    pub fn hold_connection(mut self, hold: Hold) -> Self {
+        self.rules.hold = Some(hold);
         self
     }
 }
@@ -233,6 +244,9 @@ impl<B: Backend> SessionLayer<B> {
         let extensions = request.extensions_mut();
         let said = extensions.get::<Said>();
         state.lean(said.map_or(by_method, |said| said.0));
+        if let Some(hold) = self.rules.hold {
+            state.hold_connection(hold);
+        }
         extensions.insert(visit.session.clone());
         extensions.get_or_insert_default::<Sessions>().add(state);
         visit

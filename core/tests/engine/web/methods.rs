@@ -1,5 +1,7 @@
 //! Where reads go, by methods, routes and stated wishes.
 
+use dbrouter::scope::{with_primary, with_replica};
+
 use super::*;
 
 /// Where a read goes before the first write, after it, and when a replica shows it.
@@ -162,4 +164,33 @@ async fn whoever_states_a_wish_is_believed() {
         async { Ok::<_, Infallible>(Response::new(Empty::<&[u8]>::new())) }
     }));
     service.oneshot(request(Method::POST)).await.unwrap();
+}
+
+/// A scope around a part of a handler is more than a rule for the whole request.
+#[tokio::test(start_paused = true)]
+async fn scopes_inside_of_a_handler_are_heard() {
+    let world = Arc::new(World::of(2).await);
+    let db = world.db.clone();
+    let service = layer(&world).layer(service_fn(move |request: Request<()>| {
+        let db = db.clone();
+        async move {
+            let reads = async || {
+                let work = Terms::new(&db).read().work();
+                work.explain().map(|decision| decision.reason).unwrap()
+            };
+            let post = request.method() == Method::POST;
+            assert_eq!(reads().await == Reason::PreferenceIsPrimary, post);
+            assert_ne!(with_replica(reads()).await, Reason::PreferenceIsPrimary);
+            assert_eq!(with_primary(reads()).await, Reason::PreferenceIsPrimary);
+            assert_eq!(reads().await == Reason::PreferenceIsPrimary, post);
+            // It is the request's session, not one of the scope's own.
+            let session = format!("{:?}", db.current_session());
+            let inside = with_replica(async { format!("{:?}", db.current_session()) });
+            assert_eq!(inside.await, session);
+            Ok::<_, Infallible>(Response::new(Empty::<&[u8]>::new()))
+        }
+    }));
+    for method in [Method::GET, Method::POST] {
+        service.clone().oneshot(request(method)).await.unwrap();
+    }
 }

@@ -1,5 +1,7 @@
 //! The session of a request, to the end of the response.
 
+use dbrouter::Hold;
+
 use super::*;
 
 /// Whether two handles are one session: what one needs, the other needs.
@@ -123,5 +125,30 @@ async fn a_body_is_what_it_was() {
             text.is_empty()
         );
         assert_eq!(body.collect().await.unwrap().to_bytes(), text);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_layer_says_how_long_connections_are_kept() {
+    let world = Arc::new(World::of(1).await);
+    for (hold, kept) in [(Hold::Never, 0), (Hold::ForLife, 1)] {
+        let layer = layer(&world).hold_connection(hold);
+        let handler = {
+            let world = Arc::clone(&world);
+            service_fn(move |_: Request<()>| {
+                let world = Arc::clone(&world);
+                async move {
+                    let work = Terms::new(&world.db).read().work();
+                    let read = work.run("select", |_, _| Box::pin(async { Ok(()) }));
+                    drop(read.await.unwrap());
+                    pass(60_000).await;
+                    assert_eq!(world.replicas[0].lent(), kept, "{hold:?}");
+                    Ok::<_, Infallible>(Response::new(Empty::<&[u8]>::new()))
+                }
+            })
+        };
+        let response = layer.layer(handler).oneshot(request(Method::GET)).await;
+        drop(response.unwrap());
+        assert_eq!(world.replicas[0].lent(), 0);
     }
 }
