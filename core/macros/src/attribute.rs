@@ -189,8 +189,8 @@ impl VisitMut for Erase {
 mod tests {
     use super::*;
 
-    fn expanded(home: &Home, arguments: TokenStream, item: TokenStream) -> String {
-        let expanded = Attribute::ON_REPLICA.expand(home, arguments, &item);
+    fn expanded(home: &Home, arguments: TokenStream, item: &TokenStream) -> String {
+        let expanded = Attribute::ON_REPLICA.expand(home, arguments, item);
         expanded.to_string().replace(' ', "")
     }
 
@@ -213,7 +213,7 @@ mod tests {
             let expanded = expanded(
                 &home,
                 arguments,
-                quote!(
+                &quote!(
                     async fn f() {}
                 ),
             );
@@ -227,7 +227,7 @@ mod tests {
         let expanded = expanded(
             &Home::Engine,
             quote!(),
-            quote!(
+            &quote!(
                 fn f() {}
             ),
         );
@@ -247,7 +247,7 @@ mod tests {
         };
         let head = item.to_string().replace(' ', "");
         let head = head.split_once("{#!").map(|(head, _)| head.to_owned());
-        let expanded = expanded(&Home::Engine, quote!(), item);
+        let expanded = expanded(&Home::Engine, quote!(), &item);
         assert!(
             head.is_some_and(|head| expanded.starts_with(&head)),
             "{expanded}"
