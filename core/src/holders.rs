@@ -27,17 +27,22 @@ pub(crate) struct Holders {
     slots: Mutex<BTreeMap<u64, Weak<Slot>>>,
 }
 
-/// After somebody had to wait, nothing is kept for this time. Where a pool is always short, connections that are
+/// After somebody had to wait for a pool without room, nothing is kept for this time. Where a pool is always short, connections that are
 /// kept would be called back all the time, and each would be a round trip away when it is wanted.
 const SHORT: Duration = Duration::from_millis(100);
 
 /// Somebody waits, until it is dropped.
-pub(crate) struct Waiting<'a>(&'a Holders);
+pub(crate) struct Waiting<'a> {
+    holders: &'a Holders,
+    pool_is_full: bool,
+}
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.mark_short();
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        if self.pool_is_full {
+            self.holders.mark_short();
+        }
+        self.holders.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -75,11 +80,17 @@ impl Holders {
     }
 
     /// Somebody waits for a connection: an idle one goes back to the pool, and until the guard is dropped none
-    /// is kept from it.
-    pub(crate) fn wait(&self) -> Waiting<'_> {
+    /// is kept from it. A pool that is not full is not short of connections, as far as it knows: to open one may take
+    /// as long as that.
+    pub(crate) fn wait(&self, pool_is_full: bool) -> Waiting<'_> {
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        self.mark_short();
-        let waiting = Waiting(self);
+        if pool_is_full {
+            self.mark_short();
+        }
+        let waiting = Waiting {
+            holders: self,
+            pool_is_full,
+        };
         for slot in self.known() {
             if slot.dismiss(self) {
                 break;

@@ -362,7 +362,7 @@ impl<B: Backend> Work<B> {
             return result.map_err(Missed::Failed);
         }
         // A pool that is not full opens a connection, or checks one. Nobody else's is needed for that.
-        let mut waiting = Self::is_full(node).then(|| node.holders.wait());
+        let mut waiting = Self::is_full(node).then(|| node.holders.wait(true));
         let goes_on = route.intent() == Intent::Read && node.is_healthy();
         let mut lost = pin!(node.lost());
         let mut either = pin!(std::future::poll_fn(|cx| {
@@ -380,7 +380,7 @@ impl<B: Backend> Work<B> {
                 if goes_on {
                     node.doubt();
                 }
-                waiting.get_or_insert_with(|| node.holders.wait());
+                waiting.get_or_insert_with(|| node.holders.wait(Self::is_full(node)));
                 either.await
             }
         }

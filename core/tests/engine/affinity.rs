@@ -456,6 +456,21 @@ async fn who_waits_for_long_gets_an_idle_one_whatever_the_pool_says() {
     drop(route);
 }
 
+/// To open a connection takes time, above all on a long way and with TLS. That is no reason to keep none.
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_takes_its_time_is_not_short() {
+    let world = world(Hold::ForLife, 1).await;
+    let replica = &world.replicas[0];
+    let begin = |_: &Server| async {
+        pass(50).await;
+        Ok::<_, Failure>(())
+    };
+    drop(session(&world).work().begin(begin).await.unwrap());
+    let one = session(&world);
+    read(&one).await;
+    assert_eq!(replica.lent(), 1);
+}
+
 #[test]
 fn a_session_may_end_outside_the_runtime() {
     let runtime = tokio::runtime::Builder::new_current_thread()

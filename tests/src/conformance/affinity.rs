@@ -13,12 +13,13 @@ use crate::Result;
 pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
     use Need::{HoldsBetween, Retries, Servers};
     mount
-        .case(
+        // Who has to wait for long, for a connection or for a turn, holds none.
+        .case_alone(
             "hold_their_connection",
             &[HoldsBetween, Servers],
             hold_their_connection,
         )
-        .case("give_their_connection_back", &[HoldsBetween], give_it_back)
+        .case_alone("give_their_connection_back", &[HoldsBetween], give_it_back)
         .case(
             "hold_no_connection_whose_statement_was_dropped",
             &[HoldsBetween],
@@ -40,8 +41,12 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
 async fn hold_their_connection<S: Subject>(site: &Site<S>) -> Result<()> {
     let builder = site.builder().hold_connection(Hold::ForLife);
     let db = S::root(builder.connect().await?);
-    let sessions = (0..4).map(|_| {
-        let session = db.session();
+    let sessions: Vec<_> = (0..4).map(|_| db.session()).collect();
+    for session in &sessions {
+        // While connections are opened, none is held.
+        session.get(1).await?;
+    }
+    let sessions = sessions.into_iter().map(|session| {
         tokio::spawn(async move {
             let mut connections = BTreeSet::new();
             for _ in 0..25 {
@@ -137,8 +142,8 @@ async fn dropped_statements<S: Subject>(site: &Site<S>) -> Result<()> {
         let session = db.session().hold_connection(Hold::ForLife);
         for stream in [false, true] {
             session.query(READS, &saying(7)).await?;
-            // A text of its own, so that there is much to wait for.
-            let text = format!("select version from kv where id < {}", 50 + dropped);
+            // A text of its own and a server that takes its time, so that there is much to wait for.
+            let text = format!("select {}, {dropped}", Site::<S>::taking_its_time());
             let mut completed = false;
             let statement = async {
                 let ended = match stream {

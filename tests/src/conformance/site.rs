@@ -179,6 +179,18 @@ impl<S: Subject> Site<S> {
         }
     }
 
+    /// A number that takes a server some milliseconds to say.
+    pub fn taking_its_time() -> &'static str {
+        match S::DATABASE {
+            Dialect::Postgres => "(select 1::bigint from pg_sleep(0.005))",
+            Dialect::MariaDb => "cast(sleep(0.005) as signed)",
+            _ => {
+                "(with recursive c (n) as (select 1 union all select n + 1 from c where n < 20000) \
+                 select max(n) from c)"
+            }
+        }
+    }
+
     // -- what the servers say --------------------------------------------------------------------
 
     /// How often a node has read the table: by its server's own account, or where there is none by the
