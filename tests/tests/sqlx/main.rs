@@ -8,6 +8,8 @@ mod drop_in;
 mod embedded;
 mod failover;
 mod journeys;
+mod processes;
+mod reader;
 mod routing;
 mod safety_net;
 mod sessions;
@@ -23,12 +25,16 @@ use sqlx::{MySql, Postgres, Sqlite};
 use conformance::Mounted;
 
 fn main() -> ExitCode {
+    if let Some(code) = reader::run() {
+        return code;
+    }
     let cases = [
         routing::cases(),
         sessions::cases(),
         failover::cases(),
         cancellation::cases(),
         journeys::cases(),
+        processes::cases(),
         config::cases(),
         drop_in::cases(),
         embedded::cases(),
