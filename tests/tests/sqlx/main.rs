@@ -8,6 +8,7 @@ mod drop_in;
 mod embedded;
 mod failover;
 mod journeys;
+mod monotonic;
 mod processes;
 mod reader;
 mod routing;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         cancellation::cases(),
         journeys::cases(),
         processes::cases(),
+        monotonic::cases(),
         config::cases(),
         drop_in::cases(),
         embedded::cases(),
