@@ -41,6 +41,46 @@ pub use keys::TokenKeys;
 /// The text holds a checksum, so what was garbled by accident is not taken for another place. Who forges one harms his
 /// own reads only: they need the freshness of now at most, and none at least, as without a token. Where that
 /// matters, `TokenKeys` (feature `signed`) sign tokens.
+///
+/// # Job queues
+///
+/// A job that follows from a request must see what the request wrote. Its message takes the token along:
+///
+/// * **When**: after the commit, as the last thing before the message is sent. A token covers what was acknowledged
+///   before it was taken. `None` means that nothing was written; then the message needs none.
+/// * **Where**: in the message, as text, beside what the job is about. It is no secret, and its text stays readable for
+///   later releases, or else becomes [`UNPLACED`](Self::UNPLACED).
+/// * **There**: `db.session_from(&token)` begins the job's session. A job with several parents adds the others' by
+///   `session.observe(&token)`; their order does not matter.
+/// * **Later**: it does not expire. Once the replicas have replayed the place, which is mostly before the job begins, it
+///   costs nothing; a retry uses it again. Only a failover makes it cost the freshness of now.
+/// * **From job to job**: what the job itself writes is in its own session's token. Who wants a chain of jobs to see all
+///   that came before it passes on [`token_with_reads`](crate::Terms::token_with_reads).
+///
+/// A queue *in the database* needs none of that, if its jobs are committed with what they are about: to take a job
+/// is to write (`update jobs set taken = …`), and a session that has written sees all that was committed before.
+///
+/// ```
+/// use dbrouter::{Backend, Terms, Token};
+/// # type Error = Box<dyn std::error::Error>;
+///
+/// struct Message {
+///     order: i64,
+///     sees: Option<String>,
+/// }
+///
+/// async fn send<B: Backend>(session: &Terms<B>, order: i64) -> Message {
+///     let sees = session.token().await.map(|token| token.to_string());
+///     Message { order, sees }
+/// }
+///
+/// fn receive<B: Backend>(db: &Terms<B>, message: &Message) -> Terms<B> {
+///     match &message.sees {
+///         Some(text) => db.session_from(&text.parse().unwrap_or(Token::UNPLACED)),
+///         None => db.session(),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     pub(crate) place: Option<Place>,

@@ -7,6 +7,7 @@ mod conformance;
 mod drop_in;
 mod embedded;
 mod failover;
+mod jobs;
 mod journeys;
 mod monotonic;
 mod processes;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         cancellation::cases(),
         journeys::cases(),
         processes::cases(),
+        jobs::cases(),
         monotonic::cases(),
         config::cases(),
         drop_in::cases(),
