@@ -62,7 +62,6 @@ pub use keys::TokenKeys;
 ///
 /// ```
 /// use dbrouter::{Backend, Terms, Token};
-/// # type Error = Box<dyn std::error::Error>;
 ///
 /// struct Message {
 ///     order: i64,
