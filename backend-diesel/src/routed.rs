@@ -1,8 +1,11 @@
 //! A handle, with what is said of its work beforehand.
 
 use std::fmt;
+use std::time::Duration;
 
-use dbrouter::{Cluster, Decision, Intent, Preference, RouteError, SessionState, Terms, Token};
+use dbrouter::{
+    Cluster, ConfigError, Decision, Intent, Preference, RouteError, SessionState, Terms, Token,
+};
 
 use crate::backend::DieselBackend;
 use crate::connection::{ReadGuard, WriteGuard};
@@ -74,6 +77,25 @@ impl<P: Pool> Routed<P> {
     #[must_use]
     pub fn eventual(&self) -> Self {
         Self::new(self.terms.eventual())
+    }
+
+    /// Reads wait so long for a replica that shows what they must see, rather than fall back to the primary or be
+    /// refused: see [`Request::wait_for_fresh`](dbrouter::Request::wait_for_fresh). Defaults to no wait.
+    #[must_use]
+    pub fn wait_for_fresh(&self, most: Duration) -> Self {
+        Self::new(self.terms.wait_for_fresh(most))
+    }
+
+    /// Reads only go to replicas that are known to show all that was acknowledged so long ago, to whomever; it
+    /// bounds reads that are [`eventual`](Self::eventual), and adds to what a session must see. Defaults to what
+    /// the builder was told, which `Duration::MAX` lifts.
+    ///
+    /// # Errors
+    ///
+    /// If nobody can know that: if the bound is below the monitor's
+    /// [interval](dbrouter::MonitorSettings::interval).
+    pub fn max_staleness(&self, bound: Duration) -> Result<Self, ConfigError> {
+        self.terms.max_staleness(bound).map(Self::new)
     }
 
     /// Where reads may go.

@@ -1,10 +1,11 @@
 //! A handle with its mind made up: an intent, a preference, labels, a key.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dbrouter::{
-    Cluster, Decision, Hold, Preference, RouteError, Router, SessionState, Status, Terms, Token,
-    Work,
+    Cluster, ConfigError, Decision, Hold, Preference, RouteError, Router, SessionState, Status,
+    Terms, Token, Work,
 };
 use sea_orm::{
     AccessMode, DatabaseConnection, DbBackend, DbErr, IsolationLevel, Schema, SchemaBuilder,
@@ -90,6 +91,25 @@ impl Routed {
     #[must_use]
     pub fn eventual(&self) -> Self {
         self.with(self.terms.eventual())
+    }
+
+    /// Reads wait so long for a replica that shows what they must see, rather than fall back to the primary or be
+    /// refused: see [`Request::wait_for_fresh`](dbrouter::Request::wait_for_fresh). Defaults to no wait.
+    #[must_use]
+    pub fn wait_for_fresh(&self, most: Duration) -> Self {
+        self.with(self.terms.wait_for_fresh(most))
+    }
+
+    /// Reads only go to replicas that are known to show all that was acknowledged so long ago, to whomever; it
+    /// bounds reads that are [`eventual`](Self::eventual), and adds to what a session must see. Defaults to what
+    /// the builder was told, which `Duration::MAX` lifts.
+    ///
+    /// # Errors
+    ///
+    /// If nobody can know that: if the bound is below the monitor's
+    /// [interval](dbrouter::MonitorSettings::interval).
+    pub fn max_staleness(&self, bound: Duration) -> Result<Self, ConfigError> {
+        Ok(self.with(self.terms.max_staleness(bound)?))
     }
 
     /// Where reads may go.

@@ -1,8 +1,10 @@
 //! A handle with its mind made up: an intent, a preference, labels, a key.
 
+use std::time::Duration;
+
 use dbrouter::{
-    Cluster, Decision, Hold, Preference, RouteError, Router, SessionState, Status, Terms, Token,
-    Work,
+    Cluster, ConfigError, Decision, Hold, Preference, RouteError, Router, SessionState, Status,
+    Terms, Token, Work,
 };
 
 use crate::backend::SqlxBackend;
@@ -15,6 +17,7 @@ use crate::transaction::Transaction;
 /// another, used like them, by reference.
 ///
 /// ```no_run
+/// # use std::time::Duration;
 /// # use dbrouter_sqlx::RoutedPool;
 /// # async fn example(db: RoutedPool<sqlx::Postgres>) -> Result<(), sqlx::Error> {
 /// // A function that the classifier does not know, and we do:
@@ -25,6 +28,9 @@ use crate::transaction::Transaction;
 /// // A report may be a little behind, and has a replica of its own:
 /// let report = db.eventual().tag("for", "reports");
 /// let rows = sqlx::query("select * from sales").fetch_all(&report).await?;
+/// // What follows a write waits a little for a replica, rather than load the primary:
+/// let after = db.wait_for_fresh(Duration::from_millis(20));
+/// let rows = sqlx::query("select * from sales").fetch_all(&after).await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -81,6 +87,25 @@ impl<DB: RoutedDatabase> Routed<DB> {
     #[must_use]
     pub fn eventual(&self) -> Self {
         Self(self.0.eventual())
+    }
+
+    /// Reads wait so long for a replica that shows what they must see, rather than fall back to the primary or be
+    /// refused: see [`Request::wait_for_fresh`](dbrouter::Request::wait_for_fresh). Defaults to no wait.
+    #[must_use]
+    pub fn wait_for_fresh(&self, most: Duration) -> Self {
+        Self(self.0.wait_for_fresh(most))
+    }
+
+    /// Reads only go to replicas that are known to show all that was acknowledged so long ago, to whomever; it
+    /// bounds reads that are [`eventual`](Self::eventual), and adds to what a session must see. Defaults to what
+    /// the builder was told, which `Duration::MAX` lifts.
+    ///
+    /// # Errors
+    ///
+    /// If nobody can know that: if the bound is below the monitor's
+    /// [interval](dbrouter::MonitorSettings::interval).
+    pub fn max_staleness(&self, bound: Duration) -> Result<Self, ConfigError> {
+        self.0.max_staleness(bound).map(Self)
     }
 
     /// Where reads may go.

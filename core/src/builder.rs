@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::Dialect;
+use crate::fallback::FallbackLimit;
 use crate::hold::Hold;
 use crate::options::{IntoNode, NodeOptions};
 use crate::policy::Policy;
@@ -217,6 +218,20 @@ impl<A: Adapter> Builder<A> {
     /// Defaults to [`Hold::closely`]: while they follow each other within 10 ms.
     pub fn hold_connection(mut self, hold: Hold) -> Self {
         self.settings = self.settings.hold_connection(hold);
+        self
+    }
+
+    /// How old what a replica shows may be, for reads that do not say so themselves: see
+    /// [`Settings::max_staleness`]. Defaults to no bound.
+    pub fn max_staleness(mut self, bound: Duration) -> Self {
+        self.settings = self.settings.max_staleness(bound);
+        self
+    }
+
+    /// How many reads may be on the primary at once because no replica would serve them: see [`FallbackLimit`].
+    /// Defaults to no limit.
+    pub fn fallback_limit(mut self, limit: FallbackLimit) -> Self {
+        self.settings = self.settings.fallback_limit(limit);
         self
     }
 

@@ -60,6 +60,15 @@ impl Needs {
         }
     }
 
+    /// These needs, and all that was acknowledged before `instant`, whichever node shows it.
+    pub(crate) fn as_of(self, instant: Instant) -> Self {
+        Self {
+            always: self.always.max(instant),
+            elsewhere: self.elsewhere.max(instant),
+            home: self.home,
+        }
+    }
+
     /// Whether no replica that lags at all can meet these needs.
     #[inline]
     pub(crate) fn are_everything(&self) -> bool {

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
 
 use crate::classify::{Classification, Classifier};
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::context::Context;
-use crate::decision::{Cause, Decision, Reason, RouteError};
+use crate::decision::{Cause, Decision, RouteError};
 use crate::dialect::Dialect;
+use crate::fallback::Places;
 use crate::history::History;
 use crate::hold::Hold;
 use crate::live::Admission;
@@ -26,7 +26,7 @@ use crate::router::{Backend, Router};
 use crate::scope::Frame;
 use crate::session::SessionState;
 use crate::settings::Settings;
-use crate::status::{Fallback, NodeStatus, Status, staleness};
+use crate::status::{Fallback, FallbackPlaces, NodeStatus, Status, staleness};
 use crate::topology::Topology;
 use crate::vocabulary::Intent;
 
@@ -82,7 +82,7 @@ impl<B: Backend> Cluster<B> {
     /// is taken for a primary without being asked, so nothing here can fail.
     #[must_use]
     pub fn single(dialect: Dialect, settings: Settings, backend: B) -> Self {
-        let context = Arc::new(Context::new(Arc::clone(&settings.clock)));
+        let context = Arc::new(settings.context(backend.pressure()));
         let topology = Topology::single(&context, backend);
         Self::new(dialect, settings, context, topology)
     }
@@ -189,8 +189,8 @@ impl<B: Backend> Cluster<B> {
         self.shared().topology.load().nodes.clone()
     }
 
-    /// Where a piece of work would go now, and why. Neither the session nor the status takes notice; the
-    /// policy is asked, so one that takes turns loses one.
+    /// Where a piece of work would go now, and why, if it waited for nothing. Neither the session nor the status
+    /// takes notice; the policy is asked, so one that takes turns loses one.
     ///
     /// # Errors
     ///
@@ -202,74 +202,65 @@ impl<B: Backend> Cluster<B> {
     ) -> Result<Decision, RouteError> {
         let route = self.find(request, &session.copy())?;
         let decision = route.decision();
+        let refused = self.places_for(&route).is_some_and(Places::are_taken);
         route.unsent();
-        Ok(decision)
+        match refused {
+            true => Err(self.fallback_refused(request, session)),
+            false => Ok(decision),
+        }
     }
 
-    fn find(&self, request: &Request, session: &SessionState) -> Result<Route<B>, RouteError> {
-        let shared = self.shared();
-        let pipeline = Pipeline {
-            topology: &shared.topology.load(),
-            context: &shared.context,
-            policy: &*shared.settings.policy,
-            preference: shared.settings.preference,
-            request,
-            session,
-        };
-        pipeline.run()
-    }
-
-    /// Finds the node for a piece of work as [`route`](Router::route) does, but lets a session wait for a
-    /// replica, 5 ms at most, that would otherwise never leave the primary.
-    ///
-    /// What the primary has just shown a session is on no replica yet, as far as can be known. Who reads
-    /// without a pause after a write would so read from the primary for ever. At the fourth such read in a
-    /// row the session therefore waits for the next proof that will do; and if that does not come in time,
-    /// again at the eighth, the sixteenth, and so on: while replication stands still, that costs next to
-    /// nothing.
-    ///
-    /// # Errors
-    ///
-    /// If no node may run the work now.
-    pub async fn route_patiently(
+    /// The place for a piece of work, of which nobody takes notice yet.
+    #[inline]
+    pub(crate) fn find(
         &self,
         request: &Request,
         session: &SessionState,
     ) -> Result<Route<B>, RouteError> {
-        /// More than a round and the usual lag within one region take.
-        const MOMENT: Duration = Duration::from_millis(5);
-        let route = self.route(request, session)?;
-        let fallbacks = session.fallbacks();
-        let patient = !session.is_root() && fallbacks >= 4 && fallbacks.is_power_of_two();
-        if route.reason() != Reason::NotFresh || !patient {
-            return Ok(route);
-        }
-        self.shared()
-            .context
-            .counters
-            .did_not_fall_back(route.reason());
-        route.unsent();
-        // Whether a replica came in time is seen when the read is routed again.
-        timeout(MOMENT, self.fresh_replica(request, session))
-            .await
-            .ok();
-        self.route(request, session)
+        self.pipeline(&self.shared().topology.load(), request, session)
+            .run()
     }
 
-    /// Waits until the read would not have to fall back to the primary for freshness.
-    async fn fresh_replica(&self, request: &Request, session: &SessionState) {
-        let wake = &self.shared().context.wake;
-        loop {
-            let proof = wake.next_proof();
-            tokio::pin!(proof);
-            proof.as_mut().enable();
-            let found = self.explain(request, session);
-            if found.is_ok_and(|decision| decision.reason != Reason::NotFresh) {
-                return;
-            }
-            wake.ask(session.needs());
-            proof.await;
+    #[inline]
+    fn pipeline<'a>(
+        &'a self,
+        topology: &'a Topology<B>,
+        request: &'a Request,
+        session: &'a SessionState,
+    ) -> Pipeline<'a, B> {
+        let shared = self.shared();
+        Pipeline {
+            topology,
+            context: &shared.context,
+            settings: &shared.settings,
+            request,
+            session,
         }
+    }
+
+    /// Why no node serves the read, given that it may not fall back.
+    pub(crate) fn fallback_refused(&self, request: &Request, session: &SessionState) -> RouteError {
+        self.pipeline(&self.shared().topology.load(), request, session)
+            .fallback_refused()
+    }
+
+    /// Takes notice of where the work goes.
+    #[inline]
+    pub(crate) fn settle(&self, route: &Route<B>, session: &SessionState) {
+        session.decided(route.node().id(), route.intent(), route.reason());
+        let reason = route.reason();
+        if !session.is_root() && route.intent() == Intent::Read {
+            session.count_fallback(reason);
+        }
+        if reason.is_fallback() {
+            self.shared().context.counters.fell_back(reason);
+        }
+    }
+
+    /// Whether reads can be held to a staleness of `bound` at most.
+    pub(crate) fn check_max_staleness(&self, bound: Duration) -> Result<(), ConfigError> {
+        let shared = self.shared();
+        shared.settings.check_max_staleness(bound, shared.dialect)
     }
 
     /// A piece of work is run again on another node.
@@ -421,20 +412,8 @@ impl<B: Backend> Router for Cluster<B> {
     type Backend = B;
 
     fn route(&self, request: &Request, session: &SessionState) -> Result<Route<B>, RouteError> {
-        let route = self.find(request, session)?;
-        session.decided(route.node().id(), route.intent(), route.reason());
-        let reason = route.reason();
-        if !session.is_root() && route.intent() == Intent::Read {
-            session.count_fallback(reason);
-        }
-        if reason.is_fallback() {
-            let context = &self.shared().context;
-            context.counters.fell_back(reason);
-            if reason == Reason::NotFresh {
-                context.wake.ask(session.needs());
-            }
-        }
-        Ok(route)
+        let found = self.find(request, session);
+        self.take(found, request, session)
     }
 
     fn status(&self) -> Status {
@@ -474,6 +453,10 @@ impl<B: Backend> Router for Cluster<B> {
                 .fallbacks()
                 .map(|(reason, count)| Fallback { reason, count })
                 .collect(),
+            fallback_places: shared.context.places.as_ref().map(|places| FallbackPlaces {
+                taken: places.taken(),
+                most: places.most(),
+            }),
             failovers: count(&counters.failovers),
             misjudged: shared.misjudged.count(),
             policy_out_of_range: count(&counters.policy_out_of_range),
@@ -521,7 +504,7 @@ impl<B: Backend> ClusterBuilder<B> {
     /// Whatever is wrong with the configuration, by its kind: see [`ConfigErrorKind`]. A replica that
     /// cannot be reached is no error: it is not healthy yet.
     pub async fn connect(self) -> Result<Cluster<B>, ConfigError> {
-        self.settings.check()?;
+        self.settings.check(self.dialect)?;
         let Some((spec, backend)) = self.primary else {
             let problem = "no primary was given; name the server that takes the writes";
             return Err(ConfigError::new(
@@ -530,7 +513,10 @@ impl<B: Backend> ClusterBuilder<B> {
                 problem,
             ));
         };
-        let context = Arc::new(Context::new(Arc::clone(&self.settings.clock)));
+        if let Some(limit) = &self.settings.fallback_limit {
+            limit.check(backend.pressure())?;
+        }
+        let context = Arc::new(self.settings.context(backend.pressure()));
         let mut topology = Topology::new(&spec, &context, backend)?;
         for (spec, backend) in self.replicas {
             topology.add_replica(&spec, &context, backend)?;

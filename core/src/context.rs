@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Instant};
 use crate::decision::Reason;
+use crate::fallback::Places;
 use crate::live::Epoch;
 use crate::node::NodeId;
 use crate::sync::AtomicU32;
@@ -17,17 +18,20 @@ pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) wake: Wake,
     pub(crate) counters: Counters,
+    /// Those for reads that fall back, if they are limited.
+    pub(crate) places: Option<Places>,
     epochs: AtomicU32,
     nodes: AtomicU32,
     sessions: AtomicU64,
 }
 
 impl Context {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>, places: Option<Places>) -> Self {
         Self {
             clock,
             wake: Wake::new(),
             counters: Counters::default(),
+            places,
             epochs: AtomicU32::new(0),
             nodes: AtomicU32::new(0),
             sessions: AtomicU64::new(0),
@@ -79,11 +83,6 @@ impl Counters {
     /// A read that fell back to the primary.
     pub(crate) fn fell_back(&self, reason: Reason) {
         self.fallbacks[reason as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A read that was to fall back to the primary, and waits instead.
-    pub(crate) fn did_not_fall_back(&self, reason: Reason) {
-        self.fallbacks[reason as usize].fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn fallbacks(&self) -> impl Iterator<Item = (Reason, u64)> {

@@ -230,6 +230,9 @@ pub enum WhyNot {
     PolicyDeclined,
     /// It is a write, and began inside of [`without_writes`](crate::scope::without_writes).
     WritesForbidden,
+    /// The read was to fall back to it, and there are as many such reads on it as
+    /// [may be at once](crate::FallbackLimit).
+    FallbackLimit,
 }
 
 impl fmt::Display for WhyNot {
@@ -249,6 +252,9 @@ impl fmt::Display for WhyNot {
             Self::JustFailed => f.write_str("the work has just failed there"),
             Self::PolicyDeclined => f.write_str("the policy declined it"),
             Self::WritesForbidden => f.write_str("writes are forbidden in this scope"),
+            Self::FallbackLimit => {
+                f.write_str("as many reads have fallen back to it as may at once")
+            }
         }
     }
 }
@@ -286,15 +292,32 @@ impl RouteError {
         &self.refusals
     }
 
-    /// Whether some node was ruled out only by what may pass: health, freshness, or a failure.
+    /// Whether some node was ruled out only by what may pass: health, freshness, a failure, or too many reads.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         self.refusals.iter().any(|refusal| {
             matches!(
                 refusal.why,
-                WhyNot::Unhealthy | WhyNot::NotFresh(_) | WhyNot::JustFailed
+                WhyNot::Unhealthy
+                    | WhyNot::NotFresh(_)
+                    | WhyNot::JustFailed
+                    | WhyNot::FallbackLimit
             )
         })
+    }
+
+    /// Whether it is a read that was to fall back to the primary, where there are as many such reads as
+    /// [may be at once](crate::FallbackLimit).
+    #[must_use]
+    pub fn is_fallback_limit(&self) -> bool {
+        let mut whys = self.refusals.iter().map(|refusal| refusal.why);
+        whys.any(|why| why == WhyNot::FallbackLimit)
+    }
+
+    /// Whether some node would do if it were fresher.
+    pub(crate) fn is_for_freshness(&self) -> bool {
+        let mut whys = self.refusals.iter().map(|refusal| refusal.why);
+        whys.any(|why| matches!(why, WhyNot::NotFresh(_)))
     }
 }
 

@@ -54,6 +54,7 @@ mod context;
 mod decision;
 mod dialect;
 mod events;
+mod fallback;
 mod freshness;
 mod handover;
 mod history;
@@ -84,6 +85,7 @@ mod topology;
 #[cfg(feature = "builder")]
 mod url;
 mod vocabulary;
+mod waiting;
 mod wake;
 #[cfg(feature = "tower")]
 pub mod web;
@@ -106,6 +108,7 @@ pub use dbrouter_macros as macros;
 pub use dbrouter_macros::{on_primary, on_replica, without_writes};
 pub use decision::{Cause, Decision, Reason, Refusal, RouteError, WhyNot};
 pub use dialect::{Answer, Dialect, Question};
+pub use fallback::FallbackLimit;
 pub use freshness::Commits;
 pub use hold::Hold;
 pub use live::Admission;
@@ -119,7 +122,7 @@ pub use router::{Backend, Router};
 pub use scope::with_session;
 pub use session::{OpenWriter, SessionState};
 pub use settings::{MonitorSettings, Settings, Start};
-pub use status::{Fallback, NodeStatus, Status};
+pub use status::{Fallback, FallbackPlaces, NodeStatus, Status};
 pub use tags::Tags;
 pub use terms::Terms;
 #[cfg(feature = "signed")]

@@ -248,6 +248,8 @@ impl<B> Node<B> {
         if admission != Admission::Enabled {
             self.holders.recall_all();
         }
+        // And who waits for it to become fresh.
+        self.context.wake.proved();
         self.idle.notify_waiters();
     }
 
@@ -286,6 +288,8 @@ impl<B> Node<B> {
         let before = self.live.change(|standing| standing.healthy = false);
         if before.healthy {
             self.lost.notify_waiters();
+            // Who waits for it to become fresh waits for others now, or for none.
+            self.context.wake.proved();
         }
         before.healthy
     }

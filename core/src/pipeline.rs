@@ -12,10 +12,10 @@ use crate::context::Context;
 use crate::decision::{Cause, Reason, Refusal, RouteError, WhyNot};
 use crate::live::{Admission, Epoch, Standing};
 use crate::node::Member;
-use crate::policy::Policy;
 use crate::request::Request;
 use crate::route::Route;
 use crate::session::SessionState;
+use crate::settings::Settings;
 use crate::topology::Topology;
 use crate::vocabulary::{Consistency, Intent, Preference, Role};
 
@@ -23,8 +23,7 @@ use crate::vocabulary::{Consistency, Intent, Preference, Role};
 pub(crate) struct Pipeline<'a, B> {
     pub(crate) topology: &'a Topology<B>,
     pub(crate) context: &'a Arc<Context>,
-    pub(crate) policy: &'a dyn Policy,
-    pub(crate) preference: Preference,
+    pub(crate) settings: &'a Settings,
     pub(crate) request: &'a Request,
     pub(crate) session: &'a SessionState,
 }
@@ -76,17 +75,10 @@ impl<B> Pipeline<'_, B> {
 
     fn read(&self) -> Result<Route<B>, RouteError> {
         // Before the session's needs: who no longer leans towards the primary needs what has been written.
-        let preference = self.preference();
-        let not_replayed = self.request.cause() == Cause::NotReplayed;
-        let steps = match preference {
-            // Only replicas were wanted, and one has answered.
-            Preference::Replica if not_replayed => &[],
-            _ if not_replayed => steps(Preference::Primary),
-            preference => steps(preference),
-        };
+        let steps = self.steps();
         let needs = self.needs();
         for health in [Health::Required, Health::Ignored] {
-            let mut reason = match not_replayed {
+            let mut reason = match self.is_not_replayed() {
                 true => Reason::NotReplayed,
                 false => Reason::PreferenceIsPrimary,
             };
@@ -104,10 +96,20 @@ impl<B> Pipeline<'_, B> {
                 }
             }
         }
-        Err(self.refusal(|member| {
-            let steps = steps.iter().map(|step| match step {
+        Err(self.read_refused(needs, None))
+    }
+
+    /// The read was to fall back to the primary, where there are too many such reads.
+    pub(crate) fn fallback_refused(&self) -> RouteError {
+        self.read_refused(self.needs(), Some(WhyNot::FallbackLimit))
+    }
+
+    /// No node serves the read; `limit` is why the primary does not if nothing else is the matter with it.
+    fn read_refused(&self, needs: Needs, limit: Option<WhyNot>) -> RouteError {
+        self.refusal(|member| {
+            let steps = self.steps().iter().map(|step| match step {
                 Step::Primary if self.is_primary(member) => {
-                    self.why_not_primary(member, Health::Required)
+                    self.why_not_primary(member, Health::Required).or(limit)
                 }
                 Step::Policy(among) if *among == Among::All || !self.acts_as_primary(member) => {
                     let why_not = self.why_not(member, *among, Health::Required, needs);
@@ -116,7 +118,7 @@ impl<B> Pipeline<'_, B> {
                 _ => None,
             });
             steps.flatten().next().or(Some(WhyNot::Preference))
-        }))
+        })
     }
 
     /// Where the read may go: the request's own wish first. Who accepts any state has none for the primary.
@@ -124,17 +126,36 @@ impl<B> Pipeline<'_, B> {
         let stated = self.request.stated_preference();
         let eventual = self.request.stated_consistency() == Consistency::Eventual;
         let leaning = || self.session.preference().filter(|_| !eventual);
-        stated.or_else(leaning).unwrap_or(self.preference)
+        stated.or_else(leaning).unwrap_or(self.settings.preference)
     }
 
-    /// What the session must see.
+    /// What is tried for the read, in this order.
+    fn steps(&self) -> &'static [Step] {
+        match self.preference() {
+            // Only replicas were wanted, and one has answered.
+            Preference::Replica if self.is_not_replayed() => &[],
+            _ if self.is_not_replayed() => steps(Preference::Primary),
+            preference => steps(preference),
+        }
+    }
+
+    fn is_not_replayed(&self) -> bool {
+        self.request.cause() == Cause::NotReplayed
+    }
+
+    /// What the read must see: what its session must, and all that is older than it may be.
     fn needs(&self) -> Needs {
-        if self.request.stated_consistency() == Consistency::Eventual {
+        let needs = if self.request.stated_consistency() == Consistency::Eventual {
             Needs::NONE
         } else if self.session.has_open_writer() {
             Needs::EVERYTHING
         } else {
             self.session.causal_needs()
+        };
+        let bound = self.request.stated_max_staleness();
+        match bound.or(self.settings.max_staleness) {
+            None => needs,
+            Some(bound) => needs.as_of(self.context.now().back(bound)),
         }
     }
 
@@ -197,7 +218,7 @@ impl<B> Pipeline<'_, B> {
     /// The index of the node that the policy picks.
     fn pick(&self, set: &IndexSet) -> Result<usize, Reason> {
         let candidates = Candidates::new(&self.topology.members, set, self.session);
-        let policy = || self.policy.pick(candidates, self.request);
+        let policy = || self.settings.policy.pick(candidates, self.request);
         let picked = match self.request.is_bound() {
             true => candidates.stay(policy),
             false => policy(),

@@ -1,7 +1,9 @@
 //! What one piece of work asks of the router.
 
-use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
+use std::time::Duration;
+
+use siphasher::sip::SipHasher13;
 
 use crate::decision::Cause;
 use crate::node::NodeId;
@@ -24,6 +26,8 @@ pub struct Request {
     cause: Cause,
     preference: Option<Preference>,
     consistency: Consistency,
+    max_staleness: Stated,
+    wait: Stated,
     tags: Tags,
     key: Option<u64>,
     excluded: Vec<NodeId>,
@@ -35,6 +39,25 @@ pub struct Request {
 struct InScope {
     bound: bool,
     writes_forbidden: bool,
+}
+
+/// A time that may be stated, in one word: each piece of work has a request of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stated(u64);
+
+impl Stated {
+    const NOTHING: Self = Self(u64::MAX);
+
+    /// As many nanoseconds as fit, which are centuries.
+    fn new(time: Duration) -> Self {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Self(nanos.min(u64::MAX - 1))
+    }
+
+    #[inline]
+    fn time(self) -> Option<Duration> {
+        (self != Self::NOTHING).then(|| Duration::from_nanos(self.0))
+    }
 }
 
 impl Request {
@@ -56,6 +79,8 @@ impl Request {
             cause,
             preference: None,
             consistency: Consistency::default(),
+            max_staleness: Stated::NOTHING,
+            wait: Stated::NOTHING,
             tags: Tags::new(),
             key: None,
             excluded: Vec::new(),
@@ -82,6 +107,35 @@ impl Request {
     #[must_use]
     pub fn consistency(mut self, consistency: Consistency) -> Self {
         self.consistency = consistency;
+        self
+    }
+
+    /// How old what a replica shows may be: the read only goes to one that is known to show all that was
+    /// acknowledged so long before the read began, to whomever. It bounds
+    /// [eventual](Consistency::Eventual) reads, and adds to what a session must see. Defaults to the router's own
+    /// [bound](crate::Settings::max_staleness), which `Duration::MAX` lifts.
+    ///
+    /// A request knows no router. Whatever it says holds; but a bound below the monitor's interval mostly leaves
+    /// the primary, which is why [`Terms::max_staleness`](crate::Terms::max_staleness) refuses it.
+    #[must_use]
+    pub fn max_staleness(mut self, bound: Duration) -> Self {
+        self.max_staleness = Stated::new(bound);
+        self
+    }
+
+    /// How long the read waits for a replica that shows what it must see, rather than fall back to the primary or
+    /// be refused because none does. It ends as soon as there is one; a read that finds one at once waits for
+    /// nothing.
+    ///
+    /// It does not wait for what no time brings: while its session holds a connection that may be writing, or on a
+    /// router without a monitor. Nor does a read that names what a replica does not know: the primary is asked at
+    /// once, since it may be no more than a slip of the pen.
+    ///
+    /// Defaults to no wait: the primary has the answer now, and how long it is better to wait for less load on it
+    /// only the caller knows. After a write, replicas within one region usually take a few milliseconds.
+    #[must_use]
+    pub fn wait_for_fresh(mut self, most: Duration) -> Self {
+        self.wait = Stated::new(most);
         self
     }
 
@@ -115,6 +169,13 @@ impl Request {
     /// A replica did not know what the read names. The primary is asked, unless only replicas are wanted.
     pub fn not_replayed(&mut self) {
         self.cause = Cause::NotReplayed;
+    }
+
+    /// The read has waited so long: before the next node that long less, however many fail it.
+    pub(crate) fn waited(&mut self, time: Duration) {
+        if let Some(wait) = self.wait.time() {
+            self.wait = Stated::new(wait.saturating_sub(time));
+        }
     }
 
     /// Where the read may go, if the request does not state it.
@@ -161,6 +222,20 @@ impl Request {
     #[inline]
     pub fn stated_consistency(&self) -> Consistency {
         self.consistency
+    }
+
+    /// How old what the read is shown may be, if the request states it.
+    #[must_use]
+    #[inline]
+    pub fn stated_max_staleness(&self) -> Option<Duration> {
+        self.max_staleness.time()
+    }
+
+    /// How long the read waits for a fresh replica, if the request states it.
+    #[must_use]
+    #[inline]
+    pub fn stated_wait(&self) -> Option<Duration> {
+        self.wait.time()
     }
 
     /// The labels that the read's node must have.

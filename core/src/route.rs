@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::decision::{Decision, Reason};
+use crate::fallback::Place;
 use crate::live::Epoch;
 use crate::node::Node;
 use crate::request::Request;
@@ -21,6 +22,9 @@ pub struct Route<B> {
     epoch: Epoch,
     intent: Intent,
     reason: Reason,
+    /// It has one of the places for reads that fall back. (Not the place itself: routes are moved often, and what
+    /// is one word longer is moved more slowly.)
+    placed: bool,
     ending: Ending,
 }
 
@@ -68,7 +72,15 @@ impl<B> Route<B> {
             intent,
             reason,
             ending,
+            placed: false,
         })
+    }
+
+    /// The work has a place among the reads that fall back, until it ends.
+    pub(crate) fn taking(mut self, place: Place<'_>) -> Self {
+        place.forget();
+        self.placed = true;
+        self
     }
 
     /// The node.
@@ -182,6 +194,11 @@ impl<B> Drop for Route<B> {
             Ending::OpenWriter(session, _) => session.close_writer(),
         }
         self.node.leave();
+        if self.placed
+            && let Some(places) = &self.node.context.places
+        {
+            places.give_back();
+        }
     }
 }
 

@@ -352,7 +352,7 @@ mod loom_tests {
     use std::time::Duration;
 
     fn session(clock: &ManualClock) -> SessionState {
-        SessionState::unit(&Arc::new(Context::new(Arc::new(clock.clone()))))
+        SessionState::unit(&Arc::new(Context::new(Arc::new(clock.clone()), None)))
     }
 
     /// Who sees no open writer sees what the last one may have written.

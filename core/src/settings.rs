@@ -7,11 +7,13 @@ use std::time::Duration;
 use crate::classify::{self, Classifier};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ConfigError, ConfigErrorKind};
+use crate::context::Context;
 use crate::dialect::Dialect;
+use crate::fallback::{FallbackLimit, Places};
 use crate::freshness::Commits;
 use crate::hold::Hold;
 use crate::policy::{LeastInFlight, Policy, Sticky};
-use crate::vocabulary::Preference;
+use crate::vocabulary::{Preference, Pressure};
 
 /// Everything about a router that is not a node. Adapters' builders fill it in.
 #[derive(Clone)]
@@ -23,6 +25,8 @@ pub struct Settings {
     pub(crate) monitor: MonitorSettings,
     pub(crate) start: Start,
     pub(crate) hold: Hold,
+    pub(crate) max_staleness: Option<Duration>,
+    pub(crate) fallback_limit: Option<FallbackLimit>,
 }
 
 impl Settings {
@@ -37,6 +41,8 @@ impl Settings {
             monitor: MonitorSettings::new(),
             start: Start::default(),
             hold: Hold::closely(),
+            max_staleness: None,
+            fallback_limit: None,
         }
     }
 
@@ -94,17 +100,72 @@ impl Settings {
         self
     }
 
+    /// How old what a replica shows may be: a read only goes to one that is known to show all that was
+    /// acknowledged so long before the read began, to whomever. It holds for reads that do not say so themselves,
+    /// also for those that are [eventual](crate::Consistency::Eventual). It is at least the monitor's
+    /// [interval](MonitorSettings::interval), since nobody knows more of a replica between two rounds; from three
+    /// times the interval on, no replica that keeps up is ever found too old.
+    ///
+    /// Defaults to no bound: what its own session wrote and read, a read sees in any case, and of others' writes
+    /// most applications ask no more than that they come soon. A bound costs each read a look at the clock, and
+    /// while the replicas lag it sends reads to the primary, all of them at once.
+    #[must_use]
+    pub fn max_staleness(mut self, bound: Duration) -> Self {
+        self.max_staleness = Some(bound);
+        self
+    }
+
+    /// How many reads may be on the primary at once because no replica would serve them. Defaults to no limit:
+    /// a limit fails reads that could be served, and at how many that is right depends on the primary. See
+    /// [`FallbackLimit`] for what it protects.
+    #[must_use]
+    pub fn fallback_limit(mut self, limit: FallbackLimit) -> Self {
+        self.fallback_limit = Some(limit);
+        self
+    }
+
+    /// What the parts of a router with these settings share, whose primary's pool is like this.
+    pub(crate) fn context(&self, primary: Pressure) -> Context {
+        let limit = self.fallback_limit;
+        let places = limit.map(|limit| Places::new(limit, primary));
+        Context::new(Arc::clone(&self.clock), places)
+    }
+
     /// The classifier for servers of a kind.
     pub(crate) fn classifier_for(&self, dialect: Dialect) -> Arc<dyn Classifier> {
         let given = self.classifier.clone();
         given.unwrap_or_else(|| classify::default_for(dialect))
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    /// Whether they are right for servers of a kind.
+    pub(crate) fn check(&self, dialect: Dialect) -> Result<(), ConfigError> {
         if let Some(classifier) = &self.classifier {
             classifier.check()?;
         }
-        self.monitor.check()
+        self.monitor.check()?;
+        match self.max_staleness {
+            Some(bound) => self.check_max_staleness(bound, dialect),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it can be known of servers of a kind that what they show is no older than `bound`.
+    pub(crate) fn check_max_staleness(
+        &self,
+        bound: Duration,
+        dialect: Dialect,
+    ) -> Result<(), ConfigError> {
+        let interval = self.monitor.interval;
+        // SQLite's readers are always fresh.
+        if bound >= interval || dialect == Dialect::Sqlite {
+            return Ok(());
+        }
+        let problem = format!(
+            "is {bound:?}; it must not be below monitor.interval, {interval:?}: between two rounds nobody knows \
+             how fresh a replica is"
+        );
+        let kind = ConfigErrorKind::OutOfRange;
+        Err(ConfigError::new(kind, "max_staleness", problem))
     }
 }
 
@@ -122,6 +183,8 @@ impl fmt::Debug for Settings {
             .field("monitor", &self.monitor)
             .field("start", &self.start)
             .field("hold", &self.hold)
+            .field("max_staleness", &self.max_staleness)
+            .field("fallback_limit", &self.fallback_limit)
             .finish_non_exhaustive()
     }
 }

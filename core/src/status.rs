@@ -18,6 +18,8 @@ pub struct Status {
     pub nodes: Vec<NodeStatus>,
     /// Reads that went to the primary because no candidate would do, by reason.
     pub fallbacks: Vec<Fallback>,
+    /// The places for reads that fall back, if they are [limited](crate::FallbackLimit).
+    pub fallback_places: Option<FallbackPlaces>,
     /// How often a read was run again on another node because one had failed it.
     pub failovers: u64,
     /// How often a replica refused as a write what the classifier took for a read.
@@ -37,6 +39,17 @@ pub struct Fallback {
     pub reason: Reason,
     /// How often.
     pub count: u64,
+}
+
+/// The places on the primary for reads that no replica would serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct FallbackPlaces {
+    /// How many are taken.
+    pub taken: u32,
+    /// How many there are.
+    pub most: u32,
 }
 
 /// A snapshot of one node.

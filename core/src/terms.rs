@@ -1,8 +1,10 @@
 //! On what terms a handle's work is routed: on whose behalf, and what is said of it beforehand.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::cluster::Cluster;
+use crate::config::ConfigError;
 use crate::decision::{Cause, Decision, RouteError};
 use crate::hold::Hold;
 use crate::request::Request;
@@ -112,6 +114,25 @@ impl<B: Backend> Terms<B> {
     #[must_use]
     pub fn eventual(&self) -> Self {
         self.with(|request| request.consistency(Consistency::Eventual))
+    }
+
+    /// Reads wait so long for a replica that shows what they must see, rather than fall back to the primary or be
+    /// refused: see [`Request::wait_for_fresh`]. Defaults to no wait.
+    #[must_use]
+    pub fn wait_for_fresh(&self, most: Duration) -> Self {
+        self.with(|request| request.wait_for_fresh(most))
+    }
+
+    /// Reads only go to replicas that are known to show all that was acknowledged so long ago, to whomever: see
+    /// [`Request::max_staleness`]. Defaults to the router's own bound, which `Duration::MAX` lifts.
+    ///
+    /// # Errors
+    ///
+    /// If nobody can know that: if the bound is below the monitor's
+    /// [interval](crate::MonitorSettings::interval).
+    pub fn max_staleness(&self, bound: Duration) -> Result<Self, ConfigError> {
+        self.cluster.check_max_staleness(bound)?;
+        Ok(self.with(|request| request.max_staleness(bound)))
     }
 
     /// Where reads may go.

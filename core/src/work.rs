@@ -17,7 +17,7 @@ use crate::hold::Hold;
 use crate::node::Node;
 use crate::request::Request;
 use crate::route::Route;
-use crate::router::{Backend, Router};
+use crate::router::Backend;
 use crate::session::SessionState;
 use crate::vocabulary::{Fault, Intent, Role};
 
@@ -267,7 +267,7 @@ impl<B: Backend> Work<B> {
         loop {
             match Self::reach(&route, route.node().backend().acquire()).await {
                 Ok(connection) => return Ok((connection, route)),
-                Err(missed) => route = self.next_route(route, missed)?,
+                Err(missed) => route = self.next_route(route, missed).await?,
             }
         }
     }
@@ -312,13 +312,14 @@ impl<B: Backend> Work<B> {
             let beginning = begin(route.node().backend());
             match Self::reach(&route, beginning).await {
                 Ok(begun) => return Ok((begun, route)),
-                Err(missed) => route = self.next_route(route, missed)?,
+                Err(missed) => route = self.next_route(route, missed).await?,
             }
         }
     }
 
     async fn first_route(&mut self) -> Result<Route<B>, B::Error> {
-        let route = self.cluster.route_patiently(&self.request, &self.session);
+        let cluster = &self.cluster;
+        let route = cluster.route_within(&mut self.request, &self.session);
         let route = route.await.map_err(|refusal| self.refused(refusal))?;
         if self.request.is_retry() {
             self.cluster.count_failover();
@@ -329,7 +330,7 @@ impl<B: Backend> Work<B> {
         Ok(route)
     }
 
-    fn next_route(
+    async fn next_route(
         &mut self,
         route: Route<B>,
         missed: Missed<B::Error>,
@@ -343,8 +344,9 @@ impl<B: Backend> Work<B> {
         };
         route.unsent();
         going_on?;
-        let route = self.cluster.route(&self.request, &self.session);
-        let route = route.map_err(|refusal| self.refused(refusal))?;
+        let cluster = &self.cluster;
+        let route = cluster.route_within(&mut self.request, &self.session);
+        let route = route.await.map_err(|refusal| self.refused(refusal))?;
         self.cluster.count_failover();
         Ok(route)
     }
@@ -386,15 +388,16 @@ impl<B: Backend> Work<B> {
         }
     }
 
-    /// No node is left. If there was one and the work failed there, that is the error. (But where writes are
-    /// forbidden, that says more than a replica's error that it takes none.)
+    /// No node is left. If there was one and the work failed there, that is the error. (But that writes are
+    /// forbidden says more than a replica's error that it takes none; and that no more reads may fall back, more
+    /// than that one had to.)
     fn refused(&mut self, refusal: RouteError) -> B::Error {
+        let forbidden = self.request.forbids_writes();
+        let says_more = |failure: &B::Error| {
+            refusal.is_fallback_limit() || forbidden && B::fault(failure) == Fault::ReadOnly
+        };
         match self.failure.take() {
-            Some(failure)
-                if !self.request.forbids_writes() || B::fault(&failure) != Fault::ReadOnly =>
-            {
-                failure
-            }
+            Some(failure) if !says_more(&failure) => failure,
             _ => B::refused(refusal),
         }
     }

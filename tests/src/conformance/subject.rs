@@ -142,6 +142,17 @@ pub trait Handle: Clone + Send + Sync + 'static {
     #[must_use]
     fn eventual(&self) -> Self;
 
+    /// Reads wait so long for a fresh replica.
+    #[must_use]
+    fn wait_for_fresh(&self, most: Duration) -> Self;
+
+    /// Reads are at most that stale.
+    ///
+    /// # Errors
+    ///
+    /// The adapter's.
+    fn max_staleness(&self, bound: Duration) -> Result<Self, ConfigError>;
+
     /// Where reads may go.
     #[must_use]
     fn preference(&self, preference: Preference) -> Self;
@@ -242,6 +253,17 @@ macro_rules! terms_by_their_names {
 
         fn eventual(&self) -> Self {
             self.with(self.on.eventual())
+        }
+
+        fn wait_for_fresh(&self, most: std::time::Duration) -> Self {
+            self.with(self.on.wait_for_fresh(most))
+        }
+
+        fn max_staleness(
+            &self,
+            bound: std::time::Duration,
+        ) -> std::result::Result<Self, dbrouter::ConfigError> {
+            Ok(self.with(self.on.max_staleness(bound)?))
         }
 
         fn preference(&self, preference: dbrouter::Preference) -> Self {

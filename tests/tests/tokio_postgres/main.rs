@@ -108,6 +108,14 @@ impl Handle for Db {
         Self(self.0.eventual())
     }
 
+    fn wait_for_fresh(&self, most: Duration) -> Self {
+        Self(self.0.wait_for_fresh(most))
+    }
+
+    fn max_staleness(&self, bound: Duration) -> Result<Self, ConfigError> {
+        self.0.max_staleness(bound).map(Self)
+    }
+
     fn preference(&self, preference: Preference) -> Self {
         Self(self.0.preference(preference))
     }
