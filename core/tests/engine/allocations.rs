@@ -1,10 +1,12 @@
 //! Routing allocates nothing, and neither does the end of the work.
 
+use std::time::Duration;
+
 use dbrouter::policy::{
     LeastInFlight, Policy, Random, Rendezvous, RoundRobin, Sticky, WeightedRandom,
     WeightedRoundRobin,
 };
-use dbrouter::{ManualClock, NodeSpec, Request, Router};
+use dbrouter::{FallbackLimit, ManualClock, NodeSpec, Reason, Request, Router};
 
 use crate::world::{World, settings};
 
@@ -24,6 +26,25 @@ async fn allocations(policy: impl Policy, replicas: usize) -> u64 {
     // What a thread sets up once for all is not counted.
     work();
     allocation_counter::measure(work).count_total
+}
+
+#[tokio::test]
+async fn a_bound_and_a_limit_allocate_nothing() {
+    let settings = settings()
+        .clock(ManualClock::new())
+        .max_staleness(Duration::from_secs(1))
+        .fallback_limit(FallbackLimit::reads(2));
+    let world = World::with(settings, vec![NodeSpec::new()]).await;
+    let (root, session) = (world.db.current_session(), world.db.session());
+    let _writer = session.hold_open();
+    let read = Request::read();
+    let work = || {
+        drop(world.db.route(&read, &root).unwrap());
+        let fell_back = world.db.route(&read, &session).unwrap();
+        assert_eq!(fell_back.reason(), Reason::OpenWriter);
+    };
+    work();
+    assert_eq!(allocation_counter::measure(work).count_total, 0);
 }
 
 #[tokio::test]

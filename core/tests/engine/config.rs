@@ -1,7 +1,10 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use dbrouter::{Cluster, ConfigError, ConfigErrorKind, MonitorSettings, NodeSpec, Settings, Start};
+use dbrouter::{
+    Cluster, ConfigError, ConfigErrorKind, FallbackLimit, MonitorSettings, NodeSpec, Settings,
+    Start,
+};
 
 use crate::world::{Mood, Server, builder, settings};
 
@@ -135,6 +138,44 @@ async fn times_out_of_range_are_refused_with_what_would_be_right() {
             .unwrap_err();
         says(&error, ConfigErrorKind::OutOfRange, field, &[right]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_that_are_none_are_refused_with_what_would_be_right() {
+    let (primary, replica) = servers();
+    for (limit, parts) in [
+        (FallbackLimit::reads(0), ["is 0 reads", "above zero"]),
+        (FallbackLimit::share(0.0), ["is a share of 0;", "above 0"]),
+        (
+            FallbackLimit::share(-0.5),
+            ["is a share of -0.5", "above 0"],
+        ),
+        (FallbackLimit::share(1.01), ["share of 1.01", "at most 1"]),
+        (FallbackLimit::share(f64::NAN), ["of NaN", "at most 1"]),
+        (FallbackLimit::share(f64::INFINITY), ["of inf", "at most 1"]),
+    ] {
+        let settings = settings().fallback_limit(limit);
+        let error = connect(settings, &primary, NodeSpec::new(), &replica)
+            .await
+            .unwrap_err();
+        says(
+            &error,
+            ConfigErrorKind::OutOfRange,
+            "fallback_limit",
+            &parts,
+        );
+    }
+    // A pool without a limit has no shares.
+    primary.at_most(0);
+    let settings = settings().fallback_limit(FallbackLimit::share(0.5));
+    let error = connect(settings, &primary, NodeSpec::new(), &replica).await;
+    let parts = ["a share of 0.5 of a pool without a limit", "how many reads"];
+    says(
+        &error.unwrap_err(),
+        ConfigErrorKind::OutOfRange,
+        "fallback_limit",
+        &parts,
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,6 +19,8 @@ fn settings_show_the_documented_defaults() {
         "refresh: 30s",
         "start: WithPrimary",
         "hold: WhileBusy(10ms)",
+        "max_staleness: None",
+        "fallback_limit: None",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }

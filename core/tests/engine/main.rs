@@ -10,15 +10,18 @@ mod defaults;
 mod guarantees;
 mod in_flight;
 mod learning;
+mod limit;
 mod misjudged;
 mod monitor;
 mod pipeline;
 mod policies;
 mod scope;
 mod sessions;
+mod staleness;
 mod status;
 mod tokens;
 mod topology;
+mod waiting;
 #[cfg(feature = "tower")]
 mod web;
 mod work;

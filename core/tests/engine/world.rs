@@ -527,6 +527,6 @@ pub(crate) async fn pass(millis: u64) {
     time::sleep(Duration::from_millis(millis)).await;
 }
 
-pub(crate) fn millis(millis: u64) -> Duration {
+pub(crate) const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
