@@ -43,6 +43,7 @@ mod subject;
 mod tokens;
 mod topology;
 mod transactions;
+mod waiting;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -79,6 +80,7 @@ pub fn cases<S: Subject>() -> Vec<Case> {
     transactions::mount(mount.chapter("transactions"));
     streams::mount(mount.chapter("streams"));
     failover::mount(mount.chapter("failover"));
+    waiting::mount(mount.chapter("waiting"));
     topology::mount(mount.chapter("topology"));
     status::mount(mount.chapter("status"));
     config::mount(mount.chapter("config"));

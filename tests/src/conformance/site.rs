@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use dbrouter::{Builder, Dialect, NodeOptions, Router};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
@@ -285,6 +286,11 @@ impl<S: Subject> Site<S> {
     pub async fn resume_all(&self) -> Result<()> {
         self.resume(1).await?;
         self.resume(2).await
+    }
+
+    /// A replica shows each commit so much later than it was made, at least; what counts in whole seconds rounds up.
+    pub async fn delay(&self, number: usize, by: Duration) -> Result<()> {
+        self.harm(number)?.set_apply_delay(by).await
     }
 
     /// Waits until a replica shows what the first primary has acknowledged.
