@@ -26,7 +26,8 @@ use crate::config::{ConfigError, ConfigErrorKind};
 #[must_use = "a cookie is of use to a `SessionLayer`"]
 pub struct TokenCookie {
     name: Cow<'static, str>,
-    max_age: Duration,
+    /// As long as is needed, if it was not said.
+    max_age: Option<Duration>,
     domain: Option<String>,
     connections: Connections,
 }
@@ -42,11 +43,14 @@ impl TokenCookie {
     /// What browsers keep at most.
     const LONGEST: Duration = Duration::from_secs(400 * 24 * 3600);
 
+    /// How long it is kept where replicas may lag by any time.
+    const USUAL: Duration = Duration::from_secs(60);
+
     /// The defaults.
     pub const fn new() -> Self {
         Self {
             name: Cow::Borrowed("dbrouter"),
-            max_age: Duration::from_secs(60),
+            max_age: None,
             domain: None,
             connections: Connections::Encrypted,
         }
@@ -59,16 +63,34 @@ impl TokenCookie {
         self
     }
 
-    /// How long a browser keeps it, in whole seconds. Defaults to 60 s. A token matters only until every replica has
-    /// replayed what it speaks of. That takes milliseconds, and where it takes a minute people are called; on the other
-    /// hand, no request should carry a token all day for a write in the morning.
+    /// How long a browser keeps it, in whole seconds. A token matters only until every replica that serves reads has
+    /// replayed what it speaks of. So it defaults to the router's [`max_staleness`](crate::Settings::max_staleness),
+    /// rounded up: no replica that lags by more serves any. If that is not limited, it defaults to 60 s: replay takes
+    /// milliseconds, and where it takes a minute people are called; on the other hand, no request should carry a token
+    /// all day for a write in the morning.
     ///
     /// What is lost when it expires: a browser's next request then begins a session that knows nothing of the
     /// write, and a replica that lags by *more than this* may show it the time before. Nothing is lost while all replicas
     /// lag by less.
     pub fn max_age(mut self, max_age: Duration) -> Self {
-        self.max_age = max_age;
+        self.max_age = Some(max_age);
         self
+    }
+
+    /// The same for a router whose reads may be so stale at most, if that is limited.
+    pub(super) fn with_staleness(mut self, most: Option<Duration>) -> Self {
+        let needed = most.map(|most| {
+            let rounded_up = most
+                .saturating_add(Duration::from_nanos(999_999_999))
+                .as_secs();
+            Duration::from_secs(rounded_up.max(1)).min(Self::LONGEST)
+        });
+        self.max_age.get_or_insert(needed.unwrap_or(Self::USUAL));
+        self
+    }
+
+    fn age(&self) -> Duration {
+        self.max_age.unwrap_or(Self::USUAL)
     }
 
     /// The domain whose hosts all get it. Defaults to none: only the host that has set it does.
@@ -90,7 +112,7 @@ impl TokenCookie {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let wrong =
             |kind, field: &str, problem: String| Err(ConfigError::new(kind, field, problem));
-        let Self { name, max_age, .. } = self;
+        let (name, max_age) = (&self.name, self.age());
         if name.is_empty() || !name.bytes().all(is_token) {
             let problem = format!(
                 "is {name:?}; a cookie's name consists of letters, digits and !#$%&'*+-.^_`|~"
@@ -107,7 +129,7 @@ impl TokenCookie {
             let problem = format!("is {name:?}, which browsers only accept without a domain");
             return wrong(ConfigErrorKind::Name, "cookie.name", problem);
         }
-        if max_age.as_secs() == 0 || *max_age > Self::LONGEST {
+        if max_age.as_secs() == 0 || max_age > Self::LONGEST {
             let problem = format!(
                 "is {max_age:?}; it must be a second at least, and {:?} at most",
                 Self::LONGEST
@@ -144,7 +166,7 @@ impl TokenCookie {
             .same_site(SameSite::Lax)
             .secure(self.connections == Connections::Encrypted)
             .path("/")
-            .max_age(self.max_age.try_into().ok()?);
+            .max_age(self.age().try_into().ok()?);
         if let Some(domain) = &self.domain {
             cookie = cookie.domain(domain);
         }

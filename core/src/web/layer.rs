@@ -4,6 +4,7 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Request, Response};
 use http_body::Body;
@@ -58,7 +59,7 @@ impl<B: Backend> SessionLayer<B> {
             root: root.clone(),
             rules: Rules {
                 carrier: Carrier {
-                    cookie: Some(TokenCookie::new()),
+                    cookie: Some(TokenCookie::new().with_staleness(max_staleness(root))),
                     header: None,
                     form: Form::Unsigned,
                 },
@@ -76,6 +77,7 @@ impl<B: Backend> SessionLayer<B> {
     /// If browsers would refuse it (its name, its domain) or delete it at once (its age).
     pub fn cookie(mut self, cookie: TokenCookie) -> Result<Self, ConfigError> {
         cookie.check()?;
+        let cookie = cookie.with_staleness(max_staleness(&self.root));
         self.rules.carrier.cookie = Some(cookie);
         Ok(self)
     }
@@ -136,6 +138,11 @@ impl<B: Backend> SessionLayer<B> {
         self.rules.hold = Some(hold);
         self
     }
+}
+
+/// How far a replica may lag at most that serves reads, if that is limited.
+fn max_staleness<B: Backend>(root: &Terms<B>) -> Option<Duration> {
+    root.cluster().shared().settings.max_staleness
 }
 
 // Not derived: that would ask for `B: Clone` twice over.

@@ -1,5 +1,7 @@
 //! Cookies and headers as configured, and what is refused.
 
+use dbrouter::NodeSpec;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -28,6 +30,24 @@ async fn cookies_are_as_configured() {
         attributes,
         "HttpOnly; SameSite=Lax; Secure; Path=/; Domain=shop.example; Max-Age=2"
     );
+}
+
+/// Longer than a replica that serves reads may lag, nobody needs a token.
+#[tokio::test(start_paused = true)]
+async fn cookies_are_kept_as_long_as_they_are_needed() {
+    for (bound, age) in [(100, 1), (2000, 2), (2500, 3), (3_600_000, 3600)] {
+        let settings = settings().max_staleness(Duration::from_millis(bound));
+        let world = Arc::new(World::with(settings, vec![NodeSpec::new()]).await);
+        let layers = [
+            layer(&world),
+            layer(&world).cookie(TokenCookie::new()).unwrap(),
+        ];
+        for layer in layers {
+            let visit = visit(&world, layer, request(Method::POST), "w").await;
+            let cookie = visit.headers[SET_COOKIE].to_str().unwrap();
+            assert!(cookie.ends_with(&format!("; Max-Age={age}")), "{cookie}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
