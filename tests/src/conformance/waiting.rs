@@ -226,8 +226,10 @@ async fn not_for_ever<S: Subject>(site: &Site<S>) -> Result<()> {
 
 /// Of so many reads that fall back, no more.
 async fn at_most<S: Subject>(site: &Site<S>, limit: FallbackLimit) -> Result<S::Handle> {
-    let builder = site.builder().fallback_limit(limit);
-    Ok(S::root(builder.connect().await?))
+    // More connections than there may be such reads, on any kind of database.
+    let builder = site.builder().pool_options(S::pool(8, PATIENCE));
+    let limited = builder.fallback_limit(limit);
+    Ok(S::root(limited.connect().await?))
 }
 
 /// A handle whose reads fall back, on whatever kind of database: no replica has that label.
