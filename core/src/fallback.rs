@@ -14,12 +14,13 @@ use crate::vocabulary::Pressure;
 /// A primary is sized for its writes. When all replicas are lost, or all lag, the whole load of reads comes down on
 /// it, and then the writes fail as well. Under a limit they do not: the reads that are too many fail, each at once
 /// and by name, with a [`RouteError`](crate::RouteError) that says [`FallbackLimit`](crate::WhyNot::FallbackLimit)
-/// of the primary and of each replica why that would not do.
+/// of the primary, and of each replica why that would not do.
 ///
 /// A read counts from when its node is chosen until its work ends, as the node's work under way does: a stream
 /// until it is dropped, a read-only transaction until its end. Reads that *prefer* the primary do not count, nor do
-/// those of a router without replicas: there the primary is simply where reads go. Nobody waits in order to be
-/// counted, and a read that a replica serves is not.
+/// those of a router without replicas: there the primary is simply where reads go. A read that a replica serves
+/// pays nothing for being under a limit. Each process counts its own reads: what the primary bears is shared among
+/// as many as there are.
 ///
 /// ```
 /// use std::time::Duration;

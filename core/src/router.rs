@@ -18,7 +18,8 @@ use crate::vocabulary::{Fault, Pressure};
 ///   given back when the [`Route`] is dropped.
 /// * A write is only ever routed to the primary.
 /// * A causal read is only ever routed to a node that is known to show what `session` must see.
-/// * `route` refuses only if no node will do, and then says of every node why not.
+/// * `route` refuses only if no node will do, or as many reads as [may](crate::FallbackLimit) have fallen back to the
+///   primary; and then says of every node why not.
 pub trait Router: Send + Sync + 'static {
     /// The ORM's way to one node.
     type Backend: Backend;

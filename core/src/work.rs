@@ -37,6 +37,10 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 /// * A statement that was *taken* for a read and that a replica refuses as a write runs once, on the
 ///   primary. What a caller has stated is a read is not second-guessed: the replica's error is the caller's.
 /// * Nobody waits for a lost node: a read goes on as soon as its node is found lost.
+/// * A read that is [to wait](Request::wait_for_fresh) for a fresh replica does so for that long in all, whatever fails it
+///   meanwhile, and holds nothing. One that falls back to the primary has one of the
+///   [places](crate::FallbackLimit) for that until its work ends, where they are limited; if there is none, that is its
+///   error.
 /// * Where [writes are forbidden](crate::scope::without_writes) a write gets no connection, whether it was known
 ///   to be one or a replica had to say so.
 /// * It may be dropped at any time.
