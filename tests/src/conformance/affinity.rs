@@ -89,7 +89,9 @@ async fn all_back<S: Subject>(db: &S::Handle, why: &str) -> Result<()> {
 }
 
 async fn give_it_back<S: Subject>(site: &Site<S>) -> Result<()> {
-    let db = site.connect().await?;
+    // With a pool of one, who opens that one has to wait for it, and so holds none for a while.
+    let builder = site.builder().pool_options(S::pool(3, PATIENCE));
+    let db = S::root(builder.connect().await?);
     let kept = async |session: &S::Handle| {
         session.query(READS, READ).await?;
         let node = site.number(&last(session)?.0)?;
