@@ -82,7 +82,7 @@ impl<B: Backend> Cluster<B> {
     /// is taken for a primary without being asked, so nothing here can fail.
     #[must_use]
     pub fn single(dialect: Dialect, settings: Settings, backend: B) -> Self {
-        let context = Arc::new(settings.context(backend.pressure()));
+        let context = Arc::new(settings.context(|| backend.pressure()));
         let topology = Topology::single(&context, backend);
         Self::new(dialect, settings, context, topology)
     }
@@ -516,7 +516,7 @@ impl<B: Backend> ClusterBuilder<B> {
         if let Some(limit) = &self.settings.fallback_limit {
             limit.check(backend.pressure())?;
         }
-        let context = Arc::new(self.settings.context(backend.pressure()));
+        let context = Arc::new(self.settings.context(|| backend.pressure()));
         let mut topology = Topology::new(&spec, &context, backend)?;
         for (spec, backend) in self.replicas {
             topology.add_replica(&spec, &context, backend)?;

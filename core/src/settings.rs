@@ -125,9 +125,9 @@ impl Settings {
     }
 
     /// What the parts of a router with these settings share, whose primary's pool is like this.
-    pub(crate) fn context(&self, primary: Pressure) -> Context {
+    pub(crate) fn context(&self, primary: impl FnOnce() -> Pressure) -> Context {
         let limit = self.fallback_limit;
-        let places = limit.map(|limit| Places::new(limit, primary));
+        let places = limit.map(|limit| Places::new(limit, primary()));
         Context::new(Arc::clone(&self.clock), places)
     }
 
