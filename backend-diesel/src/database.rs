@@ -54,22 +54,26 @@ pub trait RoutedConnection:
     fn begin_snapshot(&mut self) -> impl Future<Output = QueryResult<()>> + Send;
 }
 
-/// A question as a query. Unlike [`sql_query`](diesel::sql_query) it is prepared only once per connection.
+/// A question as a query. Unlike [`sql_query`](diesel::sql_query) it is prepared only once per connection, if it is
+/// asked more than once.
 #[derive(Debug)]
-struct Ask(&'static str);
+struct Ask<'q>(&'q Question);
 
-impl Query for Ask {
+impl Query for Ask<'_> {
     type SqlType = Untyped;
 }
 
-impl QueryId for Ask {
+impl QueryId for Ask<'_> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl<DB: Backend> QueryFragment<DB> for Ask {
+impl<DB: Backend> QueryFragment<DB> for Ask<'_> {
     fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, DB>) -> QueryResult<()> {
-        pass.push_sql(self.0);
+        if !self.0.is_repeated() {
+            pass.unsafe_to_cache_prepared();
+        }
+        pass.push_sql(self.0.sql());
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use std::future::Future;
 use dbrouter::{Answer, Dialect, Fault, Question};
 use sqlx::error::DatabaseError;
 use sqlx::pool::PoolOptions;
-use sqlx::{ColumnIndex, Decode, Executor, IntoArguments, Row, Type};
+use sqlx::{AssertSqlSafe, ColumnIndex, Decode, Executor, IntoArguments, Row, Type};
 use sqlx::{ConnectOptions, Connection, Database};
 
 /// The connect options of a driver.
@@ -64,7 +64,9 @@ where
     usize: ColumnIndex<DB::Row>,
     for<'r> Option<String>: Decode<'r, DB> + Type<DB>,
 {
-    let row = sqlx::query(question.sql()).fetch_one(connection).await?;
+    // It is made by core, of nothing but its own words and numbers.
+    let query = sqlx::query(AssertSqlSafe(question.sql())).persistent(question.is_repeated());
+    let row = query.fetch_one(connection).await?;
     (0..question.columns())
         .map(|column| row.try_get(column))
         .collect()

@@ -43,6 +43,12 @@ impl History {
         self.known().marks.asked()
     }
 
+    /// The last place in the log that the primary has told.
+    pub(crate) fn newest(&self) -> Option<Position> {
+        let known = self.known();
+        known.marks.last().map(|written| written.inserted.clone())
+    }
+
     /// Whether the primary is now in another history than it was, or further back: then nothing that was
     /// proved before holds any longer.
     pub(crate) fn is_broken_by(&self, timeline: Timeline, written: &Written) -> bool {

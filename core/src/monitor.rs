@@ -21,13 +21,15 @@ use tokio::time;
 use crate::clock::Instant;
 use crate::cluster::Shared;
 use crate::config::{ConfigError, ConfigErrorKind};
-use crate::dialect::{Answer, AnswerError, LogStanding, Position, Report, Timeline, Written};
+use crate::dialect::{
+    Answer, AnswerError, Dialect, LogStanding, Position, Question, Report, Timeline, Written,
+};
 use crate::events;
 use crate::learning::{keep_learning, learn};
 use crate::node::{Node, NodeId};
 use crate::router::Backend;
 use crate::settings::Start;
-use crate::vocabulary::Role;
+use crate::vocabulary::{Fault, Role};
 
 pub(crate) struct Monitor<B: Backend> {
     shared: Arc<Shared<B>>,
@@ -57,7 +59,19 @@ struct Watch {
     last_asked: Option<time::Instant>,
     /// Questions in a row that brought nothing new.
     fruitless: u32,
+    waits: Waits,
     replayed: Option<Position>,
+}
+
+/// Whether a replica can be told to wait until it has replayed what is wanted, rather than be asked again and again.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Waits {
+    #[default]
+    No,
+    /// Its version can.
+    Yes,
+    /// It should have, and did not. That stands until it has been away.
+    Refused,
 }
 
 /// Whether a node belongs to the cluster.
@@ -78,6 +92,8 @@ struct Reply {
     identified: bool,
     /// Before the question was sent.
     asked: Instant,
+    /// It was told to wait, and did not.
+    refuses: bool,
     answer: Result<Answer, Problem>,
 }
 
@@ -291,6 +307,7 @@ impl<B: Backend> Monitor<B> {
     }
 
     fn ask(&mut self, node: &Arc<Node<B>>) {
+        let wait = self.to_wait_for(node);
         let shared = &self.shared;
         let watch = self.watches.entry(node.id()).or_default();
         let identified = !watch.met;
@@ -307,18 +324,26 @@ impl<B: Backend> Monitor<B> {
         }
         node.end_doubt();
         let limit = shared.settings.monitor.timeout;
+        let dialect = shared.dialect;
         let asked = shared.context.now();
         let node = Arc::clone(node);
         let question = async move {
-            let answer = match time::timeout(limit, node.backend().probe(&question)).await {
-                Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(error)) => Err(Problem::Failed(error.into())),
-                Err(_) => Err(Problem::TimedOut(limit)),
+            let waited = match wait {
+                None => Ok(true),
+                Some((wait, most)) => has_waited(&node, dialect, &wait, limit, most).await,
+            };
+            // Who refuses may be on a new connection now, and be another.
+            let refuses = matches!(waited, Ok(false));
+            let answer = match waited {
+                Ok(true) => answer_of(&node, &question, limit).await,
+                Ok(false) => answer_of(&node, &dialect.identify(), limit).await,
+                Err(problem) => Err(problem),
             };
             Reply {
                 node: node.id(),
-                identified,
+                identified: identified || refuses,
                 asked,
+                refuses,
                 answer,
             }
         };
@@ -326,26 +351,50 @@ impl<B: Backend> Monitor<B> {
         watch.asking = Some(self.questions.spawn(question).id());
     }
 
+    /// What a replica is told to wait for before it is asked again where it stands, and how long at most, if it can
+    /// be told. It is when it has just had nothing new to say; mostly that is not necessary.
+    fn to_wait_for(&self, node: &Node<B>) -> Option<(Question, Duration)> {
+        let watch = self.watches.get(&node.id())?;
+        let wanted = self.shared.context.wake.wanted();
+        let lags = node.fresh_as_of() < wanted.min(self.shared.history.asked()?);
+        if watch.waits != Waits::Yes || !watch.met || watch.fruitless == 0 || !lags {
+            return None;
+        }
+        // Not longer than it would be left alone anyway, so that nothing else is asked later for it.
+        let most = self.shared.settings.monitor.interval;
+        let position = self.shared.history.newest()?;
+        let question = self.shared.dialect.wait(&position, most)?;
+        Some((question, most))
+    }
+
     /// Takes in what a node replied. `None` if the node is no longer there.
     fn learn_from(&mut self, reply: Result<Reply, JoinError>) -> Option<Learnt<B>> {
-        let (id, identified, asked, answer) = match reply {
+        let (id, identified, asked, refuses, answer) = match reply {
             Ok(Reply {
                 node,
                 identified,
                 asked,
+                refuses,
                 answer,
-            }) => (node, identified, asked, answer),
+            }) => (node, identified, asked, refuses, answer),
             // The adapter panicked while it asked. That is its node's problem.
             Err(error) => {
                 let mut watches = self.watches.iter();
                 let (id, _) = watches.find(|(_, watch)| watch.asking == Some(error.id()))?;
-                (*id, true, Instant::VOID, Err(Problem::Failed(error.into())))
+                let answer = Err(Problem::Failed(error.into()));
+                (*id, true, Instant::VOID, false, answer)
             }
         };
         let topology = self.shared.topology.load_full();
         let node = topology.nodes.iter().find(|node| node.id() == id)?;
         let watch = self.watches.entry(id).or_default();
         watch.asking = None;
+        if refuses {
+            watch.waits = Waits::Refused;
+            watch.met = false;
+            self.disprove(node);
+        }
+        let watch = self.watches.entry(id).or_default();
         let met = watch.met;
         if answer.is_ok() && !((met || identified) && node.answers_since(asked)) {
             // While it was asked, it was lost, or it became unclear who it is. It will be asked again.
@@ -374,6 +423,13 @@ impl<B: Backend> Monitor<B> {
             Role::Replica
         };
         self.take_role(node, report.role.unwrap_or(configured), configured);
+        let watch = self.watches.entry(node.id()).or_default();
+        match report.waits {
+            Some(waits) if watch.waits != Waits::Refused => {
+                watch.waits = if waits { Waits::Yes } else { Waits::No };
+            }
+            _ => {}
+        }
         match report.standing {
             LogStanding::Shared => {
                 self.progress(node, Instant::ALWAYS);
@@ -551,6 +607,7 @@ impl<B: Backend> Monitor<B> {
         let watch = self.watches.entry(node.id()).or_default();
         watch.fruitless = watch.fruitless.saturating_add(1);
         watch.met = false;
+        watch.waits = Waits::No;
         // While the primary has not told who it is, a replica serves without having been met.
         self.disprove(node);
         if matches!(problem, Problem::OtherCluster { .. } | Problem::Private) {
@@ -559,6 +616,36 @@ impl<B: Backend> Monitor<B> {
         if node.mark_lost(&problem.to_string()) {
             events::lost(node.name(), problem);
         }
+    }
+}
+
+async fn answer_of<B: Backend>(
+    node: &Node<B>,
+    question: &Question,
+    limit: Duration,
+) -> Result<Answer, Problem> {
+    match time::timeout(limit, node.backend().probe(question)).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(Problem::Failed(error.into())),
+        Err(_) => Err(Problem::TimedOut(limit)),
+    }
+}
+
+/// Tells a replica to wait, and says whether it did: until it had come so far, or as long as it was told. That it
+/// does not know how to is no problem of its.
+async fn has_waited<B: Backend>(
+    node: &Node<B>,
+    dialect: Dialect,
+    wait: &Question,
+    limit: Duration,
+    most: Duration,
+) -> Result<bool, Problem> {
+    let limit = limit.saturating_add(most);
+    match time::timeout(limit, node.backend().probe(wait)).await {
+        Ok(Ok(answer)) => Ok(dialect.has_waited(&answer)),
+        Ok(Err(error)) if B::fault(&error) != Fault::Unavailable => Ok(false),
+        Ok(Err(error)) => Err(Problem::Failed(error.into())),
+        Err(_) => Err(Problem::TimedOut(limit)),
     }
 }
 

@@ -53,6 +53,8 @@ pub trait Router: Send + Sync + 'static {
 ///   waits for one of those. It may be dropped at any time; the next probe then uses a new connection.
 /// * A broken connection is a failed probe, never one that is quietly asked again on another: that is
 ///   how the monitor learns that a server was restarted. The next probe then uses a new connection.
+/// * Of a question that is not [repeated](Question::is_repeated) no prepared statement is kept. A replica may take as
+///   long for its answer as the monitor's [interval](crate::MonitorSettings::interval) is.
 /// * The backend of a replica opens its connections read-only, where it is the one who opens them.
 /// * The source of the error that `refused` returns leads to the [`RouteError`].
 pub trait Backend: Clone + Send + Sync + 'static {

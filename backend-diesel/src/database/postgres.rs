@@ -20,7 +20,7 @@ impl RoutedConnection for AsyncPgConnection {
     }
 
     async fn ask(&mut self, question: &Question) -> QueryResult<Answer> {
-        let row: Columns = Ask(question.sql()).get_result(self).await?;
+        let row: Columns = Ask(question).get_result(self).await?;
         Ok(row.into())
     }
 

@@ -22,6 +22,25 @@ pub(super) const LOCATE: Question = Question::new(
     4,
 );
 
+/// Of each GTID only the domain and the number are compared; who wrote it does not matter.
+pub(super) fn wait(domains: &[(u32, u64)], limit: Duration) -> Question {
+    let gtids: Vec<_> = domains
+        .iter()
+        .map(|(domain, sequence)| format!("{domain}-0-{sequence}"))
+        .collect();
+    let sql = format!(
+        "SELECT CAST(MASTER_GTID_WAIT('{}', {}) AS CHAR)",
+        gtids.join(","),
+        limit.as_secs_f64(),
+    );
+    Question::once(sql, 1)
+}
+
+/// It has come so far, or the time was up.
+pub(super) fn has_waited(answer: &Answer) -> bool {
+    matches!(answer.column(0), Some("0" | "-1"))
+}
+
 pub(super) fn read(answer: &Answer) -> Result<Report, AnswerError> {
     let read_only = !matches!(answer.required(0, "read_only")?, "0" | "OFF");
     let domain = answer.required(1, "gtid_domain_id")?;
@@ -49,6 +68,7 @@ pub(super) fn read(answer: &Answer) -> Result<Report, AnswerError> {
     Ok(Report {
         role: Some(role),
         identity: Some(format!("gtid_domain_id {home}")),
+        waits: Some(true),
         standing,
     })
 }

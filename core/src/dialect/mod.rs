@@ -7,6 +7,7 @@ mod mariadb;
 mod postgres;
 mod sqlite;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -54,6 +55,25 @@ impl Dialect {
             Self::Postgres => postgres::LOCATE,
             Self::MariaDb => mariadb::LOCATE,
             Self::Sqlite => sqlite::LOCATE,
+        }
+    }
+
+    /// The question that a replica answers once it has replayed `position`, or after `limit`. `None` if servers of
+    /// this kind have none for such a position.
+    pub(crate) fn wait(self, position: &Position, limit: Duration) -> Option<Question> {
+        match (self, position) {
+            (Self::Postgres, Position::Log(position)) => Some(postgres::wait(*position, limit)),
+            (Self::MariaDb, Position::Domains(domains)) => Some(mariadb::wait(domains, limit)),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a replica that has answered that, and did wait.
+    pub(crate) fn has_waited(self, answer: &Answer) -> bool {
+        match self {
+            Self::Postgres => postgres::has_waited(answer),
+            Self::MariaDb => mariadb::has_waited(answer),
+            Self::Sqlite => false,
         }
     }
 
@@ -136,9 +156,9 @@ impl Dialect {
 }
 
 /// One statement whose answer is one row of text columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    sql: &'static str,
+    sql: Cow<'static, str>,
     columns: usize,
 }
 
@@ -146,13 +166,27 @@ impl Question {
     /// A question with as many columns in its answer.
     #[must_use]
     pub const fn new(sql: &'static str, columns: usize) -> Self {
+        let sql = Cow::Borrowed(sql);
+        Self { sql, columns }
+    }
+
+    /// A question that is asked like that only once.
+    fn once(sql: String, columns: usize) -> Self {
+        let sql = Cow::Owned(sql);
         Self { sql, columns }
     }
 
     /// The statement. It has no parameters and changes nothing.
     #[must_use]
-    pub const fn sql(&self) -> &'static str {
-        self.sql
+    pub fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    /// Whether the same text is asked again and again, so that it pays to prepare it. Of another one no prepared
+    /// statement should be kept.
+    #[must_use]
+    pub const fn is_repeated(&self) -> bool {
+        matches!(self.sql, Cow::Borrowed(_))
     }
 
     /// How many columns its one row has; each is text or NULL.
@@ -242,6 +276,8 @@ pub(crate) struct Report {
     pub(crate) role: Option<Role>,
     /// What all nodes of one cluster have in common, if it was asked for.
     pub(crate) identity: Option<String>,
+    /// Whether it can be told to [wait](Dialect::wait), if that was asked.
+    pub(crate) waits: Option<bool>,
     /// Where it stands in the cluster's log.
     pub(crate) standing: LogStanding,
 }

@@ -17,10 +17,13 @@ use std::time::Duration;
 use super::{Answer, AnswerError, LogStanding, Position, Question, Report, Timeline, Written};
 use crate::vocabulary::{Fault, Role};
 
-const COLUMNS: usize = 9;
+const COLUMNS: usize = 10;
+
+/// The first version that knows `WAIT FOR`, as `server_version_num` has it.
+const WAITS: u32 = 190_000;
 
 macro_rules! question {
-    ($identity:literal, $timeline:literal) => {
+    ($identity:literal, $timeline:literal, $version:literal) => {
         Question::new(
             concat!(
                 "SELECT pg_is_in_recovery()::text, ",
@@ -34,6 +37,8 @@ macro_rules! question {
                 $identity,
                 ", ",
                 $timeline,
+                ", ",
+                $version,
             ),
             COLUMNS,
         )
@@ -44,13 +49,32 @@ pub(super) const IDENTIFY: Question = question!(
     "(SELECT system_identifier::text FROM pg_control_system())",
     "(SELECT greatest(timeline_id, min_recovery_end_timeline, \
       (SELECT received_tli FROM pg_stat_wal_receiver))::text \
-      FROM pg_control_checkpoint(), pg_control_recovery())"
+      FROM pg_control_checkpoint(), pg_control_recovery())",
+    "current_setting('server_version_num')"
 );
 
 pub(super) const LOCATE: Question = question!(
     "NULL::text",
-    "(SELECT received_tli::text FROM pg_stat_wal_receiver)"
+    "(SELECT received_tli::text FROM pg_stat_wal_receiver)",
+    "NULL::text"
 );
+
+/// It needs no snapshot, so it keeps nothing from being cleaned up. Without `NO_THROW`, a time limit that is
+/// reached would be an error.
+pub(super) fn wait(position: u64, limit: Duration) -> Question {
+    let sql = format!(
+        "WAIT FOR LSN '{:X}/{:X}' WITH (MODE 'standby_replay', TIMEOUT '{}ms', NO_THROW)",
+        position >> 32,
+        position & u64::from(u32::MAX),
+        limit.as_millis().max(1),
+    );
+    Question::once(sql, 1)
+}
+
+/// The other answer is that it is not in recovery.
+pub(super) fn has_waited(answer: &Answer) -> bool {
+    matches!(answer.column(0), Some("success" | "timeout"))
+}
 
 pub(super) fn read(answer: &Answer) -> Result<Report, AnswerError> {
     let in_recovery = match answer.required(0, "pg_is_in_recovery")? {
@@ -76,6 +100,9 @@ pub(super) fn read(answer: &Answer) -> Result<Report, AnswerError> {
             Role::Primary
         }),
         identity: answer.column(7).map(str::to_owned),
+        waits: answer
+            .column(9)
+            .map(|version| version.parse().is_ok_and(|version: u32| version >= WAITS)),
         standing,
     })
 }
@@ -219,8 +246,10 @@ mod tests {
             Some("200ms"),
             Some("7301"),
             None,
+            Some("190000"),
         ]))
         .unwrap();
+        assert_eq!(report.waits, Some(true));
         let written = Written {
             inserted: Position::Log((1 << 32) + 0xA0),
             flushed: Position::Log(0xFF),
@@ -290,9 +319,28 @@ mod tests {
     }
 
     #[test]
+    fn a_replica_is_told_to_wait_in_its_own_words() {
+        let question = wait((0x16 << 32) + 0xB374_D848, Duration::from_millis(100));
+        assert_eq!(
+            question.sql(),
+            "WAIT FOR LSN '16/B374D848' WITH (MODE 'standby_replay', TIMEOUT '100ms', NO_THROW)"
+        );
+        assert!(!question.is_repeated() && LOCATE.is_repeated());
+        for (status, waited) in [
+            ("success", true),
+            ("timeout", true),
+            ("not in recovery", false),
+        ] {
+            let answer = [Some(status.to_owned())].into_iter().collect();
+            assert_eq!(has_waited(&answer), waited);
+        }
+    }
+
+    #[test]
     fn nonsense_is_an_error_that_names_the_column() {
         let garbled = answer([
             Some("maybe"),
+            None,
             None,
             None,
             None,

@@ -19,6 +19,7 @@ pub(super) fn read(answer: &Answer) -> Result<Report, AnswerError> {
             .column(0)
             .filter(|file| !file.is_empty())
             .map(str::to_owned),
+        waits: None,
         standing: LogStanding::Shared,
     })
 }

@@ -20,6 +20,7 @@ mod sessions;
 mod staleness;
 mod status;
 mod tokens;
+mod told_to_wait;
 mod topology;
 mod waiting;
 #[cfg(feature = "tower")]

@@ -36,6 +36,7 @@ struct State {
     broken: bool,
     latency: Duration,
     standby: bool,
+    waiting: Waiting,
     identity: Option<String>,
     timeline: u32,
     /// How far the log is written.
@@ -97,6 +98,17 @@ impl Drop for Lent {
 pub(crate) enum Asked {
     WhoItIs,
     WhereItStands,
+    ToWait,
+}
+
+/// What a server does that is told to wait until it has replayed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// Its version does not know how to.
+    Unknown,
+    Waits,
+    /// It says that it knows, and that is an error all the same.
+    Fails,
 }
 
 impl Server {
@@ -106,6 +118,7 @@ impl Server {
             broken: false,
             latency: Duration::ZERO,
             standby: false,
+            waiting: Waiting::Unknown,
             identity: Some("7301".to_owned()),
             timeline: 1,
             written: 1000,
@@ -131,6 +144,21 @@ impl Server {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
+    }
+
+    /// What it does when it is told to wait.
+    pub(crate) fn waiting(&self, waiting: Waiting) {
+        self.state().waiting = waiting;
+    }
+
+    /// How often it was told to wait, or asked where it stands.
+    pub(crate) fn asked_about(&self, what: Asked) -> usize {
+        let state = self.state();
+        state
+            .asked
+            .iter()
+            .filter(|(_, asked)| *asked == what)
+            .count()
     }
 
     /// Whether its pool has no connection to give.
@@ -280,9 +308,23 @@ impl Server {
             Some("200ms".to_owned()),
             state.identity.clone().filter(|_| about == Asked::WhoItIs),
             of(true, Some(timeline.to_string())).filter(|_| about == Asked::WhoItIs),
+            Some(match state.waiting {
+                Waiting::Unknown => "180004".to_owned(),
+                Waiting::Waits | Waiting::Fails => "190000".to_owned(),
+            })
+            .filter(|_| about == Asked::WhoItIs),
         ];
         columns.into_iter().collect()
     }
+}
+
+/// The position and the time of `WAIT FOR LSN '0/A0' WITH (MODE 'standby_replay', TIMEOUT '100ms', NO_THROW)`.
+fn told(sql: &str) -> (u64, Duration) {
+    let mut quoted = sql.split('\'').skip(1).step_by(2);
+    let (high, low) = quoted.next().unwrap().split_once('/').unwrap();
+    let [high, low] = [high, low].map(|half| u64::from_str_radix(half, 16).unwrap());
+    let limit = quoted.nth(1).unwrap().strip_suffix("ms").unwrap();
+    (high << 32 | low, millis(limit.parse().unwrap()))
 }
 
 #[derive(Debug)]
@@ -358,10 +400,10 @@ impl Backend for Server {
     }
 
     async fn probe(&self, question: &Question) -> Result<Answer, Failure> {
-        let about = if question.sql().contains("system_identifier") {
-            Asked::WhoItIs
-        } else {
-            Asked::WhereItStands
+        let about = match question.sql() {
+            sql if sql.contains("system_identifier") => Asked::WhoItIs,
+            sql if sql.starts_with("WAIT FOR") => Asked::ToWait,
+            _ => Asked::WhereItStands,
         };
         let latency = {
             let mut state = self.state();
@@ -373,7 +415,10 @@ impl Backend for Server {
             let mut state = self.state();
             (state.mood, std::mem::take(&mut state.broken))
         };
-        let answer = self.answer(about);
+        let answer = match about {
+            Asked::ToWait if mood == Mood::Answering && !broken => self.waited(question).await?,
+            about => self.answer(about),
+        };
         time::sleep(latency / 2).await;
         match mood {
             _ if broken => Err(Failure("connection closed")),
@@ -383,6 +428,33 @@ impl Backend for Server {
             Mood::Panicking => panic!("the adapter has a bug"),
             Mood::Garbling => Ok([Some("maybe".to_owned())].into_iter().collect()),
         }
+    }
+}
+
+impl Server {
+    /// Waits as it was told, and says how that ended.
+    async fn waited(&self, question: &Question) -> Result<Answer, Failure> {
+        let (position, limit) = told(question.sql());
+        let end = time::Instant::now() + limit;
+        let status = loop {
+            let (waiting, standby) = {
+                let state = self.state();
+                (state.waiting, state.standby)
+            };
+            match waiting {
+                Waiting::Waits => {}
+                Waiting::Unknown | Waiting::Fails => return Err(Failure("syntax error")),
+            }
+            if !standby {
+                break "not in recovery";
+            } else if self.shows() >= position {
+                break "success";
+            } else if time::Instant::now() >= end {
+                break "timeout";
+            }
+            time::sleep(Duration::from_micros(100)).await;
+        };
+        Ok([Some(status.to_owned())].into_iter().collect())
     }
 }
 
