@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use dbrouter_sqlx::dbrouter::{Classifier, Intent, Sql};
 use lexopt::prelude::{Long, ValueExt};
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection, Row};
+use sqlx::{AssertSqlSafe, Connection, Row};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -102,7 +102,7 @@ impl Options {
                 let connecting = PgConnection::connect(url).await;
                 let mut connection =
                     connecting.map_err(|error| format!("--database-url: {error}"))?;
-                let row = sqlx::query(question.sql())
+                let row = sqlx::query(AssertSqlSafe(question.sql()))
                     .fetch_one(&mut connection)
                     .await?;
                 let columns = (0..question.columns()).map(|column| row.try_get(column));

@@ -10,6 +10,7 @@ mod sqlite;
 use std::future::Future;
 
 use dbrouter::{Answer, Dialect, Fault, Question};
+use sqlx::database::HasStatementCache;
 use sqlx::error::DatabaseError;
 use sqlx::pool::PoolOptions;
 use sqlx::{AssertSqlSafe, ColumnIndex, Decode, Executor, IntoArguments, Row, Type};
@@ -54,7 +55,7 @@ pub(crate) fn unlogged<DB: Database>(options: Options<DB>) -> Options<DB> {
     not(any(feature = "mysql", feature = "postgres", feature = "sqlite")),
     expect(dead_code, reason = "drivers use it")
 )]
-async fn ask<DB: Database>(
+async fn ask<DB: Database + HasStatementCache>(
     connection: &mut DB::Connection,
     question: &Question,
 ) -> Result<Answer, sqlx::Error>

@@ -363,6 +363,14 @@ impl<B: Backend> Monitor<B> {
         // Not longer than it would be left alone anyway, so that nothing else is asked later for it.
         let most = self.shared.settings.monitor.interval;
         let position = self.shared.history.newest()?;
+        if watch
+            .replayed
+            .as_ref()
+            .is_some_and(|replayed| replayed.covers(&position))
+        {
+            // It only has to say so again.
+            return None;
+        }
         let question = self.shared.dialect.wait(&position, most)?;
         Some((question, most))
     }

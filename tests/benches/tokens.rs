@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use dbrouter_sqlx::{RoutedDatabase, RoutedPool, Session};
+use dbrouter_sqlx::{Routed, RoutedDatabase, RoutedPool, Session};
 use dbrouter_tests::Result;
 use dbrouter_tests::any::{Cluster, Kind};
 use sqlx::{MySql, Postgres};
@@ -63,6 +63,12 @@ async fn all<DB: Driver>(cluster: &Cluster) -> Result<()> {
         );
     }
     row("until there is a token", token(&db).await?);
+    let (times, questions) = late(cluster, &db).await?;
+    row("until a read that waits is served, replay resumed", times);
+    println!(
+        "{:54} {questions:>9.1}",
+        "  questions to the replica meanwhile, on average"
+    );
 
     println!(
         "\n{:54} {:>9} {:>9}",
@@ -73,7 +79,7 @@ async fn all<DB: Driver>(cluster: &Cluster) -> Result<()> {
         Ok(())
     };
     probes(cluster, "while nothing happens", nothing).await?;
-    for (rate, tokens) in [(50, false), (500, false), (500, true)] {
+    for (rate, tokens) in [(50, false), (500, false), (500, true), (2000, true)] {
         let what = match tokens {
             false => format!("{rate} writing sessions a second"),
             true => format!("{rate}, each of which asks for a token"),
@@ -127,6 +133,33 @@ async fn token<DB: Driver>(db: &RoutedPool<DB>) -> Result<Vec<Duration>> {
     Ok(times)
 }
 
+/// How long after a replica's replay has gone on a read is served that has waited for it; and how often that replica was
+/// asked. Replay stands still for 50 to 150 ms.
+async fn late<DB: Driver>(cluster: &Cluster, db: &RoutedPool<DB>) -> Result<(Vec<Duration>, f64)> {
+    const ROUNDS: u32 = 50;
+    let mut random = fastrand::Rng::with_seed(50);
+    let mut times = Vec::new();
+    let standbys = cluster.standbys();
+    let before = asked(cluster, 1).await?;
+    for _ in 0..ROUNDS {
+        for standby in &standbys {
+            standby.pause_replay().await?;
+        }
+        let session = db.session();
+        DB::write(&session, 1).await?;
+        let patient = session.wait_for_fresh(Duration::from_secs(10));
+        let read = tokio::spawn(async move { DB::read(&patient).await.map(|()| Instant::now()) });
+        sleep(Duration::from_millis(random.u64(50..150))).await;
+        standbys[0].resume_replay().await?;
+        let resumed = Instant::now();
+        times.push(read.await??.saturating_duration_since(resumed));
+        standbys[1].resume_replay().await?;
+        cluster.wait_caught_up().await?;
+    }
+    let questions = asked(cluster, 1).await? - before;
+    Ok((times, questions as f64 / f64::from(ROUNDS)))
+}
+
 /// So many sessions a second, for five seconds: each writes, and reads what it wrote.
 async fn load<DB: Driver>(db: &RoutedPool<DB>, rate: u32, tokens: bool) -> Result<()> {
     let mut ticks = interval(Duration::from_secs(1) / rate);
@@ -165,13 +198,22 @@ async fn probes(
     Ok(())
 }
 
-/// How often a node has been asked where its log stands.
+/// How often a node has been asked where its log stands, or told to wait.
 async fn asked(cluster: &Cluster, node: usize) -> Result<i64> {
+    const PROBES: [&str; 4] = [
+        "pg_last_wal_replay_lsn",
+        "gtid_binlog_pos",
+        "WAIT FOR",
+        "MASTER_GTID_WAIT",
+    ];
     let statements = cluster.node(node).statement_counts().await?;
     let probes = statements.iter().filter(|statement| {
-        ["wal_segment_size", "gtid_binlog_pos"]
-            .iter()
-            .any(|name| statement.text.contains(name))
+        PROBES.iter().any(|probe| {
+            statement
+                .text
+                .to_lowercase()
+                .contains(&probe.to_lowercase())
+        })
     });
     Ok(probes.map(|statement| statement.calls).sum())
 }
@@ -193,7 +235,7 @@ async fn sleep_for(pause: Duration) {
 trait Driver: RoutedDatabase {
     fn write(session: &Session<Self>, id: u32) -> impl Future<Output = Result<()>> + Send;
 
-    fn read(session: &Session<Self>) -> impl Future<Output = Result<()>> + Send;
+    fn read(session: &Routed<Self>) -> impl Future<Output = Result<()>> + Send;
 }
 
 macro_rules! drivers {
@@ -206,7 +248,7 @@ macro_rules! drivers {
                     Ok(())
                 }
 
-                async fn read(session: &Session<Self>) -> Result<()> {
+                async fn read(session: &Routed<Self>) -> Result<()> {
                     sqlx::query(READ).fetch_one(session).await?;
                     Ok(())
                 }
