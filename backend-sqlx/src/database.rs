@@ -10,7 +10,6 @@ mod sqlite;
 use std::future::Future;
 
 use dbrouter::{Answer, Dialect, Fault, Question};
-use sqlx::database::HasStatementCache;
 use sqlx::error::DatabaseError;
 use sqlx::pool::PoolOptions;
 use sqlx::{AssertSqlSafe, ColumnIndex, Decode, Executor, IntoArguments, Row, Type};
@@ -55,7 +54,7 @@ pub(crate) fn unlogged<DB: Database>(options: Options<DB>) -> Options<DB> {
     not(any(feature = "mysql", feature = "postgres", feature = "sqlite")),
     expect(dead_code, reason = "drivers use it")
 )]
-async fn ask<DB: Database + HasStatementCache>(
+async fn ask<DB: Database>(
     connection: &mut DB::Connection,
     question: &Question,
 ) -> Result<Answer, sqlx::Error>
@@ -66,8 +65,13 @@ where
     for<'r> Option<String>: Decode<'r, DB> + Type<DB>,
 {
     // It is made by core, of nothing but its own words and numbers.
-    let query = sqlx::query(AssertSqlSafe(question.sql())).persistent(question.is_repeated());
-    let row = query.fetch_one(connection).await?;
+    let sql = AssertSqlSafe(question.sql());
+    // What is asked only once is not prepared: to close a statement is a message without an answer, and the next
+    // one then waits for it to be acknowledged, which MySQL's protocol takes 40 ms for.
+    let row = match question.is_repeated() {
+        true => sqlx::query(sql).fetch_one(connection).await?,
+        false => sqlx::raw_sql(sql).fetch_one(connection).await?,
+    };
     (0..question.columns())
         .map(|column| row.try_get(column))
         .collect()
