@@ -99,6 +99,8 @@ enum Need {
     OpensEarly,
     ReadOnlyTransactions,
     Snapshots,
+    /// Replicas that can be told to wait.
+    Waits,
 }
 
 struct Mount<S> {
@@ -171,7 +173,10 @@ fn support<S: Subject>(need: Need) -> Support {
         Need::Servers if Site::<S>::server().is_none() => {
             Support::No("SQLite's nodes share one file: none of them lags, dies or gives account")
         }
-        Need::Servers => Support::Yes,
+        Need::Waits if !Site::<S>::can_be_told_to_wait() => Support::No(
+            "MariaDB's replicas can be told to wait, and PostgreSQL's from version 19 on",
+        ),
+        Need::Servers | Need::Waits => Support::Yes,
         Need::Classifies => capabilities.classifies,
         Need::Retries => capabilities.retries,
         Need::Holds => capabilities.holds,

@@ -247,6 +247,32 @@ impl<S: Subject> Site<S> {
         Ok(node.number(question).await? == 1)
     }
 
+    /// Whether replicas can be told to wait until they have replayed what is wanted.
+    pub(super) fn can_be_told_to_wait() -> bool {
+        match Self::kind() {
+            Some(Kind::MariaDb) => true,
+            Some(Kind::Postgres) => {
+                let binaries = crate::postgres::Binaries::find().ok();
+                binaries.and_then(|found| found.major()) >= Some(19)
+            }
+            None => false,
+        }
+    }
+
+    /// How often a replica was told to wait, and how often it was asked where it stands.
+    pub async fn questions(&self, number: usize) -> Result<(i64, i64)> {
+        let statements = self.server_of(number)?.statement_counts().await?;
+        let calls = |names: [&str; 2]| {
+            let about = statements.iter().filter(|statement| {
+                let text = statement.text.to_lowercase();
+                names.iter().any(|name| text.contains(name))
+            });
+            about.map(|statement| statement.calls).sum()
+        };
+        let waits = calls(["wait for lsn", "master_gtid_wait"]);
+        Ok((waits, calls(["pg_last_wal_replay_lsn", "gtid_slave_pos"])))
+    }
+
     // -- what is done to the servers -------------------------------------------------------------
 
     /// Executes a statement as somebody else, around the router.

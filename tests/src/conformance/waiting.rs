@@ -18,10 +18,15 @@ use super::{
 use crate::{Result, wait};
 
 pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
-    use Need::{Holds, ReadOnlyTransactions, Servers};
+    use Need::{Holds, ReadOnlyTransactions, Servers, Waits};
     mount
         .case("for_a_replica_that_comes_in_time", &[Servers], comes)
         .case("for_one_that_does_not_come", &[Servers], does_not_come)
+        .case(
+            "is_what_the_replica_does_if_it_can",
+            &[Servers, Waits],
+            told_to_wait,
+        )
         .case("streams_as_well", &[Servers], streams)
         .case(
             "read_only_transactions_as_well",
@@ -125,6 +130,31 @@ async fn does_not_come<S: Subject>(site: &Site<S>) -> Result<()> {
     expect("on the primary", site.reads(&db, 0).await?, 1)?;
     let fallbacks = db.cluster().status().fallbacks(Reason::NotFresh);
     expect("fallbacks", fallbacks, 1)
+}
+
+/// A replica that can be told to wait is not asked again and again.
+async fn told_to_wait<S: Subject>(site: &Site<S>) -> Result<()> {
+    let (_db, session) = lagging(site).await?;
+    let (waits_before, questions_before) = site.questions(1).await?;
+    let read = tokio::spawn({
+        let patient = session.wait_for_fresh(PATIENCE);
+        async move { patient.get(1).await.map_err(|error| error.to_string()) }
+    });
+    // They are counted when they end: it waits for an interval, and is told again.
+    let told = async || {
+        let questions = site.questions(1).await;
+        questions.is_ok_and(|(waits, _)| waits >= waits_before + 3)
+    };
+    check(wait::until(told).await, "it is not told to wait")?;
+    let (waits, questions) = site.questions(1).await?;
+    let (waits, questions) = (waits - waits_before, questions - questions_before);
+    check(
+        questions <= waits + 3,
+        format!("told to wait {waits} times, asked {questions} times"),
+    )?;
+    site.resume(1).await?;
+    expect("version", read.await??, Some(7))?;
+    expect("node", last(&session)?.0, site.name(1).to_owned())
 }
 
 async fn streams<S: Subject>(site: &Site<S>) -> Result<()> {

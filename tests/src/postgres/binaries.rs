@@ -41,6 +41,15 @@ impl Binaries {
         &self.version
     }
 
+    /// The first number of that version: `15`.
+    pub fn major(&self) -> Option<u32> {
+        let number = self.version.split_whitespace().nth(2)?;
+        let digits = number
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(number.len());
+        number[..digits].parse().ok()
+    }
+
     pub(super) fn postgres(&self) -> PathBuf {
         self.folder.join("postgres")
     }
