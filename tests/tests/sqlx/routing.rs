@@ -318,7 +318,7 @@ async fn checkouts_ping_after_a_while() -> Result<()> {
         read(&db, 2).await?;
         for standby in cluster.standbys() {
             let cut = "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity \
-                       where usename = 'app' and application_name = '' and query like '%version%'";
+                       where usename = 'app' and application_name = '' and query like '%version from kv%'";
             let cut: i64 = sqlx::query_scalar(cut)
                 .fetch_one(&mut standby.admin().await?)
                 .await?;
