@@ -9,8 +9,8 @@ use std::time::Duration;
 ///
 /// What is read, and from where, is the same: each statement is routed as ever, and a connection that does not
 /// lead to its node goes back to its pool. It also goes back when the session ends or writes, when its node is
-/// closed, and when it is wanted: while anybody waits for a connection of that node, and for 100 ms after, none is
-/// kept from them. Statements that run at once in one session have one kept connection between them; the others use the
+/// closed, and when it is wanted: while anybody waits for a connection of that node none is kept from them, nor for
+/// 100 ms after there were too few. Statements that run at once in one session have one kept connection between them; the others use the
 /// pool. Of a statement that failed, or was dropped before its end, no connection is kept: the pool checks it.
 ///
 /// Only connections to replicas are kept, and never by the root handle, which is no unit of work. While one is
@@ -31,10 +31,10 @@ pub enum Hold {
 impl Hold {
     /// While statements follow each other within 10 ms. The default.
     ///
-    /// Measured with sqlx and SeaORM on PostgreSQL (`tests/benches/affinity.rs`), sessions of six reads had 1.6 to
-    /// 1.9 times the throughput that they have with [`Never`](Self::Never) where the pools were larger than the
-    /// number of clients, and 1 to 1.4 times where they were smaller; sessions of a single read had the same. No
-    /// load was found that it harms: not the throughput, and not the slowest statements. `ForLife` was no faster.
+    /// Measured with sqlx and SeaORM on PostgreSQL (`tests/benches/affinity.rs`), sessions of six reads had 1.4 to
+    /// 2.1 times the throughput that they have with [`Never`](Self::Never) where the pools were larger than the
+    /// number of clients, and the same where they were smaller; sessions of a single read had the same. No
+    /// load was found that it harms: not the throughput, and not the slowest statements. `ForLife` was hardly faster.
     /// The time is more than a handler spends between two statements unless it waits for something else; then its
     /// connection is better in the pool.
     #[must_use]

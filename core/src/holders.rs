@@ -27,19 +27,19 @@ pub(crate) struct Holders {
     slots: Mutex<BTreeMap<u64, Weak<Slot>>>,
 }
 
-/// After somebody had to wait for a pool without room, nothing is kept for this time. Where a pool is always short, connections that are
+/// After somebody had to wait because there are too few connections, nothing is kept for this time. Where a pool is always short, connections that are
 /// kept would be called back all the time, and each would be a round trip away when it is wanted.
 const SHORT: Duration = Duration::from_millis(100);
 
 /// Somebody waits, until it is dropped.
 pub(crate) struct Waiting<'a> {
     holders: &'a Holders,
-    pool_is_full: bool,
+    short: bool,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if self.pool_is_full {
+        if self.short {
             self.holders.mark_short();
         }
         self.holders.waiting.fetch_sub(1, Ordering::AcqRel);
@@ -80,23 +80,19 @@ impl Holders {
     }
 
     /// Somebody waits for a connection: an idle one goes back to the pool, and until the guard is dropped none
-    /// is kept from it. A pool that is not full is not short of connections, as far as it knows: to open one may take
-    /// as long as that.
-    pub(crate) fn wait(&self, pool_is_full: bool) -> Waiting<'_> {
+    /// is kept from it. The pool is short of connections if there is more work than it has connections at most, or if
+    /// it was an idle one that was missing. Otherwise one is just being opened, or comes back: if nothing were kept
+    /// because of that, still more would have to come back.
+    pub(crate) fn wait(&self, overloaded: bool) -> Waiting<'_> {
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        if pool_is_full {
+        let mut slots = self.known().into_iter();
+        let called_back = slots.any(|slot| slot.dismiss(self));
+        let short = overloaded || called_back;
+        if short {
             self.mark_short();
         }
-        let waiting = Waiting {
-            holders: self,
-            pool_is_full,
-        };
-        for slot in self.known() {
-            if slot.dismiss(self) {
-                break;
-            }
-        }
-        waiting
+        let holders = self;
+        Waiting { holders, short }
     }
 
     /// All idle connections go back to the pool.

@@ -298,6 +298,11 @@ impl<B: Backend> Work<B> {
         pressure.in_use >= pressure.max
     }
 
+    /// Whether more work is under way on the node, the one that waits among it, than its pool has connections.
+    fn is_overloaded(node: &Node<B>) -> bool {
+        node.in_flight() > node.backend().pressure().max
+    }
+
     /// As [`acquire`](Self::acquire), for what is begun on a node's pool in another way, such as a
     /// transaction.
     ///
@@ -368,7 +373,7 @@ impl<B: Backend> Work<B> {
             return result.map_err(Missed::Failed);
         }
         // A pool that is not full opens a connection, or checks one. Nobody else's is needed for that.
-        let mut waiting = Self::is_full(node).then(|| node.holders.wait(true));
+        let mut waiting = Self::is_full(node).then(|| node.holders.wait(Self::is_overloaded(node)));
         let goes_on = route.intent() == Intent::Read && node.is_healthy();
         let mut lost = pin!(node.lost());
         let mut either = pin!(std::future::poll_fn(|cx| {
@@ -386,7 +391,7 @@ impl<B: Backend> Work<B> {
                 if goes_on {
                     node.doubt();
                 }
-                waiting.get_or_insert_with(|| node.holders.wait(Self::is_full(node)));
+                waiting.get_or_insert_with(|| node.holders.wait(Self::is_overloaded(node)));
                 either.await
             }
         }

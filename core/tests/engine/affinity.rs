@@ -471,6 +471,26 @@ async fn a_pool_that_takes_its_time_is_not_short() {
     assert_eq!(replica.lent(), 1);
 }
 
+/// Pools check what comes back, which takes its time. If sessions kept nothing because of that, still more would come
+/// back, for ever.
+#[tokio::test(start_paused = true)]
+async fn a_pool_whose_connections_are_coming_back_is_not_short() {
+    let world = world(Hold::ForLife, 1).await;
+    let replica = &world.replicas[0];
+    replica.at_most(1);
+    let coming_back = dbrouter::Backend::acquire(replica).await.unwrap();
+    let one = session(&world);
+    let waiting = tokio::spawn(async move {
+        let number = read(&one).await;
+        (one, number)
+    });
+    pass(1).await;
+    assert!(!waiting.is_finished());
+    drop(coming_back);
+    let (_one, _) = waiting.await.unwrap();
+    assert_eq!(replica.lent(), 1, "it is kept");
+}
+
 #[test]
 fn a_session_may_end_outside_the_runtime() {
     let runtime = tokio::runtime::Builder::new_current_thread()
