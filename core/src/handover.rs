@@ -17,7 +17,8 @@ impl<B: Backend> Cluster<B> {
     ///
     /// Usually it is there at once, or after the round that the write has caused anyway. If the primary does not
     /// say in time where its log stands ([`MonitorSettings::timeout`](crate::MonitorSettings)), the token says of
-    /// no place.
+    /// no place. A router without replicas, which watches nothing otherwise, watches its primary from the first
+    /// token on.
     pub async fn token(&self, session: &SessionState) -> Option<Token> {
         Some(self.token_after(session.written()?).await)
     }
