@@ -134,7 +134,8 @@ impl HealthSettings {
     /// After how many suspicions a node is ejected although it answers the monitor each time. They count until the
     /// node has had no trouble for as long as [`forgiveness`](Self::forgiveness) says. Defaults to 5: a restarted
     /// pooler or a few connections that an administrator has ended stay below that; a network that lets the
-    /// monitor through and not the application, or a server that dies of each statement, do not.
+    /// monitor through and not the application, or a server that dies of each statement, do not. The primary is never
+    /// ejected while it answers: its writes have nowhere else to go.
     #[must_use]
     pub fn suspicions(mut self, most: u32) -> Self {
         self.suspicions = most;
@@ -147,6 +148,12 @@ impl HealthSettings {
     #[must_use]
     pub fn slow_start(mut self, time: Duration) -> Self {
         self.slow_start = time;
+        self
+    }
+
+    /// The same for the primary, which is never ejected while it answers: its writes have nowhere else to go.
+    pub(crate) fn of_the_primary(mut self) -> Self {
+        self.suspicions = u32::MAX;
         self
     }
 

@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::health::{Fitness, Health, Sign};
 use crate::live::Live;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::vocabulary::Role;
 
 /// One server's health.
 #[derive(Debug)]
@@ -54,9 +55,13 @@ impl Vitals {
         live: &Live,
         context: &Context,
     ) -> (Health, Health) {
+        let settings = match live.standing().role {
+            Role::Primary => context.health.of_the_primary(),
+            Role::Replica | Role::Unknown => context.health,
+        };
         let mut known = self.known();
         let before = known.fitness.health();
-        known.fitness.take(sign, context.now(), &context.health);
+        known.fitness.take(sign, context.now(), &settings);
         let after = known.fitness.health();
         if let Some(since) = known.fitness.back_since() {
             live.set_back_since(since);

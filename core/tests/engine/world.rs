@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use dbrouter::policy::Policy;
 use dbrouter::{
-    Answer, Backend, Candidates, Clock, Cluster, ClusterBuilder, Dialect, Fault, Instant,
-    MonitorSettings, Node, NodeSpec, Pressure, Question, Reason, Request, Route, RouteError,
-    Router, SessionState, Settings, Tags,
+    Answer, Backend, Candidates, Clock, Cluster, ClusterBuilder, Dialect, Fault, HealthSettings,
+    Instant, MonitorSettings, Node, NodeSpec, Pressure, Question, Reason, Request, Route,
+    RouteError, Router, SessionState, Settings, Tags,
 };
 use tokio::time;
 
@@ -477,7 +477,9 @@ pub(crate) fn settings() -> Settings {
         begun: time::Instant::now(),
         ticks: AtomicU64::new(0),
     };
-    Settings::new().clock(clock).policy(last)
+    // Who is back has all of its share, so that the policy alone says what goes where.
+    let health = HealthSettings::new().slow_start(Duration::ZERO);
+    Settings::new().clock(clock).policy(last).health(health)
 }
 
 /// A policy that is easy to predict: with the primary among the candidates, it is the first.
