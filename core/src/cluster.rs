@@ -499,6 +499,7 @@ impl<B: Backend> Router for Cluster<B> {
         };
         Status {
             nodes: nodes.collect(),
+            contested: topology.contested,
             fallbacks: counters
                 .fallbacks()
                 .map(|(reason, count)| Fallback { reason, count })

@@ -26,7 +26,7 @@ pub(crate) fn health_changed<B>(
             tracing::warn!(node = &**node.name(), %before, ?at_least, error, "node ejected");
         }
         _ => {
-            tracing::info!(node = &**node.name(), role = %node.role(), %before, %after, "node found")
+            tracing::info!(node = &**node.name(), role = %node.role(), %before, %after, "node found");
         }
     }
     #[cfg(not(feature = "tracing"))]

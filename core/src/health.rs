@@ -248,7 +248,6 @@ impl Fitness {
         self.forgive(now, settings);
         match (self.health, sign) {
             (Health::New, Sign::Answered) => self.health = Health::Healthy,
-            (Health::New, _) => {}
             (Health::Healthy | Health::Recovering, Sign::WorkFailed) => {
                 self.health = Health::Suspect;
                 self.suspicions = self.suspicions.saturating_add(1);
@@ -271,7 +270,8 @@ impl Fitness {
                 self.recover(now, settings);
             }
             (Health::Ejected, Sign::Silent) => self.trouble = now,
-            (Health::Suspect | Health::Ejected, Sign::WorkFailed)
+            (Health::New, Sign::WorkFailed | Sign::Silent)
+            | (Health::Suspect | Health::Ejected, Sign::WorkFailed)
             | (Health::Ejected, Sign::Answered) => {}
         }
     }
@@ -303,5 +303,176 @@ impl Fitness {
             self.back_since = None;
             Health::Healthy
         };
+    }
+}
+
+#[cfg(all(test, not(dbrouter_loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SETTINGS: HealthSettings = HealthSettings {
+        ejection: Duration::from_millis(500),
+        longest_ejection: Duration::from_secs(2),
+        forgiveness: Duration::from_secs(60),
+        suspicions: 3,
+        slow_start: Duration::from_secs(5),
+    };
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_nanos(1 + millis * 1_000_000)
+    }
+
+    /// The health after each of these signs at these milliseconds.
+    fn after(signs: &[(u64, Sign)]) -> Vec<Health> {
+        let mut fitness = Fitness::new();
+        let mut all = Vec::new();
+        for (millis, sign) in signs {
+            fitness.take(*sign, at(*millis), &SETTINGS);
+            all.push(fitness.health());
+        }
+        all
+    }
+
+    use Health::{Ejected, Healthy, New, Recovering, Suspect};
+    use Sign::{Answered, Silent, WorkFailed};
+
+    /// A way into each state, and what each sign makes of it a millisecond later.
+    #[test]
+    fn every_state_takes_every_sign() {
+        let new: &[(u64, Sign)] = &[];
+        let healthy = &[(0, Answered)][..];
+        let suspect = &[(0, Answered), (1, WorkFailed)][..];
+        let ejected = &[(0, Answered), (1, Silent)][..];
+        let recovering = &[(0, Answered), (1, Silent), (2, Answered)][..];
+        let table = [
+            (new, New, [New, New, Healthy]),
+            (healthy, Healthy, [Suspect, Ejected, Healthy]),
+            (suspect, Suspect, [Suspect, Ejected, Healthy]),
+            // The first ejection ends with the first answer.
+            (ejected, Ejected, [Ejected, Ejected, Recovering]),
+            (recovering, Recovering, [Suspect, Ejected, Recovering]),
+        ];
+        for (way, state, becomes) in table {
+            assert_eq!(after(way).last().copied().unwrap_or(New), state);
+            for (sign, expected) in [WorkFailed, Silent, Answered].into_iter().zip(becomes) {
+                let mut signs = way.to_vec();
+                signs.push((3, sign));
+                assert_eq!(after(&signs).last(), Some(&expected), "{state} {sign:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_back_is_healthy_after_a_slow_start() {
+        let back = [(0, Answered), (1, Silent), (1000, Answered)];
+        let signs = |more: &[(u64, Sign)]| after(&[&back[..], more].concat());
+        assert_eq!(signs(&[(5999, Answered)]).last(), Some(&Recovering));
+        assert_eq!(signs(&[(6000, Answered)]).last(), Some(&Healthy));
+        // A suspicion on the way ends where it began.
+        let suspected = [(2000, WorkFailed), (2001, Answered)];
+        assert_eq!(signs(&suspected)[3..], [Suspect, Recovering]);
+        let late = [(2000, WorkFailed), (6000, Answered)];
+        assert_eq!(signs(&late)[3..], [Suspect, Healthy]);
+    }
+
+    #[test]
+    fn ejections_grow_up_to_the_longest_and_are_forgotten() {
+        let mut fitness = Fitness::new();
+        let mut now = 0;
+        let mut take = |fitness: &mut Fitness, sign, passed: u64| {
+            now += passed;
+            fitness.take(sign, at(now), &SETTINGS);
+            fitness.health()
+        };
+        take(&mut fitness, Answered, 0);
+        for least in [0, 500, 1000, 1500, 2000, 2000] {
+            assert_eq!(take(&mut fitness, Silent, 10), Ejected);
+            if least > 0 {
+                assert_eq!(take(&mut fitness, Answered, least - 1), Ejected, "{least}");
+                assert_eq!(take(&mut fitness, Answered, 1), Recovering, "{least}");
+            } else {
+                assert_eq!(take(&mut fitness, Answered, 0), Recovering);
+            }
+        }
+        // Almost long enough, and the past still counts.
+        take(&mut fitness, Answered, 5000);
+        take(&mut fitness, Silent, 52_000);
+        assert_eq!(fitness.ejected_for(at(now)), Some(Duration::from_secs(2)));
+        now += 2000;
+        fitness.take(Answered, at(now), &SETTINGS);
+        now += 60_000;
+        fitness.take(Silent, at(now), &SETTINGS);
+        assert_eq!(fitness.ejected_for(at(now)), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn who_answers_while_all_work_fails_is_ejected_in_the_end() {
+        let again = [WorkFailed, WorkFailed, Answered];
+        let signs: Vec<_> = std::iter::once(Answered)
+            .chain(again.into_iter().cycle().take(9))
+            .enumerate()
+            .map(|(index, sign)| (index as u64 * 10, sign))
+            .collect();
+        let expected = [
+            Healthy, Suspect, Suspect, Healthy, Suspect, Suspect, Healthy, Suspect, Suspect,
+            Ejected,
+        ];
+        assert_eq!(after(&signs), expected);
+        let mut fitness = Fitness::new();
+        for (millis, sign) in signs {
+            fitness.take(sign, at(millis), &SETTINGS);
+        }
+        assert_eq!(fitness.ejected_for(at(90)), Some(SETTINGS.ejection));
+        // The primary is not.
+        let mut primary = Fitness::new();
+        for index in 0..100 {
+            let sign = [Answered, WorkFailed][index as usize % 2];
+            primary.take(sign, at(index), &SETTINGS.of_the_primary());
+            assert_ne!(primary.health(), Ejected);
+        }
+    }
+
+    #[test]
+    fn the_share_grows_from_a_tenth_to_all() {
+        let share = |millis| SETTINGS.share(at(0), at(millis));
+        assert!((share(0) - 0.1).abs() < 1e-6);
+        assert!((share(2500) - 0.55).abs() < 1e-6);
+        assert!((share(5000) - 1.0).abs() < 1e-6);
+        let at_once = SETTINGS.slow_start(Duration::ZERO);
+        assert!((at_once.share(at(0), at(0)) - 1.0).abs() < 1e-6);
+    }
+
+    fn signs() -> impl Strategy<Value = Vec<(u64, Sign)>> {
+        let sign = prop_oneof![Just(WorkFailed), Just(Silent), Just(Answered)];
+        proptest::collection::vec((0_u64..10_000, sign), 0..200)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+        /// Whatever has happened: who has been well for long is healthy, who does not answer is not fit, no
+        /// ejection lasts longer than the longest, and nobody is fit that has not answered last.
+        #[test]
+        fn all_pasts_end(signs in signs()) {
+            let mut fitness = Fitness::new();
+            let mut now = 0;
+            for (passed, sign) in signs {
+                now += passed;
+                let before = fitness.health();
+                fitness.take(sign, at(now), &SETTINGS);
+                let after = fitness.health();
+                prop_assert!(sign != Silent || !after.is_fit());
+                prop_assert!(sign != WorkFailed || !after.is_fit());
+                prop_assert!(before == after || sign != Answered || before != New || after == Healthy);
+                let left = fitness.ejected_for(at(now)).unwrap_or_default();
+                prop_assert!(left <= SETTINGS.longest_ejection, "{left:?}");
+            }
+            for _ in 0..4 {
+                now += 5000;
+                fitness.take(Answered, at(now), &SETTINGS);
+            }
+            prop_assert_eq!(fitness.health(), Healthy);
+        }
     }
 }

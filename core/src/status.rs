@@ -17,6 +17,8 @@ use crate::vocabulary::{Pressure, Role};
 pub struct Status {
     /// The nodes, in the order in which they were configured.
     pub nodes: Vec<NodeStatus>,
+    /// Whether two nodes claim to be the primary, and nobody can tell which of them is. No writes are taken then.
+    pub contested: bool,
     /// Reads that went to the primary because no candidate would do, by reason.
     pub fallbacks: Vec<Fallback>,
     /// The places for reads that fall back, if they are [limited](crate::FallbackLimit).

@@ -7,6 +7,7 @@ mod affinity;
 mod allocations;
 mod config;
 mod defaults;
+mod failover;
 mod guarantees;
 mod in_flight;
 mod learning;
