@@ -350,9 +350,10 @@ impl<B> Pipeline<'_, B> {
             Some(WhyNot::JustFailed)
         } else {
             match (standing.health, fitness) {
-                (Health::Healthy | Health::Recovering, _) | (_, Fitness::Ignored) => None,
+                (Health::Healthy | Health::Recovering, _)
+                | (Health::Suspect | Health::New, Fitness::Possible)
+                | (_, Fitness::Ignored) => None,
                 (Health::Suspect, Fitness::Required) => Some(WhyNot::Suspect),
-                (Health::Suspect | Health::New, Fitness::Possible) => None,
                 (Health::Ejected | Health::New, _) => Some(WhyNot::Unhealthy),
             }
         }

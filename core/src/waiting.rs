@@ -53,9 +53,7 @@ impl<B: Backend> Cluster<B> {
         session: &SessionState,
     ) -> Result<Route<B>, RouteError> {
         let found = self.find(request, session);
-        if !self.may_wait(&found, request, session)
-            && !(Self::lacks_primary(&found) && self.waits_for_primary(request))
-        {
+        if !self.may_wait(&found, request, session) {
             return self.take(found, request, session);
         }
         found.map(Route::unsent).ok();
@@ -78,7 +76,7 @@ impl<B: Backend> Cluster<B> {
             // Whether it came in time is seen when the read is routed again.
             found = fresh.unwrap_or_else(|_| self.find(request, session));
         }
-        if Self::lacks_primary(&found) && self.waits_for_primary(request) {
+        if self.waits_for_primary(request) && Self::lacks_primary(&found) {
             found.map(Route::unsent).ok();
             found = self.when_primary(request, session).await;
         }
@@ -160,7 +158,7 @@ impl<B: Backend> Cluster<B> {
         context.wake.ask_roles(context.after_now());
     }
 
-    /// Whether the read may wait rather than make do with what was found.
+    /// Whether the work may wait rather than make do with what was found.
     #[inline]
     fn may_wait(
         &self,
@@ -168,6 +166,9 @@ impl<B: Backend> Cluster<B> {
         request: &Request,
         session: &SessionState,
     ) -> bool {
+        if self.waits_for_primary(request) && Self::lacks_primary(found) {
+            return true;
+        }
         match found {
             Ok(route) if !route.reason().is_fallback() => false,
             found => {
