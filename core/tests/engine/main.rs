@@ -14,6 +14,7 @@ mod learning;
 mod limit;
 mod misjudged;
 mod monitor;
+mod patience;
 mod pipeline;
 mod policies;
 mod scope;
