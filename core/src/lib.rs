@@ -61,6 +61,7 @@ mod health;
 mod history;
 mod hold;
 mod holders;
+mod latency;
 mod lean;
 mod learning;
 mod live;

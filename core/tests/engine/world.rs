@@ -58,6 +58,8 @@ struct State {
     full: bool,
     /// Its pool waits for a connection that does not come.
     stuck: bool,
+    /// Its pool cannot connect.
+    refuses: bool,
     pool: Pool,
 }
 
@@ -135,6 +137,7 @@ impl Server {
             knows: None,
             full: false,
             stuck: false,
+            refuses: false,
             pool: Pool::default(),
         })))
     }
@@ -179,6 +182,11 @@ impl Server {
     /// Whether its pool waits for a connection that does not come, though it is not full.
     pub(crate) fn stuck(&self, stuck: bool) {
         self.state().stuck = stuck;
+    }
+
+    /// Whether its pool cannot connect, and says so.
+    pub(crate) fn refuses_connections(&self, refuses: bool) {
+        self.state().refuses = refuses;
     }
 
     /// Its pool has so many connections at most.
@@ -370,6 +378,9 @@ impl Backend for Server {
                 let mut state = self.state();
                 if state.full {
                     return Err(Failure("no room"));
+                }
+                if state.refuses {
+                    return Err(Failure("connection refused"));
                 }
                 let pool = &mut state.pool;
                 let idle = pool.idle.pop_front();
