@@ -4,11 +4,14 @@ use super::dice::Dice;
 use super::weighted_random::{at_weight, total_weight};
 use crate::candidates::{Candidate, Candidates};
 
+/// A candidate and its index.
+pub(super) type Drawn<'a> = (usize, Candidate<'a>);
+
 /// Two different candidates, each drawn with chances in proportion to the weights; one if there is but one.
 pub(super) fn draw<'a>(
     candidates: Candidates<'a>,
     dice: &Dice,
-) -> Option<((usize, Candidate<'a>), Option<(usize, Candidate<'a>)>)> {
+) -> Option<(Drawn<'a>, Option<Drawn<'a>>)> {
     let total = total_weight(candidates);
     let first = at_weight(candidates, dice.below(total))?;
     let one = (first, candidates.at(first)?);

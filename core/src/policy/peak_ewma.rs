@@ -5,7 +5,7 @@ use crate::clock::Instant;
 use crate::request::Request;
 
 /// Of two candidates drawn by weight, the one on which the read would be done sooner: its
-/// [latency](Candidate::latency) times the work under way on it, this read included, for its weight.
+/// [latency](Candidate::latency) times the work under way on it for its weight, plus one for this read.
 ///
 /// It is Finagle's `PeakEwma` in the form that linkerd and tower have given it. The latency is an average that
 /// a long time raises at once and that is forgotten with a time constant of 10 s, so a node that stalls is left within
@@ -61,6 +61,7 @@ fn cost(candidate: &Candidate<'_>, now: Instant) -> f64 {
     let latency = candidate
         .latency(now)
         .map_or(1e-9, |latency| latency.as_secs_f64());
-    let work = f64::from(candidate.in_flight()) + 1.0;
-    latency * work / f64::from(candidate.weight())
+    // Among idle ones the weight has had its say when they were drawn.
+    let work = f64::from(candidate.in_flight()) / f64::from(candidate.weight());
+    latency * (work + 1.0)
 }

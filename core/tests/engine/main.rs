@@ -12,6 +12,7 @@ mod guarantees;
 mod in_flight;
 mod learning;
 mod limit;
+mod measuring;
 mod misjudged;
 mod monitor;
 mod patience;
