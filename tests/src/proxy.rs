@@ -363,7 +363,7 @@ mod tests {
         })
         .await;
         assert_eq!(
-            connect(&proxy).await.unwrap_err().kind(),
+            connect(&proxy).await.expect_err("refused").kind(),
             ErrorKind::ConnectionRefused
         );
         assert_eq!(ask(&mut open).await?, "hihi");
@@ -382,10 +382,10 @@ mod tests {
         let mut open = connect(&proxy).await?;
         ask(&mut open).await?;
         proxy.set(Mode::Reset);
-        let error = open.read(&mut [0; 1]).await.unwrap_err();
+        let error = open.read(&mut [0; 1]).await.expect_err("reset");
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         let mut new = connect(&proxy).await?;
-        let error = ask(&mut new).await.unwrap_err();
+        let error = ask(&mut new).await.expect_err("reset");
         assert!(
             [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe].contains(&error.kind()),
             "{error}"
