@@ -28,6 +28,21 @@ pub struct Status {
     pub policy_out_of_range: u64,
     /// Questions about its log position that the monitor has asked the primary.
     pub monitor_rounds: u64,
+    /// How the source of the nodes does, if there is one.
+    pub discovery: Option<DiscoveryStatus>,
+}
+
+/// How the source of a router's nodes does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct DiscoveryStatus {
+    /// How many sets it has given so far.
+    pub sets: u64,
+    /// How often it failed so far.
+    pub failures: u64,
+    /// What is wrong with it, or with a node that it named, as of the last attempt.
+    pub last_error: Option<String>,
 }
 
 /// How often reads fell back to the primary for one reason.
@@ -84,6 +99,21 @@ pub struct NodeStatus {
     pub pressure: Pressure,
     /// What went wrong with it last, if it is not healthy.
     pub last_error: Option<String>,
+}
+
+#[cfg(feature = "builder")]
+impl DiscoveryStatus {
+    /// There is a set.
+    pub(crate) fn succeeded(&mut self) {
+        self.sets += 1;
+        self.last_error = None;
+    }
+
+    /// There is none.
+    pub(crate) fn failed(&mut self, problem: &str) {
+        self.failures += 1;
+        self.last_error = Some(problem.to_owned());
+    }
 }
 
 impl Status {
@@ -143,6 +173,10 @@ impl fmt::Display for Status {
                 "{:width$}  {:7}  {health:9}  {staleness:>9}  {:>9}  {:>9}  {:>9}",
                 node.name, node.role, node.in_flight, node.reads, node.writes
             )?;
+        }
+        let discovery = self.discovery.as_ref();
+        if let Some(error) = discovery.and_then(|discovery| discovery.last_error.as_ref()) {
+            writeln!(f, "discovery failed: {error}")?;
         }
         Ok(())
     }

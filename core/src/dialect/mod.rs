@@ -144,6 +144,16 @@ impl Dialect {
         }
     }
 
+    /// The port that such servers listen at if nothing else was configured.
+    #[cfg(feature = "builder")]
+    pub(crate) fn port(self) -> Option<u16> {
+        match self {
+            Self::Postgres => Some(5432),
+            Self::MariaDb => Some(3306),
+            Self::Sqlite => None,
+        }
+    }
+
     /// What the schemes of these databases' URLs are called.
     #[must_use]
     pub fn url_schemes(self) -> &'static [&'static str] {

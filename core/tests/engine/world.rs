@@ -472,12 +472,15 @@ impl Clock for TokioClock {
     }
 }
 
-pub(crate) fn settings() -> Settings {
-    let clock = TokioClock {
+pub(crate) fn clock() -> impl Clock {
+    TokioClock {
         begun: time::Instant::now(),
         ticks: AtomicU64::new(0),
-    };
-    Settings::new().clock(clock).policy(last)
+    }
+}
+
+pub(crate) fn settings() -> Settings {
+    Settings::new().clock(clock()).policy(last)
 }
 
 /// A policy that is easy to predict: with the primary among the candidates, it is the first.
