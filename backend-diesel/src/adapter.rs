@@ -102,7 +102,7 @@ impl<P: Pool> Adapter for DieselAdapter<P> {
             (None, Some(window)) if P::KNOWS_IDLE && P::Connection::SURVIVES_A_DROP => {
                 (RecyclingMethod::Fast, Some(window))
             }
-            (None, _) => (RecyclingMethod::default(), None),
+            (None, _) => (P::Connection::recycling(), None),
         };
         let manager = connect.manager(recycling);
         // Some pools' builders panic if they are given what makes no sense.

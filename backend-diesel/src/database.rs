@@ -17,7 +17,7 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::row::{Field, NamedRow, Row};
 use diesel::sql_types::{Text, Untyped};
 use diesel_async::AsyncConnection;
-use diesel_async::pooled_connection::PoolableConnection;
+use diesel_async::pooled_connection::{PoolableConnection, RecyclingMethod};
 
 use crate::strict::{Handle, ReadWrite};
 
@@ -36,6 +36,13 @@ pub trait RoutedConnection:
     /// Whether the connection can still be used when a statement on it was dropped half-way. If not, a pool finds
     /// out by a ping at every checkout. Defaults to yes.
     const SURVIVES_A_DROP: bool = true;
+
+    /// How a pool checks a connection that it hands out, unless it is told otherwise. Defaults to diesel-async's own
+    /// query.
+    #[must_use]
+    fn recycling() -> RecyclingMethod<Self> {
+        RecyclingMethod::default()
+    }
 
     /// What the driver is given for a URL.
     ///

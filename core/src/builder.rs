@@ -12,6 +12,7 @@ use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::Dialect;
 use crate::discover::{Backoff, Discover, Follower, Opened, Opener, Servers, Sorted, Source, sort};
 use crate::fallback::FallbackLimit;
+use crate::health::HealthSettings;
 use crate::hold::Hold;
 use crate::options::{IntoNode, NodeOptions};
 use crate::policy::Policy;
@@ -262,6 +263,32 @@ impl<A: Adapter> Builder<A> {
         self
     }
 
+    /// When nodes are kept from work that has failed, and how they come back: see [`HealthSettings`].
+    pub fn health(mut self, health: HealthSettings) -> Self {
+        self.settings = self.settings.health(health);
+        self
+    }
+
+    /// How long a read waits for a connection of one node while another would serve it: see
+    /// [`Settings::acquire_limit`]. Defaults to 250 ms.
+    pub fn acquire_limit(mut self, limit: Duration) -> Self {
+        self.settings = self.settings.acquire_limit(limit);
+        self
+    }
+
+    /// On how many other nodes a read is tried after the first has failed it. Defaults to 3.
+    pub fn retries(mut self, most: u32) -> Self {
+        self.settings = self.settings.retries(most);
+        self
+    }
+
+    /// How long a write waits for a primary if there is none: see [`Settings::wait_for_primary`]. Defaults to zero,
+    /// which fails it at once.
+    pub fn wait_for_primary(mut self, most: Duration) -> Self {
+        self.settings = self.settings.wait_for_primary(most);
+        self
+    }
+
     /// The router's clock. Defaults to [`SystemClock`](crate::SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.settings = self.settings.clock(clock);
@@ -307,15 +334,12 @@ impl<A: Adapter> Builder<A> {
         }
         let mut follower = self.follower();
         let found = self.find_primary(follower.as_mut()).await?;
-        let (spec, backend) =
-            found
-                .primary
-                .clone()
-                .open(&self.adapter, Role::Primary, "primary")?;
-        let dialect = A::dialect(&backend);
-        let servers = Servers::primary_alone(dialect, backend.clone(), self.limit());
+        let primary = found.primary.clone();
+        let (spec, access) = primary.open(&self.adapter, Role::Primary, "primary")?;
+        let dialect = A::dialect(access.backend());
+        let servers = Servers::primary_alone(dialect, access.backend().clone(), self.limit());
         let start = self.settings.start;
-        let mut cluster = Cluster::builder(dialect, self.settings).primary(spec, backend);
+        let mut cluster = Cluster::builder(dialect, self.settings).primary(spec, access);
         if let Some(follower) = &mut follower {
             let listed = std::iter::once(&found.primary).chain(&self.replicas);
             let listed = listed.chain(&found.replicas);
@@ -323,13 +347,14 @@ impl<A: Adapter> Builder<A> {
         }
         for (index, replica) in self.replicas.into_iter().chain(found.replicas).enumerate() {
             let position = format!("replica-{}", index + 1);
-            let (spec, backend) = replica.open(&self.adapter, Role::Replica, &position)?;
-            same_kind::<A>(&backend, dialect, spec.stated_name().unwrap_or(&position))?;
-            cluster = cluster.replica(spec, backend);
+            let (spec, access) = replica.open(&self.adapter, Role::Replica, &position)?;
+            let field = spec.stated_name().unwrap_or(&position);
+            same_kind::<A>(access.backend(), dialect, field)?;
+            cluster = cluster.replica(spec, access);
         }
         if let Some(follower) = &mut follower {
-            for Opened { spec, backend } in follower.nodes(&servers, dialect, start).await? {
-                cluster = cluster.replica(spec, backend);
+            for Opened { spec, access } in follower.nodes(&servers, dialect, start).await? {
+                cluster = cluster.replica(spec, access);
             }
         }
         let cluster = cluster.connect().await?;
@@ -404,12 +429,12 @@ pub fn add_replica<A: Adapter>(
     cluster: &Cluster<A::Backend>,
     replica: impl IntoNode<A>,
 ) -> Result<(), ConfigError> {
-    let (spec, backend) = replica
+    let (spec, access) = replica
         .into_node()
         .open(adapter, Role::Replica, "replica")?;
     let field = spec.stated_name().unwrap_or("replica");
-    same_kind::<A>(&backend, cluster.dialect(), field)?;
-    cluster.add_replica(&spec, backend)
+    same_kind::<A>(access.backend(), cluster.dialect(), field)?;
+    cluster.add_replica(&spec, access)
 }
 
 /// Whether a node is of the same kind as the primary.

@@ -18,7 +18,7 @@ use crate::hold::Hold;
 use crate::live::Admission;
 use crate::misjudged::Misjudged;
 use crate::monitor::Monitor;
-use crate::node::{Node, NodeSpec};
+use crate::node::{Access, Node, NodeId, NodeSpec};
 use crate::pipeline::Pipeline;
 use crate::request::Request;
 use crate::route::Route;
@@ -76,6 +76,45 @@ pub(crate) struct Shared<B: Backend> {
     changing: Mutex<()>,
 }
 
+impl<B: Backend> Shared<B> {
+    /// Replaces the topology by a changed copy.
+    fn change<T, E>(&self, change: impl FnOnce(&mut Topology<B>) -> Result<T, E>) -> Result<T, E> {
+        let _one_at_a_time: MutexGuard<'_, ()> =
+            self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut topology = Topology::clone(&self.topology.load());
+        let changed = change(&mut topology)?;
+        self.topology.store(Arc::new(topology));
+        Ok(changed)
+    }
+
+    /// A node has been promoted: it takes the writes from now on. Nothing if it has been removed.
+    pub(crate) fn follow(&self, promoted: NodeId) {
+        let replaced = self.change(|topology| {
+            let mut nodes = topology.nodes.iter();
+            match nodes.any(|node| node.id() == promoted) {
+                true => Ok(topology.follow(promoted)),
+                false => Err(()),
+            }
+        });
+        // Not before others are in their places: who waits for their connections goes on there.
+        for node in replaced.into_iter().flatten() {
+            node.replaced();
+        }
+    }
+
+    /// Whether another node than the primary claims to be it, and neither can be preferred.
+    pub(crate) fn contest(&self, contested: bool) {
+        if self.topology.load().contested != contested {
+            let changed: Result<(), std::convert::Infallible> = self.change(|topology| {
+                topology.contested = contested;
+                Ok(())
+            });
+            let Ok(()) = changed;
+            self.context.wake.proved();
+        }
+    }
+}
+
 impl<B: Backend> Drop for Handle<B> {
     fn drop(&mut self) {
         for task in [&self.monitor, &self.discovery] {
@@ -108,7 +147,7 @@ impl<B: Backend> Cluster<B> {
     #[must_use]
     pub fn single(dialect: Dialect, settings: Settings, backend: B) -> Self {
         let context = Arc::new(settings.context(|| backend.pressure()));
-        let topology = Topology::single(&context, backend);
+        let topology = Topology::single(&context, backend.into());
         Self::new(dialect, settings, context, topology)
     }
 
@@ -204,7 +243,7 @@ impl<B: Backend> Cluster<B> {
             .cloned()
     }
 
-    /// The node that is configured as the primary.
+    /// The node that takes the writes: the one that was configured as the primary, or has been promoted since.
     #[must_use]
     pub fn primary(&self) -> Arc<Node<B>> {
         Arc::clone(self.shared().topology.load().primary())
@@ -302,7 +341,11 @@ impl<B: Backend> Cluster<B> {
     ///
     /// If the name is taken, if there is no room for another node, or outside a Tokio runtime, where
     /// nothing could watch it.
-    pub fn add_replica(&self, spec: &NodeSpec, backend: B) -> Result<(), ConfigError> {
+    pub fn add_replica(
+        &self,
+        spec: &NodeSpec,
+        access: impl Into<Access<B>>,
+    ) -> Result<(), ConfigError> {
         if tokio::runtime::Handle::try_current().is_err() {
             let problem = "replicas can only be added inside a Tokio runtime, which watches them";
             return Err(ConfigError::new(
@@ -311,7 +354,8 @@ impl<B: Backend> Cluster<B> {
                 problem,
             ));
         }
-        self.change(|topology| topology.add_replica(spec, &self.shared().context, backend))?;
+        let access = access.into();
+        self.change(|topology| topology.add_replica(spec, &self.shared().context, access))?;
         self.be_watched();
         self.shared().context.wake.ring();
         Ok(())
@@ -421,21 +465,15 @@ impl<B: Backend> Cluster<B> {
         Ok(Arc::clone(node))
     }
 
-    /// Replaces the topology by a changed copy.
     fn change<T>(
         &self,
         change: impl FnOnce(&mut Topology<B>) -> Result<T, ConfigError>,
     ) -> Result<T, ConfigError> {
-        let _one_at_a_time: MutexGuard<'_, ()> = self
-            .shared()
-            .changing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut topology = Topology::clone(&self.shared().topology.load());
-        let changed = change(&mut topology)?;
-        topology.check_weights()?;
-        self.shared().topology.store(Arc::new(topology));
-        Ok(changed)
+        self.shared().change(|topology| {
+            let changed = change(topology)?;
+            topology.check_weights()?;
+            Ok(changed)
+        })
     }
 
     /// Starts the monitor, if there is none yet. Only inside a Tokio runtime.
@@ -459,6 +497,17 @@ impl<B: Backend> Cluster<B> {
     /// For how long sessions keep their connection that do not say so themselves.
     pub(crate) fn hold(&self) -> Hold {
         self.shared().settings.hold
+    }
+
+    /// How long a read waits for a connection of one of several nodes.
+    pub(crate) fn acquire_limit(&self) -> Duration {
+        self.shared().settings.acquire_limit
+    }
+
+    /// On how many nodes a read may have failed to be tried on another.
+    pub(crate) fn retries(&self) -> usize {
+        // No router has so many nodes that this could matter.
+        usize::try_from(self.shared().settings.retries).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared<B>> {
@@ -488,7 +537,8 @@ impl<B: Backend> Router for Cluster<B> {
                 NodeStatus {
                     name: node.name().as_ref().to_owned(),
                     role: standing.role,
-                    healthy: standing.healthy,
+                    healthy: standing.health.is_fit(),
+                    health: standing.health,
                     admission: standing.admission,
                     weight: member.weight,
                     tags: member.tags.clone(),
@@ -507,6 +557,7 @@ impl<B: Backend> Router for Cluster<B> {
         };
         Status {
             nodes: nodes.collect(),
+            contested: topology.contested,
             fallbacks: counters
                 .fallbacks()
                 .map(|(reason, count)| Fallback { reason, count })
@@ -543,20 +594,20 @@ impl<B: Backend> fmt::Debug for Cluster<B> {
 pub struct ClusterBuilder<B> {
     dialect: Dialect,
     settings: Settings,
-    primary: Option<(NodeSpec, B)>,
-    replicas: Vec<(NodeSpec, B)>,
+    primary: Option<(NodeSpec, Access<B>)>,
+    replicas: Vec<(NodeSpec, Access<B>)>,
 }
 
 impl<B: Backend> ClusterBuilder<B> {
     /// The node that takes the writes.
-    pub fn primary(mut self, spec: NodeSpec, backend: B) -> Self {
-        self.primary = Some((spec, backend));
+    pub fn primary(mut self, spec: NodeSpec, access: impl Into<Access<B>>) -> Self {
+        self.primary = Some((spec, access.into()));
         self
     }
 
     /// A node that takes reads.
-    pub fn replica(mut self, spec: NodeSpec, backend: B) -> Self {
-        self.replicas.push((spec, backend));
+    pub fn replica(mut self, spec: NodeSpec, access: impl Into<Access<B>>) -> Self {
+        self.replicas.push((spec, access.into()));
         self
     }
 
@@ -568,7 +619,7 @@ impl<B: Backend> ClusterBuilder<B> {
     /// cannot be reached is no error: it is not healthy yet.
     pub async fn connect(self) -> Result<Cluster<B>, ConfigError> {
         self.settings.check(self.dialect)?;
-        let Some((spec, backend)) = self.primary else {
+        let Some((spec, access)) = self.primary else {
             let problem = "no primary was given; name the server that takes the writes";
             return Err(ConfigError::new(
                 ConfigErrorKind::Primary,
@@ -577,12 +628,13 @@ impl<B: Backend> ClusterBuilder<B> {
             ));
         };
         if let Some(limit) = &self.settings.fallback_limit {
-            limit.check(backend.pressure())?;
+            limit.check(access.backend().pressure())?;
         }
-        let context = Arc::new(self.settings.context(|| backend.pressure()));
-        let mut topology = Topology::new(&spec, &context, backend)?;
-        for (spec, backend) in self.replicas {
-            topology.add_replica(&spec, &context, backend)?;
+        let pressure = || access.backend().pressure();
+        let context = Arc::new(self.settings.context(pressure));
+        let mut topology = Topology::new(&spec, &context, access)?;
+        for (spec, access) in self.replicas {
+            topology.add_replica(&spec, &context, access)?;
         }
         topology.check_weights()?;
         let has_replicas = topology.replicas().next().is_some();

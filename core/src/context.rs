@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Instant};
 use crate::decision::Reason;
 use crate::fallback::Places;
+use crate::health::HealthSettings;
 use crate::live::Epoch;
 use crate::node::NodeId;
 use crate::sync::AtomicU32;
@@ -20,18 +21,24 @@ pub(crate) struct Context {
     pub(crate) counters: Counters,
     /// Those for reads that fall back, if they are limited.
     pub(crate) places: Option<Places>,
+    pub(crate) health: HealthSettings,
     epochs: AtomicU32,
     nodes: AtomicU32,
     sessions: AtomicU64,
 }
 
 impl Context {
-    pub(crate) fn new(clock: Arc<dyn Clock>, places: Option<Places>) -> Self {
+    pub(crate) fn new(
+        clock: Arc<dyn Clock>,
+        places: Option<Places>,
+        health: HealthSettings,
+    ) -> Self {
         Self {
             clock,
             wake: Wake::new(),
             counters: Counters::default(),
             places,
+            health,
             epochs: AtomicU32::new(0),
             nodes: AtomicU32::new(0),
             sessions: AtomicU64::new(0),

@@ -213,8 +213,12 @@ pub enum WhyNot {
     NotThePrimary,
     /// The operator has disabled it, or drains it.
     Admission(Admission),
-    /// It does not answer.
+    /// It does not answer, or work has failed on it again and again.
     Unhealthy,
+    /// Work has failed on it, and it has not answered yet whether it is there.
+    Suspect,
+    /// It says that it is the primary, and so does another node. Neither is known to be the later one.
+    Contested,
     /// It is not known to show what the session must see; for that it must catch up by this much,
     /// or prove for the first time where it stands.
     NotFresh(Option<Duration>),
@@ -235,6 +239,16 @@ pub enum WhyNot {
     FallbackLimit,
 }
 
+impl WhyNot {
+    /// Whether the primary, of which this is said, is none at present.
+    pub(crate) fn is_for_want_of_a_primary(self) -> bool {
+        matches!(
+            self,
+            Self::Role(_) | Self::Unhealthy | Self::Suspect | Self::Contested
+        )
+    }
+}
+
 impl fmt::Display for WhyNot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -243,7 +257,9 @@ impl fmt::Display for WhyNot {
             Self::NotThePrimary => f.write_str("it does not take the writes"),
             Self::Admission(Admission::Draining) => f.write_str("it is being drained"),
             Self::Admission(_) => f.write_str("it is disabled"),
-            Self::Unhealthy => f.write_str("it does not answer"),
+            Self::Unhealthy => f.write_str("it does not answer, or failed too often"),
+            Self::Suspect => f.write_str("work has failed on it, and it has not answered since"),
+            Self::Contested => f.write_str("it is one of two that claim to be the primary"),
             Self::NotFresh(Some(by)) => write!(f, "it is {by:?} short of what must be seen"),
             Self::NotFresh(None) => f.write_str("it has not proved yet where it stands"),
             Self::Tags => f.write_str("it lacks a demanded label"),
@@ -273,11 +289,16 @@ pub struct Refusal {
 pub struct RouteError {
     intent: Intent,
     refusals: Vec<Refusal>,
+    without_primary: bool,
 }
 
 impl RouteError {
-    pub(crate) fn new(intent: Intent, refusals: Vec<Refusal>) -> Self {
-        Self { intent, refusals }
+    pub(crate) fn new(intent: Intent, refusals: Vec<Refusal>, without_primary: bool) -> Self {
+        Self {
+            intent,
+            refusals,
+            without_primary,
+        }
     }
 
     /// What the work needed.
@@ -299,6 +320,8 @@ impl RouteError {
             matches!(
                 refusal.why,
                 WhyNot::Unhealthy
+                    | WhyNot::Suspect
+                    | WhyNot::Contested
                     | WhyNot::NotFresh(_)
                     | WhyNot::JustFailed
                     | WhyNot::FallbackLimit
@@ -314,6 +337,13 @@ impl RouteError {
         whys.any(|why| why == WhyNot::FallbackLimit)
     }
 
+    /// Whether it is for want of a primary: a write, or a read that only the primary could have served, and there is
+    /// none that answers and says that it is one, or there are two.
+    #[must_use]
+    pub fn is_without_primary(&self) -> bool {
+        self.without_primary
+    }
+
     /// Whether some node would do if it were fresher.
     pub(crate) fn is_for_freshness(&self) -> bool {
         let mut whys = self.refusals.iter().map(|refusal| refusal.why);
@@ -324,7 +354,10 @@ impl RouteError {
 impl fmt::Display for RouteError {
     /// `no node for this write: primary: it is a replica; replica-1: the preference rules it out`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no node for this {}", self.intent)?;
+        match self.without_primary {
+            true => write!(f, "no primary for this {}", self.intent)?,
+            false => write!(f, "no node for this {}", self.intent)?,
+        }
         for (index, Refusal { node, why }) in self.refusals.iter().enumerate() {
             let separator = if index == 0 { ": " } else { "; " };
             write!(f, "{separator}{node}: {why}")?;

@@ -11,12 +11,46 @@ pub(crate) fn lost(node: &str, error: &dyn Display) {
     let _: (_, _) = (node, error);
 }
 
-/// A node was found to answer again, or for the first time.
-pub(crate) fn found(node: &str, role: crate::Role) {
+/// The monitor has found a node to be in another state than before.
+pub(crate) fn health_changed<B>(
+    node: &crate::Node<B>,
+    before: crate::Health,
+    after: crate::Health,
+) {
     #[cfg(feature = "tracing")]
-    tracing::info!(node, %role, "node found");
+    match after {
+        crate::Health::Ejected => {
+            let error = node.last_error();
+            let error = error.as_deref().unwrap_or_default();
+            let at_least = node.ejected_for().unwrap_or_default();
+            tracing::warn!(node = &**node.name(), %before, ?at_least, error, "node ejected");
+        }
+        _ => {
+            tracing::info!(node = &**node.name(), role = %node.role(), %before, %after, "node found");
+        }
+    }
     #[cfg(not(feature = "tracing"))]
-    let _: (_, _) = (node, role);
+    let _: (_, _, _, _) = (node.name(), node.ejected_for(), before, after);
+}
+
+/// Another node is the primary now.
+pub(crate) fn primary_changed(from: &str, to: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(from, to, "another node is the primary");
+    #[cfg(not(feature = "tracing"))]
+    let _: (_, _) = (from, to);
+}
+
+/// Another node claims to be the primary as well, and nobody can tell which of them is.
+pub(crate) fn contested(primary: &str, rival: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(
+        primary,
+        rival,
+        "two nodes claim to be the primary; no writes are taken"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _: (_, _) = (primary, rival);
 }
 
 /// A node says that it is something else than it was configured to be.

@@ -60,6 +60,7 @@ mod events;
 mod fallback;
 mod freshness;
 mod handover;
+mod health;
 mod history;
 mod hold;
 mod holders;
@@ -87,6 +88,7 @@ mod token;
 mod topology;
 #[cfg(feature = "builder")]
 mod url;
+mod vitals;
 mod vocabulary;
 mod waiting;
 mod wake;
@@ -113,9 +115,10 @@ pub use decision::{Cause, Decision, Reason, Refusal, RouteError, WhyNot};
 pub use dialect::{Answer, Dialect, Question};
 pub use fallback::FallbackLimit;
 pub use freshness::Commits;
+pub use health::{Health, HealthSettings};
 pub use hold::Hold;
 pub use live::Admission;
-pub use node::{Node, NodeId, NodeSpec};
+pub use node::{Access, Node, NodeId, NodeSpec};
 #[cfg(feature = "builder")]
 pub use options::{IntoNode, NodeOptions};
 pub use policy::Policy;

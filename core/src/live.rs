@@ -2,6 +2,7 @@
 //! write. Nothing here locks, and nothing here waits.
 
 use crate::clock::Instant;
+use crate::health::Health;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::vocabulary::{Intent, Role};
 
@@ -22,7 +23,7 @@ pub enum Admission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) role: Role,
-    pub(crate) healthy: bool,
+    pub(crate) health: Health,
     pub(crate) admission: Admission,
 }
 
@@ -39,7 +40,8 @@ impl Standing {
             Admission::Disabled => 1,
             Admission::Draining => 2,
         };
-        role | u32::from(self.healthy) << 2 | admission << 3
+        // Fewer than 256 states, each at its own index.
+        role | admission << 2 | (self.health as u32) << 4
     }
 
     #[inline]
@@ -50,8 +52,11 @@ impl Standing {
                 2 => Role::Replica,
                 _ => Role::Unknown,
             },
-            healthy: word & 0b100 != 0,
-            admission: match word >> 3 {
+            health: Health::ALL
+                .get((word >> 4) as usize)
+                .copied()
+                .unwrap_or(Health::New),
+            admission: match (word >> 2) & 0b11 {
                 0 => Admission::Enabled,
                 1 => Admission::Disabled,
                 _ => Admission::Draining,
@@ -76,6 +81,8 @@ pub(crate) struct Live {
     standing: AtomicU32,
     epoch: AtomicU32,
     fresh_as_of: AtomicU64,
+    /// Since when it is back, which counts while it is recovering.
+    back_since: AtomicU64,
     /// Work under way in the lower bits, work begun so far in the upper ones: one step for both.
     work: AtomicU64,
     writes: AtomicU64,
@@ -86,13 +93,14 @@ impl Live {
     pub(crate) fn new(role: Role, epoch: Epoch) -> Self {
         let standing = Standing {
             role,
-            healthy: false,
+            health: Health::New,
             admission: Admission::Enabled,
         };
         Self {
             standing: AtomicU32::new(standing.pack()),
             epoch: AtomicU32::new(epoch.into()),
             fresh_as_of: AtomicU64::new(Instant::VOID.as_nanos()),
+            back_since: AtomicU64::new(Instant::VOID.as_nanos()),
             work: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -121,6 +129,16 @@ impl Live {
                 Err(now) => word = now,
             }
         }
+    }
+
+    /// The node is back since `instant`. Said before its standing says that it is recovering.
+    pub(crate) fn set_back_since(&self, instant: Instant) {
+        self.back_since.store(instant.as_nanos(), Ordering::Release);
+    }
+
+    /// Since when the recovering node is back.
+    pub(crate) fn back_since(&self) -> Instant {
+        Instant::from_nanos(self.back_since.load(Ordering::Acquire))
     }
 
     #[inline]
@@ -225,11 +243,11 @@ mod tests {
     #[test]
     fn standing_survives_its_word() {
         for role in [Role::Unknown, Role::Primary, Role::Replica] {
-            for healthy in [false, true] {
+            for health in Health::ALL {
                 for admission in [Admission::Enabled, Admission::Disabled, Admission::Draining] {
                     let standing = Standing {
                         role,
-                        healthy,
+                        health,
                         admission,
                     };
                     assert_eq!(Standing::unpack(standing.pack()), standing);

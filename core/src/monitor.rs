@@ -22,9 +22,11 @@ use crate::clock::Instant;
 use crate::cluster::Shared;
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::{
-    Answer, AnswerError, Dialect, LogStanding, Position, Question, Report, Timeline, Written,
+    Answer, AnswerError, Dialect, LogStanding, Position, Question, Report, Rivalry, Timeline,
+    Written,
 };
 use crate::events;
+use crate::health::Sign;
 use crate::learning::{keep_learning, learn};
 use crate::node::{Node, NodeId};
 use crate::router::Backend;
@@ -34,6 +36,8 @@ use crate::vocabulary::{Fault, Role};
 pub(crate) struct Monitor<B: Backend> {
     shared: Arc<Shared<B>>,
     identity: Identity,
+    /// The last history that a primary was followed in, even if nothing is known of it any longer.
+    followed: Option<Timeline>,
     watches: HashMap<NodeId, Watch>,
     questions: JoinSet<Reply>,
     /// The classifier knows what it wants to know of the server.
@@ -57,10 +61,16 @@ struct Watch {
     /// The question under way.
     asking: Option<Id>,
     last_asked: Option<time::Instant>,
+    /// The same on the router's clock: before the last question was sent.
+    asked_at: Instant,
     /// Questions in a row that brought nothing new.
     fruitless: u32,
     waits: Waits,
     replayed: Option<Position>,
+    /// It has been proved to follow the primary in the history that is known.
+    proved: bool,
+    /// It claims to be the primary like the one that is, and neither can be preferred.
+    contests: bool,
 }
 
 /// Whether a replica can be told to wait until it has replayed what is wanted, rather than be asked again and again.
@@ -104,16 +114,21 @@ type Learnt<B> = (Arc<Node<B>>, Result<(), Problem>);
 #[derive(Debug)]
 enum Problem {
     Failed(Box<dyn Error + Send + Sync>),
+    /// It is there, and has no room for the question. That is no sign of illness.
+    Busy(Box<dyn Error + Send + Sync>),
     TimedOut(Duration),
     Answer(AnswerError),
-    OtherCluster { found: String, expected: String },
+    OtherCluster {
+        found: String,
+        expected: String,
+    },
     Private,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(error) => error.fmt(f),
+            Self::Failed(error) | Self::Busy(error) => error.fmt(f),
             Self::TimedOut(limit) => write!(f, "no answer within {limit:?}"),
             Self::Answer(error) => error.fmt(f),
             Self::OtherCluster { found, expected } => write!(
@@ -135,10 +150,15 @@ impl<B: Backend> Monitor<B> {
     /// The first pause after that, if the gap is shorter.
     const PAUSE: Duration = Duration::from_millis(1);
 
+    /// The least time between two questions for a node's role: however many writes find no primary, a hundred
+    /// questions a second are no load, and the promoted one is found before anybody notices.
+    const ROLE_PAUSE: Duration = Duration::from_millis(10);
+
     pub(crate) fn new(shared: Arc<Shared<B>>) -> Self {
         Self {
             shared,
             identity: Identity::Unknown,
+            followed: None,
             watches: HashMap::new(),
             questions: JoinSet::new(),
             learnt: false,
@@ -146,13 +166,15 @@ impl<B: Backend> Monitor<B> {
     }
 
     /// Meets all nodes for the first time. A replica that does not answer is one that is not healthy
-    /// yet; a replica of another cluster is an error, and so is a primary that is none.
+    /// yet; a replica of another cluster is an error. The primary may have become a replica, or be gone, if one of
+    /// the replicas has been promoted since the configuration was written; if none was, either is an error.
     pub(crate) async fn attach(&mut self) -> Result<(), ConfigError> {
         let topology = self.shared.topology.load_full();
-        let primary = topology.primary();
-        self.ask(primary);
+        let configured = topology.primary();
+        self.ask(configured);
+        let mut missing = None;
         while let Some(reply) = self.questions.join_next().await {
-            self.attach_primary(primary, reply)?;
+            missing = self.attach_primary(configured, reply);
         }
         topology.replicas().for_each(|replica| self.ask(replica));
         while let Some(reply) = self.questions.join_next().await {
@@ -165,47 +187,52 @@ impl<B: Backend> Monitor<B> {
                     let kind = ConfigErrorKind::OtherCluster;
                     return Err(ConfigError::new(kind, field, problem.to_string()));
                 }
-                Problem::Failed(_) | Problem::TimedOut(_) | Problem::Answer(_) => {
-                    self.lose(&node, &problem);
-                }
+                Problem::Failed(_)
+                | Problem::Busy(_)
+                | Problem::TimedOut(_)
+                | Problem::Answer(_) => self.lose(&node, &problem),
             }
+        }
+        match missing {
+            Some(error) if self.shared.topology.load().primary == configured.id() => {
+                return Err(error);
+            }
+            _ => {}
         }
         self.learnt = learn(&self.shared).await;
         Ok(())
     }
 
+    /// What is wrong with the node that is configured as the primary, if it must be one.
     fn attach_primary(
         &mut self,
         primary: &Arc<Node<B>>,
         reply: Result<Reply, JoinError>,
-    ) -> Result<(), ConfigError> {
+    ) -> Option<ConfigError> {
         let field = format!("{}.url", primary.name());
         match self.learn_from(reply) {
-            Some((_, Err(problem))) if self.shared.settings.start == Start::ReadOnly => {
-                self.lose(primary, &problem);
-                Ok(())
-            }
             Some((_, Err(problem))) => {
+                self.lose(primary, &problem);
+                if self.shared.settings.start == Start::ReadOnly {
+                    return None;
+                }
                 let kind = ConfigErrorKind::Unreachable;
-                let text = "the primary cannot be reached; check that it runs and accepts this \
-                            user, or start read-only";
-                Err(match problem {
-                    Problem::Failed(source) => {
+                let text = "the primary cannot be reached, and no replica has been promoted; check that it \
+                            runs and accepts this user, or start read-only";
+                Some(match problem {
+                    Problem::Failed(source) | Problem::Busy(source) => {
                         ConfigError::new(kind, field, text).with_source(source)
                     }
                     other => ConfigError::new(kind, field, format!("{text} ({other})")),
                 })
             }
             Some((node, Ok(()))) if node.role() != Role::Primary => {
-                let problem = "the node given as the primary is a replica, by its own account; give \
-                               the server that accepts writes";
-                Err(ConfigError::new(
-                    ConfigErrorKind::NotThePrimary,
-                    field,
-                    problem,
-                ))
+                let problem = "the node given as the primary is a replica, by its own account, and no other \
+                               node says that it is the primary; give the server that accepts writes";
+                let kind = ConfigErrorKind::NotThePrimary;
+                Some(ConfigError::new(kind, field, problem))
             }
-            Some((_, Ok(()))) | None => Ok(()),
+            Some((_, Ok(()))) | None => None,
         }
     }
 
@@ -283,6 +310,8 @@ impl<B: Backend> Monitor<B> {
         let asked = self.shared.history.asked();
         let pause = if !node.is_healthy() {
             self.patience(watch.fruitless)
+        } else if watch.asked_at < self.shared.context.wake.roles_wanted() {
+            settings.gap.max(Self::ROLE_PAUSE).min(settings.interval)
         } else if node.is_doubted() || is_primary && asked.is_some_and(|asked| asked < wanted) {
             settings.gap
         } else if !is_primary && node.fresh_as_of() < wanted.min(asked.unwrap_or(Instant::VOID)) {
@@ -348,6 +377,7 @@ impl<B: Backend> Monitor<B> {
             }
         };
         watch.last_asked = Some(time::Instant::now());
+        watch.asked_at = asked;
         watch.asking = Some(self.questions.spawn(question).id());
     }
 
@@ -420,11 +450,22 @@ impl<B: Backend> Monitor<B> {
     fn learn(
         &mut self,
         node: &Arc<Node<B>>,
-        is_primary: bool,
+        was_primary: bool,
         asked: Instant,
         report: Report,
     ) -> Result<(), Problem> {
-        let membership = self.meet(node, is_primary, &report)?;
+        let mut membership = self.meet(node, was_primary, &report)?;
+        let mut is_primary = was_primary;
+        match &report.standing {
+            LogStanding::Written { timeline, written } if !was_primary => {
+                is_primary = self.is_promoted(node, *timeline, written);
+                if is_primary {
+                    self.follow(node, *timeline);
+                    membership = self.meet(node, true, &report)?;
+                }
+            }
+            _ => self.contests(node, false),
+        }
         let configured = if is_primary {
             Role::Primary
         } else {
@@ -447,14 +488,7 @@ impl<B: Backend> Monitor<B> {
                 self.watches.entry(node.id()).or_default().fruitless = 0;
             }
             // A server that calls itself primary, but is not ours. Its role keeps work away from it.
-            LogStanding::Written { timeline, .. } => {
-                let known = self.shared.history.timeline();
-                let superseded = known.is_some_and(|known| timeline.may_supersede(known));
-                if superseded && !self.primary_answers() {
-                    self.forget();
-                }
-                self.progress(node, Instant::VOID);
-            }
+            LogStanding::Written { .. } => self.progress(node, Instant::VOID),
             LogStanding::Replayed { .. } if membership == Membership::Astray => {
                 self.disprove(node);
                 self.progress(node, Instant::VOID);
@@ -467,6 +501,69 @@ impl<B: Backend> Monitor<B> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a node that says it is the primary is the one to be followed now, rather than the one that was.
+    ///
+    /// If that one still answers and says the same, the later history wins, where histories have an order; two that
+    /// have none contest it, and nobody's writes are taken until one of them gives way. If it does not, the promoted
+    /// one must have a later history than it had, or have been following it (where histories are named after their
+    /// writers, and a promoted server has not written yet). An old primary that comes back has neither.
+    fn is_promoted(&mut self, node: &Node<B>, timeline: Timeline, written: &Written) -> bool {
+        let topology = self.shared.topology.load_full();
+        let primary = topology.primary();
+        let claims = primary.is_healthy() && primary.role() == Role::Primary;
+        let followed = self.shared.history.timeline().or(self.followed);
+        let Some(known) = followed else {
+            // No primary has been met yet.
+            self.contests(node, false);
+            return !claims;
+        };
+        if claims {
+            let newest = self.shared.history.newest();
+            let rivalry = Rivalry::between(known, newest.as_ref(), timeline, &written.inserted);
+            self.contests(node, rivalry == Rivalry::Undecided);
+            return rivalry == Rivalry::Later;
+        }
+        self.contests(node, false);
+        let gave_way = primary.is_healthy() && primary.role() == Role::Replica;
+        match Rivalry::by_number(known, timeline) {
+            Some(Rivalry::Later) => true,
+            Some(Rivalry::Undecided) => gave_way,
+            Some(Rivalry::Earlier) => false,
+            None => self
+                .watches
+                .get(&node.id())
+                .is_some_and(|watch| watch.proved),
+        }
+    }
+
+    /// Writes go to this node from now on. What was proved of the others was proved by another log.
+    fn follow(&mut self, node: &Node<B>, timeline: Timeline) {
+        let before = Arc::clone(self.shared.topology.load().primary().name());
+        // The standing of the promoted node is changed after that, so that it is read from all the time, as a replica
+        // or as the primary.
+        self.shared.follow(node.id());
+        self.forget();
+        self.followed = Some(timeline);
+        self.watches
+            .values_mut()
+            .for_each(|watch| watch.proved = false);
+        events::primary_changed(&before, node.name());
+    }
+
+    /// The node contests the primary's place, or no longer.
+    fn contests(&mut self, node: &Node<B>, contests: bool) {
+        let watch = self.watches.entry(node.id()).or_default();
+        if std::mem::replace(&mut watch.contests, contests) == contests {
+            return;
+        }
+        let contested = self.watches.values().any(|watch| watch.contests);
+        self.shared.contest(contested);
+        if contests {
+            let topology = self.shared.topology.load();
+            events::contested(topology.primary().name(), node.name());
+        }
     }
 
     /// Finds out whether the node belongs to the cluster, unless that is known already.
@@ -524,9 +621,11 @@ impl<B: Backend> Monitor<B> {
             if role != configured {
                 events::role_changed(node.name(), role);
             }
+            node.set_role(role);
         }
-        if node.mark_found(role) {
-            events::found(node.name(), role);
+        let (before, after) = node.take(Sign::Answered, None);
+        if before != after {
+            events::health_changed(node, before, after);
         }
     }
 
@@ -536,12 +635,8 @@ impl<B: Backend> Monitor<B> {
         if self.shared.history.is_broken_by(timeline, &written) {
             self.forget();
         }
+        self.followed = Some(timeline);
         self.shared.history.record(asked, timeline, written);
-    }
-
-    fn primary_answers(&self) -> bool {
-        let topology = self.shared.topology.load();
-        topology.primary().is_healthy()
     }
 
     /// The primary's log is another one, or no longer the primary's. What it said of the past proves
@@ -569,7 +664,9 @@ impl<B: Backend> Monitor<B> {
         let proved = replayed
             .as_ref()
             .and_then(|position| self.shared.history.fresh_as_of(position, commits));
-        self.watches.entry(node.id()).or_default().replayed = replayed;
+        let watch = self.watches.entry(node.id()).or_default();
+        watch.replayed = replayed;
+        watch.proved |= proved.is_some();
         self.progress(node, proved.unwrap_or(Instant::ORIGIN));
     }
 
@@ -616,13 +713,18 @@ impl<B: Backend> Monitor<B> {
         watch.fruitless = watch.fruitless.saturating_add(1);
         watch.met = false;
         watch.waits = Waits::No;
+        self.contests(node, false);
         // While the primary has not told who it is, a replica serves without having been met.
         self.disprove(node);
         if matches!(problem, Problem::OtherCluster { .. } | Problem::Private) {
-            node.live.change(|standing| standing.role = Role::Unknown);
+            node.set_role(Role::Unknown);
         }
-        if node.mark_lost(&problem.to_string()) {
-            events::lost(node.name(), problem);
+        if matches!(problem, Problem::Busy(_)) {
+            return;
+        }
+        let (before, after) = node.take(Sign::Silent, Some(&problem.to_string()));
+        if before != after {
+            events::health_changed(node, before, after);
         }
     }
 }
@@ -634,6 +736,7 @@ async fn answer_of<B: Backend>(
 ) -> Result<Answer, Problem> {
     match time::timeout(limit, node.backend().probe(question)).await {
         Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) if B::fault(&error) == Fault::Busy => Err(Problem::Busy(error.into())),
         Ok(Err(error)) => Err(Problem::Failed(error.into())),
         Err(_) => Err(Problem::TimedOut(limit)),
     }

@@ -1,17 +1,16 @@
 //! One database server as the router sees it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use tokio::sync::Notify;
+use std::sync::Arc;
 
 use crate::clock::Instant;
 use crate::context::Context;
+use crate::health::{Health, Sign};
 use crate::holders::Holders;
 use crate::live::{Admission, Live};
 use crate::request::stable_hash;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::tags::Tags;
+use crate::vitals::Vitals;
 use crate::vocabulary::{Intent, Role};
 
 /// Identifies a node within its router. Never used twice, even for a node that comes back.
@@ -104,38 +103,95 @@ impl Member {
     }
 }
 
+/// Opens another pool to the same server, as is right for a role.
+type Reopen<B> = Arc<dyn Fn(Role) -> Option<B> + Send + Sync>;
+
+/// A way to one server: a backend, and how another one is opened if its role changes.
+///
+/// A backend alone is one, too. It is then used whatever the server's role is.
+#[derive(Clone)]
+pub struct Access<B> {
+    backend: B,
+    reopen: Option<Reopen<B>>,
+}
+
+impl<B> Access<B> {
+    /// Opened again by `reopen` when the server's role changes: a promoted replica's connections must no longer be
+    /// read-only, a demoted primary's must be. If it returns `None`, the backend stays. It connects to nothing yet.
+    pub fn reopened_by(
+        backend: B,
+        reopen: impl Fn(Role) -> Option<B> + Send + Sync + 'static,
+    ) -> Self {
+        let reopen: Option<Reopen<B>> = Some(Arc::new(reopen));
+        Self { backend, reopen }
+    }
+
+    /// The backend.
+    #[must_use]
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+}
+
+impl<B> From<B> for Access<B> {
+    fn from(backend: B) -> Self {
+        let reopen = None;
+        Self { backend, reopen }
+    }
+}
+
+impl<B: fmt::Debug> fmt::Debug for Access<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access")
+            .field("backend", &self.backend)
+            .finish_non_exhaustive()
+    }
+}
+
 /// One database server as the router sees it: its name, its live state, and the ORM's way to it.
+///
+/// When the server's role changes the router opens another pool for it: that is another `Node` of the same
+/// [identity](Self::id), with the same state. Work that is under way keeps the one that it began on.
 pub struct Node<B> {
     id: NodeId,
     name: Arc<str>,
-    backend: B,
+    access: Access<B>,
     pub(crate) context: Arc<Context>,
     pub(crate) live: Arc<Live>,
-    /// The sessions that keep a connection of it between their statements.
+    /// The sessions that keep a connection of this pool between their statements.
     pub(crate) holders: Arc<Holders>,
-    lost: Notify,
-    /// When traffic last found it lost.
-    lost_at: AtomicU64,
-    doubted: AtomicU32,
-    idle: Notify,
-    last_error: Mutex<Option<Arc<str>>>,
+    vitals: Arc<Vitals>,
 }
 
 impl<B> Node<B> {
-    pub(crate) fn new(member: &Member, context: &Arc<Context>, backend: B) -> Self {
+    pub(crate) fn new(member: &Member, context: &Arc<Context>, access: Access<B>) -> Self {
         Self {
             id: member.id,
             name: Arc::clone(&member.name),
-            backend,
+            access,
             context: Arc::clone(context),
             live: Arc::clone(&member.live),
             holders: Arc::new(Holders::new(&member.live)),
-            lost: Notify::new(),
-            lost_at: AtomicU64::new(0),
-            doubted: AtomicU32::new(0),
-            idle: Notify::new(),
-            last_error: Mutex::new(None),
+            vitals: Arc::default(),
         }
+    }
+
+    /// The same server with a pool for another role, if another one can be opened.
+    pub(crate) fn reopened(&self, role: Role) -> Option<Self> {
+        let reopen = self.access.reopen.clone()?;
+        let backend = reopen(role)?;
+        Some(Self {
+            id: self.id,
+            name: Arc::clone(&self.name),
+            access: Access {
+                backend,
+                reopen: Some(reopen),
+            },
+            context: Arc::clone(&self.context),
+            live: Arc::clone(&self.live),
+            holders: Arc::new(Holders::new(&self.live)),
+            vitals: Arc::clone(&self.vitals),
+        })
     }
 
     /// Its identity within the router.
@@ -153,7 +209,7 @@ impl<B> Node<B> {
     /// The ORM's way to it.
     #[must_use]
     pub fn backend(&self) -> &B {
-        &self.backend
+        self.access.backend()
     }
 
     /// Its role, as last found.
@@ -162,10 +218,16 @@ impl<B> Node<B> {
         self.live.standing().role
     }
 
-    /// Whether it answers, as last found.
+    /// Whether it is fit for work, as last found: healthy, or on its way there.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        self.live.standing().healthy
+        self.health().is_fit()
+    }
+
+    /// Its health, as last found.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.live.standing().health
     }
 
     /// The instant as of which it shows every acknowledged write, as last proved.
@@ -183,16 +245,13 @@ impl<B> Node<B> {
     /// What went wrong with it last, if it is not healthy.
     #[must_use]
     pub fn last_error(&self) -> Option<Arc<str>> {
-        self.last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.vitals.last_error()
     }
 
     /// Waits until the node is found unhealthy; returns at once if it is. Race it against acquiring
     /// a connection, so that nobody waits for a server that is gone.
     pub async fn lost(&self) {
-        let lost = self.lost.notified();
+        let lost = self.vitals.changes();
         tokio::pin!(lost);
         // From here on no loss is missed, so the check may come now.
         lost.as_mut().enable();
@@ -202,10 +261,25 @@ impl<B> Node<B> {
         }
     }
 
+    /// Waits until the monitor finds that the node does not answer; returns at once if it has. Race it against a
+    /// statement that may be run again elsewhere: a server that is frozen, or that a network keeps away, closes no
+    /// connection. That work has failed there is no reason, which may be one connection's.
+    pub async fn ejected(&self) {
+        loop {
+            let changed = self.vitals.changes();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.health() == Health::Ejected {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Work has waited for the node longer than it should. The monitor, if there is one, asks it at once
     /// whether it is still there, whatever the interval.
     pub fn doubt(&self) {
-        self.doubted.store(1, Ordering::Release);
+        self.vitals.doubt();
         self.context.wake.ring();
     }
 
@@ -217,18 +291,18 @@ impl<B> Node<B> {
 
     /// Whether work waits for the node; asked before the node is.
     pub(crate) fn is_doubted(&self) -> bool {
-        self.doubted.load(Ordering::Acquire) == 1
+        self.vitals.is_doubted()
     }
 
     /// The node is being asked.
     pub(crate) fn end_doubt(&self) {
-        self.doubted.store(0, Ordering::Release);
+        self.vitals.end_doubt();
     }
 
     /// Waits until no work is under way on the draining node, or the operator no longer drains it.
     pub(crate) async fn emptied(&self) {
         loop {
-            let changed = self.idle.notified();
+            let changed = self.vitals.emptied();
             tokio::pin!(changed);
             changed.as_mut().enable();
             if self.live.is_empty() || self.admission() != Admission::Draining {
@@ -250,7 +324,7 @@ impl<B> Node<B> {
         }
         // And who waits for it to become fresh.
         self.context.wake.proved();
-        self.idle.notify_waiters();
+        self.vitals.empty();
     }
 
     /// Takes a place, unless the operator has closed the node.
@@ -266,52 +340,47 @@ impl<B> Node<B> {
     /// Gives a place back.
     pub(crate) fn leave(&self) {
         if self.live.leave() {
-            self.idle.notify_waiters();
+            self.vitals.empty();
         }
     }
 
     /// Traffic has found the node lost: answers to what it was asked before say nothing of it now.
     pub(crate) fn forget_answers(&self) {
-        let now = self.context.now().as_nanos();
-        self.lost_at.fetch_max(now, Ordering::AcqRel);
+        self.vitals.lost_at(self.context.now());
     }
 
     /// Whether an answer to a question of that instant still says something of the node.
     pub(crate) fn answers_since(&self, asked: Instant) -> bool {
-        asked.as_nanos() >= self.lost_at.load(Ordering::Acquire)
+        self.vitals.answers_since(asked)
     }
 
-    /// The node does not answer. Returns whether that is news.
-    pub(crate) fn mark_lost(&self, error: &str) -> bool {
-        self.live.count_failure();
-        self.remember(Some(error));
-        let before = self.live.change(|standing| standing.healthy = false);
-        if before.healthy {
-            self.lost.notify_waiters();
-            // Who waits for it to become fresh waits for others now, or for none.
+    /// Takes in what is learnt of the node, with the error if it is a bad sign. Returns its health before and after.
+    pub(crate) fn take(&self, sign: Sign, error: Option<&str>) -> (Health, Health) {
+        if sign != Sign::Answered {
+            self.live.count_failure();
+        }
+        let (before, after) = self.vitals.take(sign, error, &self.live, &self.context);
+        if before.is_fit() != after.is_fit() {
+            // Who waits for it to become fresh waits for others now, or for none; or may have it.
             self.context.wake.proved();
         }
-        before.healthy
+        (before, after)
     }
 
-    /// The node answers. Returns whether that is news.
-    pub(crate) fn mark_found(&self, role: Role) -> bool {
-        let before = self.live.change(|standing| {
-            standing.healthy = true;
-            standing.role = role;
-        });
-        if !before.healthy {
-            self.remember(None);
-        }
-        !before.healthy
+    /// The role that it has, by its own account.
+    pub(crate) fn set_role(&self, role: Role) {
+        self.live.change(|standing| standing.role = role);
     }
 
-    fn remember(&self, error: Option<&str>) {
-        let mut last = self
-            .last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *last = error.map(Into::into);
+    /// For how long it stays ejected at least, if it is.
+    pub(crate) fn ejected_for(&self) -> Option<std::time::Duration> {
+        self.vitals.ejected_for(self.context.now())
+    }
+
+    /// Who waits for this pool goes on to the one that has taken its place.
+    pub(crate) fn replaced(&self) {
+        self.holders.stop();
+        self.vitals.change();
     }
 }
 
@@ -320,7 +389,7 @@ impl<B> fmt::Debug for Node<B> {
         f.debug_struct("Node")
             .field("name", &self.name)
             .field("role", &self.role())
-            .field("healthy", &self.is_healthy())
+            .field("health", &self.health())
             .field("in_flight", &self.in_flight())
             .finish_non_exhaustive()
     }

@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use crate::builder::Adapter;
 use crate::config::{ConfigError, ConfigErrorKind};
-use crate::node::NodeSpec;
+use crate::node::{Access, NodeSpec};
 use crate::url;
 use crate::vocabulary::Role;
 
@@ -108,28 +108,32 @@ impl<A: Adapter> NodeOptions<A> {
     }
 
     /// Opens the node's pool, without connecting yet. `position` is what errors call a node that has no
-    /// name of its own.
+    /// name of its own. A pool that exists already stays whatever the server's role becomes.
     pub(crate) fn open(
         self,
         adapter: &A,
         role: Role,
         position: &str,
-    ) -> Result<(NodeSpec, A::Backend), ConfigError> {
-        let name = self.spec.stated_name().unwrap_or(position);
+    ) -> Result<(NodeSpec, Access<A::Backend>), ConfigError> {
+        let name = self.spec.stated_name().unwrap_or(position).to_owned();
         if Handle::try_current().is_err() {
             let problem = "pools can only be opened inside a Tokio runtime";
-            return Err(ConfigError::new(ConfigErrorKind::Runtime, name, problem));
+            return Err(ConfigError::new(ConfigErrorKind::Runtime, &name, problem));
         }
         let options = match self.place {
             Place::Pool(pool) => {
-                let backend = adapter.adopt(pool, name)?;
-                return Ok((self.spec, backend));
+                let backend = adapter.adopt(pool, &name)?;
+                return Ok((self.spec, backend.into()));
             }
             Place::Options(options) => options,
             Place::Url(url) => url::parse(&format!("{name}.url"), &url, A::dialects(), A::parse)?,
         };
-        let backend = adapter.open(options, self.pool_options.as_ref(), role, name)?;
-        Ok((self.spec, backend))
+        let (adapter, pool_options) = (adapter.clone(), self.pool_options);
+        let open = move |role| adapter.open(options.clone(), pool_options.as_ref(), role, &name);
+        let backend = open(role)?;
+        // What could be opened once can be again.
+        let access = Access::reopened_by(backend, move |role| open(role).ok());
+        Ok((self.spec, access))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::causality::Needs;
 use crate::clock::Instant;
 use crate::context::Context;
 use crate::decision::{Cause, Reason, Refusal, RouteError, WhyNot};
+use crate::health::Health;
 use crate::live::{Admission, Epoch, Standing};
 use crate::node::Member;
 use crate::request::Request;
@@ -44,11 +45,13 @@ enum Among {
     All,
 }
 
-/// Whether nodes that do not answer are candidates: only when nothing else is left, because trying
+/// Whether nodes that are not fit for work are candidates: only when nothing else is left, because trying
 /// is then better than refusing.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Health {
+enum Fitness {
     Required,
+    /// Not found gone: a write has nowhere else to go, but nobody waits for a server that does not answer.
+    Possible,
     Ignored,
 }
 
@@ -64,10 +67,22 @@ impl<B> Pipeline<'_, B> {
         if self.request.forbids_writes() {
             return Err(self.refusal(|_| Some(WhyNot::WritesForbidden)));
         }
+        if self.topology.contested {
+            return Err(self.refusal(|member| {
+                let why = |claims| {
+                    if claims {
+                        WhyNot::Contested
+                    } else {
+                        WhyNot::NotThePrimary
+                    }
+                };
+                Some(why(member.live.standing().role == Role::Primary))
+            }));
+        }
         let reason = self.request.cause().of_write();
-        self.primary(Health::Ignored, reason).ok_or_else(|| {
+        self.primary(Fitness::Possible, reason).ok_or_else(|| {
             self.refusal(|member| match self.is_primary(member) {
-                true => self.why_not_primary(member, Health::Ignored),
+                true => self.why_not_primary(member, Fitness::Possible),
                 false => Some(WhyNot::NotThePrimary),
             })
         })
@@ -77,19 +92,19 @@ impl<B> Pipeline<'_, B> {
         // Before the session's needs: who no longer leans towards the primary needs what has been written.
         let steps = self.steps();
         let needs = self.needs();
-        for health in [Health::Required, Health::Ignored] {
+        for fitness in [Fitness::Required, Fitness::Ignored] {
             let mut reason = match self.is_not_replayed() {
                 true => Reason::NotReplayed,
                 false => Reason::PreferenceIsPrimary,
             };
             for step in steps {
                 match step {
-                    Step::Policy(among) => match self.candidate(*among, health, needs) {
+                    Step::Policy(among) => match self.candidate(*among, fitness, needs) {
                         Ok(route) => return Ok(route),
                         Err(without) => reason = without,
                     },
                     Step::Primary => {
-                        if let Some(route) = self.primary(health, reason) {
+                        if let Some(route) = self.primary(fitness, reason) {
                             return Ok(route);
                         }
                     }
@@ -109,10 +124,10 @@ impl<B> Pipeline<'_, B> {
         self.refusal(|member| {
             let steps = self.steps().iter().map(|step| match step {
                 Step::Primary if self.is_primary(member) => {
-                    self.why_not_primary(member, Health::Required).or(limit)
+                    self.why_not_primary(member, Fitness::Required).or(limit)
                 }
                 Step::Policy(among) if *among == Among::All || !self.acts_as_primary(member) => {
-                    let why_not = self.why_not(member, *among, Health::Required, needs);
+                    let why_not = self.why_not(member, *among, Fitness::Required, needs);
                     why_not.or(Some(WhyNot::PolicyDeclined))
                 }
                 _ => None,
@@ -159,31 +174,40 @@ impl<B> Pipeline<'_, B> {
         }
     }
 
-    fn primary(&self, health: Health, reason: Reason) -> Option<Route<B>> {
+    fn primary(&self, fitness: Fitness, reason: Reason) -> Option<Route<B>> {
         let index = self
             .topology
             .members
             .iter()
             .position(|member| self.is_primary(member))?;
         let member = &self.topology.members[index];
-        match self.why_not_primary(member, health) {
+        match self.why_not_primary(member, fitness) {
             None => self.enter(index, member.live.epoch(), reason),
             Some(_) => None,
         }
     }
 
     /// Lets the policy choose among the candidates; or says why there are none.
-    fn candidate(&self, among: Among, health: Health, needs: Needs) -> Result<Route<B>, Reason> {
+    fn candidate(&self, among: Among, fitness: Fitness, needs: Needs) -> Result<Route<B>, Reason> {
         loop {
             let mut set = IndexSet::new();
+            let mut recovering = false;
             let mut stale = false;
             let mut sick = false;
             for (index, member) in self.topology.members.iter().enumerate() {
-                match self.why_not(member, among, health, needs) {
-                    None => set.add(index),
+                match self.why_not(member, among, fitness, needs) {
+                    None => {
+                        recovering |= member.live.standing().health == Health::Recovering;
+                        set.add(index);
+                    }
                     Some(WhyNot::NotFresh(_)) => stale = true,
                     // Who has not said yet what it is has not been reached yet.
-                    Some(WhyNot::Unhealthy | WhyNot::JustFailed | WhyNot::Role(Role::Unknown)) => {
+                    Some(
+                        WhyNot::Unhealthy
+                        | WhyNot::Suspect
+                        | WhyNot::JustFailed
+                        | WhyNot::Role(Role::Unknown),
+                    ) => {
                         sick = true;
                     }
                     Some(_) => {}
@@ -197,6 +221,9 @@ impl<B> Pipeline<'_, B> {
                     (false, false) => Reason::NoReplica,
                 });
             }
+            if recovering {
+                self.thin_out(&mut set);
+            }
             let stays_with = self.session.choice();
             let index = self.pick(&set)?;
             let member = &self.topology.members[index];
@@ -207,11 +234,31 @@ impl<B> Pipeline<'_, B> {
             };
             // The node may have changed since it became a candidate, and what the session remembers
             // of this read is tied to this epoch. Then the next look leaves it out.
-            if self.why_not(member, among, health, needs).is_none()
+            if self.why_not(member, among, fitness, needs).is_none()
                 && let Some(route) = self.enter(index, epoch, reason)
             {
                 return Ok(route);
             }
+        }
+    }
+
+    /// Leaves out those candidates that are recovering as often as is right for the time since they are back,
+    /// whatever the policy. A session stays with one that it has chosen; and if none is left, none is left out.
+    fn thin_out(&self, set: &mut IndexSet) {
+        let settings = &self.context.health;
+        let now = self.context.now();
+        let mut left = IndexSet::new();
+        for index in set.iter() {
+            let live = &self.topology.members[index].live;
+            let gets_this_one = live.standing().health != Health::Recovering
+                || live.epoch() == self.session.choice()
+                || fastrand::f32() < settings.share(live.back_since(), now);
+            if gets_this_one {
+                left.add(index);
+            }
+        }
+        if left.len() > 0 {
+            *set = left;
         }
     }
 
@@ -255,12 +302,12 @@ impl<B> Pipeline<'_, B> {
     }
 
     /// Why the node may not take what the primary takes: its weight and its labels do not matter.
-    fn why_not_primary(&self, member: &Member, health: Health) -> Option<WhyNot> {
+    fn why_not_primary(&self, member: &Member, fitness: Fitness) -> Option<WhyNot> {
         let standing = member.live.standing();
         if standing.role != Role::Primary {
             return Some(WhyNot::Role(standing.role));
         }
-        self.why_not_now(member, standing, health)
+        self.why_not_now(member, standing, fitness)
     }
 
     /// Why the node is no candidate for this read.
@@ -268,7 +315,7 @@ impl<B> Pipeline<'_, B> {
         &self,
         member: &Member,
         among: Among,
-        health: Health,
+        fitness: Fitness,
         needs: Needs,
     ) -> Option<WhyNot> {
         let standing = member.live.standing();
@@ -284,7 +331,7 @@ impl<B> Pipeline<'_, B> {
         if !member.tags.satisfy(self.request.tags()) {
             return Some(WhyNot::Tags);
         }
-        if let Some(why_not) = self.why_not_now(member, standing, health) {
+        if let Some(why_not) = self.why_not_now(member, standing, fitness) {
             return Some(why_not);
         }
         let needed = needs.of(epoch);
@@ -296,25 +343,35 @@ impl<B> Pipeline<'_, B> {
     }
 
     /// Why the node, whatever its role, takes no work at this moment.
-    fn why_not_now(&self, member: &Member, standing: Standing, health: Health) -> Option<WhyNot> {
+    fn why_not_now(&self, member: &Member, standing: Standing, fitness: Fitness) -> Option<WhyNot> {
         if standing.admission != Admission::Enabled {
             Some(WhyNot::Admission(standing.admission))
         } else if self.request.excludes(member.id) {
             Some(WhyNot::JustFailed)
-        } else if !standing.healthy && health == Health::Required {
-            Some(WhyNot::Unhealthy)
         } else {
-            None
+            match (standing.health, fitness) {
+                (Health::Healthy | Health::Recovering, _)
+                | (Health::Suspect | Health::New, Fitness::Possible)
+                | (_, Fitness::Ignored) => None,
+                (Health::Suspect, Fitness::Required) => Some(WhyNot::Suspect),
+                (Health::Ejected | Health::New, _) => Some(WhyNot::Unhealthy),
+            }
         }
     }
 
     fn refusal(&self, why_not: impl Fn(&Member) -> Option<WhyNot>) -> RouteError {
-        let refusals = self.topology.members.iter().map(|member| Refusal {
-            node: Arc::clone(&member.name),
+        let mut without_primary = false;
+        let refusals = self.topology.members.iter().map(|member| {
             // A node that would do by now did not answer when it was asked.
-            why: why_not(member).unwrap_or(WhyNot::Unhealthy),
+            let why = why_not(member).unwrap_or(WhyNot::Unhealthy);
+            without_primary |= self.is_primary(member) && why.is_for_want_of_a_primary();
+            Refusal {
+                node: Arc::clone(&member.name),
+                why,
+            }
         });
-        RouteError::new(self.request.intent(), refusals.collect())
+        let refusals = refusals.collect();
+        RouteError::new(self.request.intent(), refusals, without_primary)
     }
 }
 

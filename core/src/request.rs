@@ -28,6 +28,7 @@ pub struct Request {
     consistency: Consistency,
     max_staleness: Stated,
     wait: Stated,
+    waited_for_primary: Duration,
     tags: Tags,
     key: Option<u64>,
     excluded: Vec<NodeId>,
@@ -81,6 +82,7 @@ impl Request {
             consistency: Consistency::default(),
             max_staleness: Stated::NOTHING,
             wait: Stated::NOTHING,
+            waited_for_primary: Duration::ZERO,
             tags: Tags::new(),
             key: None,
             excluded: Vec::new(),
@@ -178,6 +180,16 @@ impl Request {
         }
     }
 
+    /// The work has waited so long for a primary.
+    pub(crate) fn waited_for_primary(&mut self, time: Duration) {
+        self.waited_for_primary = self.waited_for_primary.saturating_add(time);
+    }
+
+    /// How long the work has waited for a primary so far.
+    pub(crate) fn wait_for_primary(&self) -> Duration {
+        self.waited_for_primary
+    }
+
     /// Where the read may go, if the request does not state it.
     #[inline]
     pub(crate) fn prefer(&mut self, preference: Preference) {
@@ -256,6 +268,11 @@ impl Request {
     #[must_use]
     pub fn is_retry(&self) -> bool {
         !self.excluded.is_empty()
+    }
+
+    /// On how many nodes this request has failed.
+    pub(crate) fn failures(&self) -> usize {
+        self.excluded.len()
     }
 
     #[inline]

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use crate::decision::{Decision, Reason};
 use crate::fallback::Place;
+use crate::health::Sign;
 use crate::live::Epoch;
 use crate::node::Node;
 use crate::request::Request;
 use crate::session::SessionState;
-use crate::vocabulary::{Consistency, Fault, Intent};
+use crate::vocabulary::{Consistency, Fault, Intent, Role};
 
 /// A place on a node: keep it as long as the work lasts, results included.
 ///
@@ -165,22 +166,33 @@ impl<B> Route<B> {
     }
 
     /// Tells what an error says of the node. A node that is unavailable gets no more work until the
-    /// monitor, which is woken at once, finds that it answers again. On a router without a monitor,
-    /// one over a single node, it is only counted.
+    /// monitor, which is woken at once, finds that it answers. On a router without a monitor,
+    /// one over a single node, it is only counted. If it was to be the primary, all nodes are asked at once which of
+    /// them is; so they are if it refuses a write because it is read-only.
     pub fn report(&self, fault: Fault, error: &dyn fmt::Display) {
-        if fault != Fault::Unavailable {
-            return;
+        let context = &self.node.context;
+        match fault {
+            Fault::Unavailable if !context.wake.is_watched() => {
+                self.node.live.count_failure();
+                return;
+            }
+            Fault::Unavailable => self.suspect(error),
+            Fault::ReadOnly if self.intent == Intent::Write => {}
+            _ => return,
         }
-        let wake = &self.node.context.wake;
-        if !wake.is_watched() {
-            self.node.live.count_failure();
-            return;
+        if self.node.role() == Role::Primary {
+            context.wake.ask_roles(context.after_now());
         }
+    }
+
+    /// The node is suspected of being gone.
+    pub(crate) fn suspect(&self, error: &dyn fmt::Display) {
         self.node.forget_answers();
-        if self.node.mark_lost(&error.to_string()) {
+        let (before, after) = self.node.take(Sign::WorkFailed, Some(&error.to_string()));
+        if before != after {
             crate::events::lost(self.node.name(), error);
         }
-        wake.ring();
+        self.node.context.wake.ring();
     }
 }
 

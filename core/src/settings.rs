@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::dialect::Dialect;
 use crate::fallback::{FallbackLimit, Places};
 use crate::freshness::Commits;
+use crate::health::HealthSettings;
 use crate::hold::Hold;
 use crate::policy::{LeastInFlight, Policy, Sticky};
 use crate::vocabulary::{Preference, Pressure};
@@ -23,6 +24,10 @@ pub struct Settings {
     pub(crate) classifier: Option<Arc<dyn Classifier>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) monitor: MonitorSettings,
+    pub(crate) health: HealthSettings,
+    pub(crate) acquire_limit: Duration,
+    pub(crate) retries: u32,
+    pub(crate) wait_for_primary: Duration,
     pub(crate) start: Start,
     pub(crate) hold: Hold,
     pub(crate) max_staleness: Option<Duration>,
@@ -39,6 +44,10 @@ impl Settings {
             classifier: None,
             clock: Arc::new(SystemClock::new()),
             monitor: MonitorSettings::new(),
+            health: HealthSettings::new(),
+            acquire_limit: Duration::from_millis(250),
+            retries: 3,
+            wait_for_primary: Duration::ZERO,
             start: Start::default(),
             hold: Hold::closely(),
             max_staleness: None,
@@ -81,6 +90,47 @@ impl Settings {
     #[must_use]
     pub fn monitor(mut self, monitor: MonitorSettings) -> Self {
         self.monitor = monitor;
+        self
+    }
+
+    /// When nodes are kept from work that has failed, and how they come back.
+    #[must_use]
+    pub fn health(mut self, health: HealthSettings) -> Self {
+        self.health = health;
+        self
+    }
+
+    /// How long a read waits for a connection of one node while another node would serve it. After that it goes
+    /// there, and if the pool was not simply full, the node is suspect: a server that is frozen, or behind a network
+    /// that swallows packets, refuses nothing, and a pool would wait for it for 30 s. Where no other node would serve
+    /// the read, it waits as long as the pool says.
+    ///
+    /// Defaults to 250 ms: a connection within a region takes a few milliseconds, with TLS and a distant client some
+    /// tens.
+    #[must_use]
+    pub fn acquire_limit(mut self, limit: Duration) -> Self {
+        self.acquire_limit = limit;
+        self
+    }
+
+    /// On how many other nodes a read is tried after the first has failed it. Defaults to 3: when four nodes in a row
+    /// have failed one read, the fifth is not what it needs. Zero switches it off. A write is never sent again.
+    #[must_use]
+    pub fn retries(mut self, most: u32) -> Self {
+        self.retries = most;
+        self
+    }
+
+    /// How long a write, or a read that only the primary can serve, waits for a primary if there is none: it is lost
+    /// and none has been promoted yet, or two claim to be it. Then it fails with a [`RouteError`](crate::RouteError)
+    /// whose [`is_without_primary`](crate::RouteError::is_without_primary) says so. Nothing has been sent by then.
+    ///
+    /// Defaults to zero, which fails it at once: who waits holds what he has (a request, a place in a queue, locks
+    /// elsewhere), and how long that is better than an error only the application knows. A failover takes the
+    /// database's own tools some seconds; the router follows within a fraction of one.
+    #[must_use]
+    pub fn wait_for_primary(mut self, most: Duration) -> Self {
+        self.wait_for_primary = most;
         self
     }
 
@@ -128,7 +178,7 @@ impl Settings {
     pub(crate) fn context(&self, primary: impl FnOnce() -> Pressure) -> Context {
         let limit = self.fallback_limit;
         let places = limit.map(|limit| Places::new(limit, primary()));
-        Context::new(Arc::clone(&self.clock), places)
+        Context::new(Arc::clone(&self.clock), places, self.health)
     }
 
     /// The classifier for servers of a kind.
@@ -143,6 +193,12 @@ impl Settings {
             classifier.check()?;
         }
         self.monitor.check()?;
+        self.health.check()?;
+        if self.acquire_limit.is_zero() {
+            let problem = "is 0ns; it must be above zero: no connection is there at once";
+            let kind = ConfigErrorKind::OutOfRange;
+            return Err(ConfigError::new(kind, "acquire_limit", problem));
+        }
         match self.max_staleness {
             Some(bound) => self.check_max_staleness(bound, dialect),
             None => Ok(()),
@@ -181,6 +237,10 @@ impl fmt::Debug for Settings {
             .field("preference", &self.preference)
             .field("clock", &self.clock)
             .field("monitor", &self.monitor)
+            .field("health", &self.health)
+            .field("acquire_limit", &self.acquire_limit)
+            .field("retries", &self.retries)
+            .field("wait_for_primary", &self.wait_for_primary)
             .field("start", &self.start)
             .field("hold", &self.hold)
             .field("max_staleness", &self.max_staleness)

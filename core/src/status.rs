@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::decision::Reason;
+use crate::health::Health;
 use crate::live::Admission;
 use crate::tags::Tags;
 use crate::vocabulary::{Pressure, Role};
@@ -14,8 +15,10 @@ use crate::vocabulary::{Pressure, Role};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Status {
-    /// The nodes, the primary first.
+    /// The nodes, in the order in which they were configured.
     pub nodes: Vec<NodeStatus>,
+    /// Whether two nodes claim to be the primary, and nobody can tell which of them is. No writes are taken then.
+    pub contested: bool,
     /// Reads that went to the primary because no candidate would do, by reason.
     pub fallbacks: Vec<Fallback>,
     /// The places for reads that fall back, if they are [limited](crate::FallbackLimit).
@@ -76,8 +79,10 @@ pub struct NodeStatus {
     pub name: String,
     /// Its role, as last found.
     pub role: Role,
-    /// Whether it answers, as last found.
+    /// Whether it is fit for work, as last found.
     pub healthy: bool,
+    /// Its health in full.
+    pub health: Health,
     /// Whether the operator lets work onto it.
     pub admission: Admission,
     /// Its weight.
@@ -154,15 +159,14 @@ impl fmt::Display for Status {
             .max(4);
         writeln!(
             f,
-            "{:width$}  {:7}  {:9}  {:>9}  {:>9}  {:>9}  {:>9}",
+            "{:width$}  {:7}  {:10}  {:>9}  {:>9}  {:>9}  {:>9}",
             "node", "role", "health", "staleness", "in flight", "reads", "writes"
         )?;
         for node in &self.nodes {
-            let health = match (node.admission, node.healthy) {
-                (Admission::Disabled, _) => "disabled",
-                (Admission::Draining, _) => "draining",
-                (Admission::Enabled, true) => "healthy",
-                (Admission::Enabled, false) => "unhealthy",
+            let health = match node.admission {
+                Admission::Disabled => "disabled".to_owned(),
+                Admission::Draining => "draining".to_owned(),
+                Admission::Enabled => node.health.to_string(),
             };
             let staleness = match node.staleness {
                 Some(staleness) => format!("{:.1} ms", staleness.as_secs_f64() * 1e3),
@@ -170,7 +174,7 @@ impl fmt::Display for Status {
             };
             writeln!(
                 f,
-                "{:width$}  {:7}  {health:9}  {staleness:>9}  {:>9}  {:>9}  {:>9}",
+                "{:width$}  {:7}  {health:10}  {staleness:>9}  {:>9}  {:>9}  {:>9}",
                 node.name, node.role, node.in_flight, node.reads, node.writes
             )?;
         }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::context::Context;
+use crate::health::Sign;
 use crate::live::{Epoch, Live};
-use crate::node::{Member, Node, NodeId, NodeSpec};
+use crate::node::{Access, Member, Node, NodeId, NodeSpec};
 use crate::vocabulary::Role;
 
 /// The most nodes that one router holds. Candidates are kept in a set of so many bits on the stack.
@@ -15,7 +16,10 @@ pub(crate) const MOST_NODES: usize = 1024;
 pub(crate) struct Topology<B> {
     pub(crate) members: Vec<Member>,
     pub(crate) nodes: Vec<Arc<Node<B>>>,
+    /// The node that takes the writes: the one that was configured, or has been promoted since.
     pub(crate) primary: NodeId,
+    /// Another node says that it is the primary as well, and neither history is the later one.
+    pub(crate) contested: bool,
 }
 
 // Not derived: that would ask for `B: Clone`, and the nodes are shared, not copied.
@@ -25,6 +29,7 @@ impl<B> Clone for Topology<B> {
             members: self.members.clone(),
             nodes: self.nodes.clone(),
             primary: self.primary,
+            contested: self.contested,
         }
     }
 }
@@ -34,29 +39,32 @@ impl<B> Topology<B> {
     pub(crate) fn new(
         spec: &NodeSpec,
         context: &Arc<Context>,
-        backend: B,
+        access: Access<B>,
     ) -> Result<Self, ConfigError> {
         let id = context.next_node();
         let mut topology = Self {
             members: Vec::new(),
             nodes: Vec::new(),
             primary: id,
+            contested: false,
         };
-        topology.add(id, spec, "primary", context, backend)?;
+        topology.add(id, spec, "primary", context, access)?;
         Ok(topology)
     }
 
     /// One node that is taken for a healthy primary.
-    pub(crate) fn single(context: &Arc<Context>, backend: B) -> Self {
+    pub(crate) fn single(context: &Arc<Context>, access: Access<B>) -> Self {
         let id = context.next_node();
         let mut topology = Self {
             members: Vec::new(),
             nodes: Vec::new(),
             primary: id,
+            contested: false,
         };
-        topology.push(id, "primary", &NodeSpec::new(), context, backend);
+        topology.push(id, "primary", &NodeSpec::new(), context, access);
         topology.nodes.iter().for_each(|node| {
-            node.mark_found(Role::Primary);
+            node.set_role(Role::Primary);
+            node.take(Sign::Answered, None);
         });
         topology
     }
@@ -66,7 +74,7 @@ impl<B> Topology<B> {
         &mut self,
         spec: &NodeSpec,
         context: &Arc<Context>,
-        backend: B,
+        access: Access<B>,
     ) -> Result<(), ConfigError> {
         let mut number = 1;
         while self.index(&format!("replica-{number}")).is_some() {
@@ -77,7 +85,7 @@ impl<B> Topology<B> {
             spec,
             &format!("replica-{number}"),
             context,
-            backend,
+            access,
         )
     }
 
@@ -87,7 +95,7 @@ impl<B> Topology<B> {
         spec: &NodeSpec,
         default_name: &str,
         context: &Arc<Context>,
-        backend: B,
+        access: Access<B>,
     ) -> Result<(), ConfigError> {
         let name = spec.name.as_deref().unwrap_or(default_name);
         if name.is_empty() {
@@ -115,7 +123,7 @@ impl<B> Topology<B> {
                 problem,
             ));
         }
-        self.push(id, name, spec, context, backend);
+        self.push(id, name, spec, context, access);
         Ok(())
     }
 
@@ -125,7 +133,7 @@ impl<B> Topology<B> {
         name: &str,
         spec: &NodeSpec,
         context: &Arc<Context>,
-        backend: B,
+        access: Access<B>,
     ) {
         let member = Member::new(
             id,
@@ -134,7 +142,7 @@ impl<B> Topology<B> {
             Live::new(Role::Unknown, self.unused_epoch(context)),
         );
         self.nodes
-            .push(Arc::new(Node::new(&member, context, backend)));
+            .push(Arc::new(Node::new(&member, context, access)));
         self.members.push(member);
     }
 
@@ -188,13 +196,32 @@ impl<B> Topology<B> {
         Ok(())
     }
 
-    /// The node that is configured as the primary.
-    pub(crate) fn primary(&self) -> &Arc<Node<B>> {
-        // Every topology begins with it, and it cannot be removed.
-        &self.nodes[0]
+    /// The node takes the writes from now on, and the one that did no longer. Their pools are opened anew, as is
+    /// right for what they are now. Returns the nodes whose pools have been replaced.
+    pub(crate) fn follow(&mut self, promoted: NodeId) -> Vec<Arc<Node<B>>> {
+        let demoted = std::mem::replace(&mut self.primary, promoted);
+        self.contested = false;
+        let mut replaced = Vec::new();
+        for (id, role) in [(demoted, Role::Replica), (promoted, Role::Primary)] {
+            let Some(node) = self.nodes.iter_mut().find(|node| node.id() == id) else {
+                continue;
+            };
+            if let Some(reopened) = node.reopened(role) {
+                replaced.push(std::mem::replace(node, Arc::new(reopened)));
+            }
+        }
+        replaced
     }
 
-    /// The nodes that are configured as replicas.
+    /// The node that takes the writes.
+    pub(crate) fn primary(&self) -> &Arc<Node<B>> {
+        let mut nodes = self.nodes.iter();
+        let primary = nodes.find(|node| node.id() == self.primary);
+        // It cannot be removed, so it is there.
+        primary.unwrap_or(&self.nodes[0])
+    }
+
+    /// All others.
     pub(crate) fn replicas(&self) -> impl Iterator<Item = &Arc<Node<B>>> {
         self.nodes.iter().filter(|node| node.id() != self.primary)
     }

@@ -15,11 +15,12 @@ use crate::clock::Instant as Needed;
 use crate::cluster::Cluster;
 use crate::decision::{Reason, RouteError};
 use crate::fallback::Places;
+use crate::health::Health;
 use crate::request::Request;
 use crate::route::Route;
 use crate::router::Backend;
 use crate::session::SessionState;
-use crate::vocabulary::{Consistency, Intent};
+use crate::vocabulary::{Consistency, Intent, Role};
 
 impl<B: Backend> Cluster<B> {
     /// Finds the node for a piece of work as [`route`](crate::Router::route) does, and waits where that is better:
@@ -75,6 +76,10 @@ impl<B: Backend> Cluster<B> {
             // Whether it came in time is seen when the read is routed again.
             found = fresh.unwrap_or_else(|_| self.find(request, session));
         }
+        if self.waits_for_primary(request) && Self::lacks_primary(&found) {
+            found.map(Route::unsent).ok();
+            found = self.when_primary(request, session).await;
+        }
         let refusal = match self.take(found, request, session) {
             Err(refusal) if refusal.is_fallback_limit() => refusal,
             taken => return taken,
@@ -89,7 +94,71 @@ impl<B: Backend> Cluster<B> {
         placed.await.unwrap_or(Err(refusal))
     }
 
-    /// Whether the read may wait rather than make do with what was found.
+    /// A place for work that was to be sent to a primary which is gone: on another one, or on the same when it is
+    /// back. It waits as long as is left of what the router says.
+    pub(crate) async fn route_to_another_primary(
+        &self,
+        request: &mut Request,
+        session: &SessionState,
+    ) -> Result<Route<B>, RouteError> {
+        let found = match self.waits_for_primary(request) {
+            true => self.when_primary(request, session).await,
+            false => self.find(request, session),
+        };
+        self.take(found, request, session)
+    }
+
+    /// Whether some time is left for the work to wait for a primary.
+    pub(crate) fn waits_for_primary(&self, request: &Request) -> bool {
+        request.wait_for_primary() < self.shared().settings.wait_for_primary
+    }
+
+    /// Whether the work is for a primary, and there is none that answers.
+    fn lacks_primary(found: &Result<Route<B>, RouteError>) -> bool {
+        match found {
+            Ok(route) => {
+                let node = route.node();
+                node.health() == Health::Ejected && node.role() == Role::Primary
+            }
+            Err(refusal) => refusal.is_without_primary(),
+        }
+    }
+
+    /// What is found once there is a primary that answers, or another node for a read; or when no time is left.
+    async fn when_primary(
+        &self,
+        request: &mut Request,
+        session: &SessionState,
+    ) -> Result<Route<B>, RouteError> {
+        /// All nodes are asked again after that, as long as somebody waits.
+        const AGAIN: Duration = Duration::from_millis(10);
+        let begun = Instant::now();
+        let limit = self.shared().settings.wait_for_primary;
+        let left = limit.saturating_sub(request.wait_for_primary());
+        let found = loop {
+            let mut proof = pin!(self.shared().context.wake.next_proof());
+            proof.as_mut().enable();
+            let found = self.find(request, session);
+            let waited = begun.elapsed();
+            if waited >= left || found.as_ref().is_ok_and(|route| route.node().is_healthy()) {
+                break found;
+            }
+            found.map(Route::unsent).ok();
+            self.ask_for_primary();
+            let rest = AGAIN.min(left.saturating_sub(waited));
+            timeout(rest, proof).await.ok();
+        };
+        request.waited_for_primary(begun.elapsed());
+        found
+    }
+
+    /// Has all nodes asked which of them is the primary.
+    fn ask_for_primary(&self) {
+        let context = &self.shared().context;
+        context.wake.ask_roles(context.after_now());
+    }
+
+    /// Whether the work may wait rather than make do with what was found.
     #[inline]
     fn may_wait(
         &self,
@@ -97,6 +166,9 @@ impl<B: Backend> Cluster<B> {
         request: &Request,
         session: &SessionState,
     ) -> bool {
+        if self.waits_for_primary(request) && Self::lacks_primary(found) {
+            return true;
+        }
         match found {
             Ok(route) if !route.reason().is_fallback() => false,
             found => {
@@ -135,6 +207,9 @@ impl<B: Backend> Cluster<B> {
     ) -> Result<Route<B>, RouteError> {
         if Self::lacks_freshness(&found, request, session) {
             self.ask_for_freshness(request, session);
+        }
+        if found.as_ref().is_err_and(RouteError::is_without_primary) {
+            self.ask_for_primary();
         }
         let mut route = found?;
         if let Some(places) = self.places_for(&route) {

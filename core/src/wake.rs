@@ -13,6 +13,8 @@ use crate::sync::{AtomicU64, Ordering};
 pub(crate) struct Wake {
     wanted: Wanted,
     bell: Notify,
+    /// Somebody found no primary where it should be, and wants all nodes asked after then what they are.
+    roles_wanted: Wanted,
     /// Rung by the monitor when a replica has become fresher.
     proof: Notify,
     watched: AtomicBool,
@@ -23,6 +25,7 @@ impl Wake {
         Self {
             wanted: Wanted::new(),
             bell: Notify::new(),
+            roles_wanted: Wanted::new(),
             proof: Notify::new(),
             watched: AtomicBool::new(false),
         }
@@ -50,7 +53,19 @@ impl Wake {
         self.bell.notify_one();
     }
 
-    /// A replica has become fresher.
+    /// Asks for all nodes to be asked, after `instant`, what they are: the primary is no longer there, or none.
+    pub(crate) fn ask_roles(&self, instant: Instant) {
+        if self.roles_wanted.raise(instant) {
+            self.bell.notify_one();
+        }
+    }
+
+    /// After which instant somebody wants all nodes to have been asked what they are.
+    pub(crate) fn roles_wanted(&self) -> Instant {
+        self.roles_wanted.instant()
+    }
+
+    /// A replica has become fresher, or another node will do for other reasons.
     pub(crate) fn proved(&self) {
         self.proof.notify_waiters();
     }

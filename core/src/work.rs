@@ -1,7 +1,7 @@
 //! One piece of work on its way: to a node, and to the next one if the first fails it.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_stream::try_stream;
 use futures_core::Stream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::cluster::Cluster;
 use crate::decision::{Cause, Decision, RouteError};
@@ -36,7 +36,12 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 ///   conflict with replication. A write is never sent again where it may have had an effect.
 /// * A statement that was *taken* for a read and that a replica refuses as a write runs once, on the
 ///   primary. What a caller has stated is a read is not second-guessed: the replica's error is the caller's.
-/// * Nobody waits for a lost node: a read goes on as soon as its node is found lost.
+/// * Nobody waits for a lost node: a read that waits for a connection goes on as soon as its node is found lost, or
+///   when the [limit](crate::Settings::acquire_limit) for that has passed and another node would serve it. One whose
+///   statement has been sent and has shown nothing yet goes on when the monitor finds that its node does not answer,
+///   if another node would serve it. A write is told as soon as the primary is known to be gone, and waits for
+///   another as long as the router [says](crate::Settings::wait_for_primary), if nothing has been sent.
+/// * A read is tried on as many more nodes as the router [says](crate::Settings::retries).
 /// * A read that is [to wait](Request::wait_for_fresh) for a fresh replica does so for that long in all, whatever fails it
 ///   meanwhile, and holds nothing. One that falls back to the primary has one of the
 ///   [places](crate::FallbackLimit) for that until its work ends, where they are limited; if there is none, that is its
@@ -100,6 +105,8 @@ enum Missed<E> {
     Failed(E),
     /// The node was found lost meanwhile, by somebody who has reported it.
     Lost,
+    /// It takes too long, and another node would serve the read.
+    Late,
 }
 
 impl<B: Backend> Work<B> {
@@ -182,13 +189,15 @@ impl<B: Backend> Work<B> {
         let mut work = self.of_statement(sql);
         loop {
             let (mut connection, route) = work.lease().await?;
-            match operation(connection.get(), route.intent()).await {
-                Ok(result) => {
+            let running = operation(connection.get(), route.intent());
+            match work.while_there(&route, running).await {
+                Some(Ok(result)) => {
                     work.done(sql);
                     work.keep(connection, &route);
                     return Ok((result, route));
                 }
-                Err(error) => work.failed(sql, route, error)?,
+                Some(Err(error)) => work.failed(sql, route, error)?,
+                None => work.abandon(route),
             }
         }
     }
@@ -210,9 +219,14 @@ impl<B: Backend> Work<B> {
             loop {
                 let (mut connection, route) = work.lease().await?;
                 let mut results = operation(connection.get(), route.intent());
+                let Some(mut item) = work.while_there(&route, next(&mut results)).await else {
+                    drop(results);
+                    work.abandon(route);
+                    continue;
+                };
                 let mut handed_out = false;
                 let failure = loop {
-                    match next(&mut results).await {
+                    match item {
                         Some(Ok(result)) => {
                             handed_out = true;
                             work.done(sql.as_ref());
@@ -221,6 +235,7 @@ impl<B: Backend> Work<B> {
                         Some(Err(error)) => break Some(error),
                         None => break None,
                     }
+                    item = next(&mut results).await;
                 };
                 drop(results);
                 match failure {
@@ -269,7 +284,7 @@ impl<B: Backend> Work<B> {
         mut route: Route<B>,
     ) -> Result<(B::Connection, Route<B>), B::Error> {
         loop {
-            match Self::reach(&route, route.node().backend().acquire()).await {
+            match self.reach(&route, route.node().backend().acquire()).await {
                 Ok(connection) => return Ok((connection, route)),
                 Err(missed) => route = self.next_route(route, missed).await?,
             }
@@ -319,7 +334,7 @@ impl<B: Backend> Work<B> {
         let mut route = self.first_route().await?;
         loop {
             let beginning = begin(route.node().backend());
-            match Self::reach(&route, beginning).await {
+            match self.reach(&route, beginning).await {
                 Ok(begun) => return Ok((begun, route)),
                 Err(missed) => route = self.next_route(route, missed).await?,
             }
@@ -346,24 +361,90 @@ impl<B: Backend> Work<B> {
     ) -> Result<Route<B>, B::Error> {
         let going_on = match missed {
             Missed::Failed(error) => self.go_on(&route, error),
-            Missed::Lost => {
+            Missed::Lost if route.intent() == Intent::Write => Ok(()),
+            Missed::Lost | Missed::Late => {
                 self.request.exclude(route.node().id());
                 Ok(())
             }
         };
+        // It was not sent, so even a write may go elsewhere.
+        let awaits_primary = route.intent() == Intent::Write
+            && match &going_on {
+                Ok(()) => true,
+                Err(error) => {
+                    B::fault(error) == Fault::Unavailable
+                        && self.cluster.waits_for_primary(&self.request)
+                }
+            };
         route.unsent();
-        going_on?;
         let cluster = &self.cluster;
-        let route = cluster.route_within(&mut self.request, &self.session);
-        let route = route.await.map_err(|refusal| self.refused(refusal))?;
+        let route = if awaits_primary {
+            self.failure = going_on.err();
+            let route = cluster.route_to_another_primary(&mut self.request, &self.session);
+            route.await
+        } else {
+            going_on?;
+            let route = cluster.route_within(&mut self.request, &self.session);
+            route.await
+        };
+        let route = route.map_err(|refusal| self.refused(refusal))?;
         self.cluster.count_failover();
         Ok(route)
     }
 
+    /// Runs a statement. `None` if it is a read that has shown nothing, its node was found not to answer, and another
+    /// node would serve it.
+    async fn while_there<T>(
+        &self,
+        route: &Route<B>,
+        running: impl Future<Output = T> + Send,
+    ) -> Option<T> {
+        if route.intent() == Intent::Write {
+            return Some(running.await);
+        }
+        let mut running = pin!(running);
+        if let Poll::Ready(result) = polled(&mut running).await {
+            return Some(result);
+        }
+        let mut ejected = pin!(route.node().ejected());
+        let first = poll_fn(|cx| match running.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => ejected.as_mut().poll(cx).map(|()| None),
+        });
+        match first.await {
+            None if !self.has_alternative(route) => Some(running.await),
+            first => first,
+        }
+    }
+
+    /// Whether another node that is fit would serve the work.
+    fn has_alternative(&self, route: &Route<B>) -> bool {
+        let mut request = self.request.clone();
+        request.exclude(route.node().id());
+        match self.cluster.find(&request, &self.session) {
+            Ok(other) => {
+                let is_fit = other.node().is_healthy();
+                other.unsent();
+                is_fit
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Takes in that a statement was given up on a node that does not answer. It may still run there, and shows
+    /// nobody anything.
+    fn abandon(&mut self, route: Route<B>) {
+        self.request.exclude(route.node().id());
+        route.showed_nothing();
+    }
+
     /// Waits for something from the node's pool. Pools try to reach a server that refuses connections until
-    /// their own limit, 30 s by default for many. A read need not wait for that: when the node is found lost,
-    /// it goes elsewhere. While somebody waits, no idle connection of that node is kept from its pool.
+    /// their own limit, 30 s by default for many, and one that does not answer at all. Nobody need wait for that: when
+    /// the node is found lost, or takes longer than the limit for one of several, a read goes elsewhere, and a write
+    /// is told when the primary is known to be gone. While somebody waits, no idle connection of that node is kept
+    /// from its pool.
     async fn reach<T>(
+        &self,
         route: &Route<B>,
         wanted: impl Future<Output = Result<T, B::Error>> + Send,
     ) -> Result<T, Missed<B::Error>> {
@@ -374,27 +455,42 @@ impl<B: Backend> Work<B> {
         }
         // A pool that is not full opens a connection, or checks one. Nobody else's is needed for that.
         let mut waiting = Self::is_full(node).then(|| node.holders.wait(Self::is_overloaded(node)));
-        let goes_on = route.intent() == Intent::Read && node.is_healthy();
-        let mut lost = pin!(node.lost());
-        let mut either = pin!(std::future::poll_fn(|cx| {
+        let limit = self.cluster.acquire_limit();
+        let was_fit = node.is_healthy();
+        let mut gone = pin!(async {
+            match route.intent() {
+                Intent::Read if was_fit => node.lost().await,
+                // It is tried because nothing else is left.
+                Intent::Read => sleep(limit).await,
+                Intent::Write => node.ejected().await,
+            }
+        });
+        let mut either = pin!(poll_fn(|cx| {
             if let Poll::Ready(result) = wanted.as_mut().poll(cx) {
                 return Poll::Ready(result.map_err(Missed::Failed));
             }
-            match goes_on {
-                true => lost.as_mut().poll(cx).map(|()| Err(Missed::Lost)),
-                false => Poll::Pending,
-            }
+            gone.as_mut().poll(cx).map(|()| Err(Missed::Lost))
         }));
-        match timeout(Self::PATIENCE, either.as_mut()).await {
-            Ok(first) => first,
-            Err(_) => {
-                if goes_on {
-                    node.doubt();
-                }
-                waiting.get_or_insert_with(|| node.holders.wait(Self::is_overloaded(node)));
-                either.await
+        if let Ok(first) = timeout(Self::PATIENCE.min(limit), either.as_mut()).await {
+            return first;
+        }
+        if was_fit {
+            node.doubt();
+        }
+        waiting.get_or_insert_with(|| node.holders.wait(Self::is_overloaded(node)));
+        if route.intent() == Intent::Read && was_fit {
+            let rest = limit.saturating_sub(Self::PATIENCE);
+            if let Ok(first) = timeout(rest, either.as_mut()).await {
+                return first;
+            }
+            // A full pool is no sick node; and to go elsewhere because of one would only fill the next.
+            if !Self::is_full(node) && self.has_alternative(route) {
+                let error = format!("no connection within {limit:?}");
+                route.suspect(&error);
+                return Err(Missed::Late);
             }
         }
+        either.await
     }
 
     /// No node is left. If there was one and the work failed there, that is the error. (But that writes are
@@ -403,7 +499,9 @@ impl<B: Backend> Work<B> {
     fn refused(&mut self, refusal: RouteError) -> B::Error {
         let forbidden = self.request.forbids_writes();
         let says_more = |failure: &B::Error| {
-            refusal.is_fallback_limit() || forbidden && B::fault(failure) == Fault::ReadOnly
+            refusal.is_fallback_limit()
+                || refusal.is_without_primary() && refusal.intent() == Intent::Write
+                || forbidden && B::fault(failure) == Fault::ReadOnly
         };
         match self.failure.take() {
             Some(failure) if !says_more(&failure) => failure,
@@ -441,8 +539,14 @@ impl<B: Backend> Work<B> {
     fn go_on(&mut self, route: &Route<B>, error: B::Error) -> Result<(), B::Error> {
         let fault = B::fault(&error);
         route.report(fault, &error);
-        match (route.intent(), fault) {
-            (Intent::Read, Fault::Unavailable | Fault::Busy | Fault::Conflict) => {
+        // A primary is in no conflict with recovery; what it calls one is between its clients.
+        let elsewhere = match fault {
+            Fault::Unavailable | Fault::Busy => true,
+            Fault::Conflict => route.node().role() != Role::Primary,
+            Fault::ReadOnly | Fault::Unsupported | Fault::Missing | Fault::Other => false,
+        };
+        match route.intent() {
+            Intent::Read if elsewhere && self.request.failures() < self.cluster.retries() => {
                 self.request.exclude(route.node().id());
                 self.failure = Some(error);
                 Ok(())
@@ -462,11 +566,11 @@ impl<B: Backend> Work<B> {
 
 /// Polls a future once.
 async fn polled<F: Future>(future: &mut Pin<&mut F>) -> Poll<F::Output> {
-    std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
 async fn next<T>(stream: &mut BoxStream<'_, T>) -> Option<T> {
-    std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await
+    poll_fn(|cx| stream.as_mut().poll_next(cx)).await
 }
 
 impl<B: Backend> fmt::Debug for Work<B> {

@@ -333,12 +333,50 @@ pub(crate) enum Timeline {
     Writer(u64),
 }
 
-impl Timeline {
-    /// Whether this history may be the one that took the place of `known`.
-    pub(crate) fn may_supersede(self, known: Self) -> bool {
-        match (self, known) {
-            (Self::Numbered(new), Self::Numbered(known)) => new > known,
-            (new, known) => new != known,
+/// How one server's claim to be the primary stands to another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rivalry {
+    /// Its history began later.
+    Later,
+    /// Its history has been left, or it has written nothing of its own.
+    Earlier,
+    /// Nobody can tell.
+    Undecided,
+}
+
+impl Rivalry {
+    /// How a claim with the history `rival`, which stands at `written`, stands to that of the primary, which has the
+    /// history `known` and was last seen at `newest`.
+    ///
+    /// Histories that are named after their writers have no order, so there the primary stays the primary: a rival in
+    /// whose log the last word is the primary's (or the former one's, like in the primary's own) has not written, and
+    /// one that is behind has been left behind. (Its numbers may still be lower because it forked off long ago; but
+    /// it is not read, and nothing is written to it.)
+    pub(crate) fn between(
+        known: Timeline,
+        newest: Option<&Position>,
+        rival: Timeline,
+        written: &Position,
+    ) -> Self {
+        match Self::by_number(known, rival) {
+            Some(rivalry) => rivalry,
+            None if rival == known => Self::Earlier,
+            None if newest.is_some_and(|newest| newest.covers(written)) => Self::Earlier,
+            None => Self::Undecided,
+        }
+    }
+
+    /// The same where histories are numbered; `None` where they are not.
+    pub(crate) fn by_number(known: Timeline, rival: Timeline) -> Option<Self> {
+        match (known, rival) {
+            (Timeline::Numbered(known), Timeline::Numbered(rival)) => {
+                Some(match rival.cmp(&known) {
+                    std::cmp::Ordering::Greater => Self::Later,
+                    std::cmp::Ordering::Less => Self::Earlier,
+                    std::cmp::Ordering::Equal => Self::Undecided,
+                })
+            }
+            _ => None,
         }
     }
 }

@@ -286,7 +286,7 @@ impl<A: Adapter> Nodes<A> {
         for opening in openings {
             let added = opening
                 .opened
-                .and_then(|opened| cluster.add_replica(&opened.spec, opened.backend));
+                .and_then(|opened| cluster.add_replica(&opened.spec, opened.access));
             match added {
                 Ok(()) => {
                     events::discovered(&opening.name);

@@ -7,7 +7,7 @@ use super::roles;
 use crate::builder::{Adapter, same_kind};
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::Dialect;
-use crate::node::NodeSpec;
+use crate::node::{Access, NodeSpec};
 use crate::options::NodeOptions;
 use crate::url;
 use crate::vocabulary::Role;
@@ -45,7 +45,7 @@ pub(crate) struct Opening<A: Adapter> {
 /// A node that may be added.
 pub(crate) struct Opened<A: Adapter> {
     pub(crate) spec: NodeSpec,
-    pub(crate) backend: A::Backend,
+    pub(crate) access: Access<A::Backend>,
 }
 
 impl<A: Adapter> Opener<A> {
@@ -121,7 +121,7 @@ impl<A: Adapter> Opener<A> {
             }
             let opened = self.open_one(options, &name, dialect);
             if let (Ok(opened), Role::Unknown) = (&opened, endpoint.role) {
-                asked.push((openings.len(), opened.backend.clone()));
+                asked.push((openings.len(), opened.access.backend().clone()));
             }
             openings.push(Opening {
                 name,
@@ -146,8 +146,8 @@ impl<A: Adapter> Opener<A> {
         name: &str,
         dialect: Dialect,
     ) -> Result<Opened<A>, ConfigError> {
-        let (spec, backend) = options.open(&self.adapter, Role::Replica, name)?;
-        same_kind::<A>(&backend, dialect, name)?;
-        Ok(Opened { spec, backend })
+        let (spec, access) = options.open(&self.adapter, Role::Replica, name)?;
+        same_kind::<A>(access.backend(), dialect, name)?;
+        Ok(Opened { spec, access })
     }
 }

@@ -35,9 +35,9 @@ pub(crate) async fn sort<A: Adapter>(
     for (index, node) in nodes.iter().enumerate() {
         let position = format!("{field}-{}", index + 1);
         // Read-only, until it has said that it is something else.
-        let (spec, backend) = node.clone().open(adapter, Role::Replica, &position)?;
+        let (spec, access) = node.clone().open(adapter, Role::Replica, &position)?;
         names.push(spec.stated_name().unwrap_or(&position).to_owned());
-        backends.push((A::dialect(&backend), backend));
+        backends.push((A::dialect(access.backend()), access.backend().clone()));
     }
     let said = ask_all(backends, limit).await;
     let primary = chosen(&said, start).map_err(|problem| {

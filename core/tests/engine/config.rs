@@ -182,11 +182,16 @@ async fn limits_that_are_none_are_refused_with_what_would_be_right() {
 async fn a_standby_given_as_the_primary_is_refused() {
     for start in [Start::WithPrimary, Start::ReadOnly] {
         let (primary, replica) = servers();
+        let another = Server::standby_of(&primary);
         let settings = settings().start(start);
-        let error = connect(settings, &replica, NodeSpec::new(), &primary)
+        let error = connect(settings, &replica, NodeSpec::new(), &another)
             .await
             .unwrap_err();
-        let parts = ["is a replica", "give the server that accepts writes"];
+        let parts = [
+            "is a replica",
+            "no other node says",
+            "give the server that accepts writes",
+        ];
         says(
             &error,
             ConfigErrorKind::NotThePrimary,

@@ -147,7 +147,7 @@ async fn with_all_replicas_lost_none_of_them_is_tried_instead() {
     let (world, session, request) = falling_back(Reason::NoHealthyReplica).await;
     let held = world.db.route(&request, &session).unwrap();
     let refused = world.db.route(&request, &session).unwrap_err();
-    assert_eq!(why(&refused, "replica-1"), WhyNot::Unhealthy);
+    assert_eq!(why(&refused, "replica-1"), WhyNot::Suspect);
     assert_eq!(why(&refused, "primary"), WhyNot::FallbackLimit);
     drop(held);
 }

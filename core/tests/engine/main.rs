@@ -9,6 +9,7 @@ mod config;
 mod defaults;
 #[cfg(feature = "builder")]
 mod discovery;
+mod failover;
 mod guarantees;
 mod in_flight;
 mod learning;

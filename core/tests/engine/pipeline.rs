@@ -261,6 +261,8 @@ async fn a_demoted_primary_takes_no_writes() {
 async fn a_replica_that_calls_itself_primary_takes_neither_reads_nor_writes() {
     let world = World::of(2).await;
     world.replicas[1].promote();
+    // An old primary that is back: its history has been left.
+    world.replicas[1].fork(0, 2000);
     pass(200).await;
     let session = world.db.session();
     assert_eq!(world.read(&session).0, "replica-1");

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use dbrouter::policy::Policy;
 use dbrouter::{
-    Answer, Backend, Candidates, Clock, Cluster, ClusterBuilder, Dialect, Fault, Instant,
-    MonitorSettings, Node, NodeSpec, Pressure, Question, Reason, Request, Route, RouteError,
-    Router, SessionState, Settings, Tags,
+    Answer, Backend, Candidates, Clock, Cluster, ClusterBuilder, Dialect, Fault, HealthSettings,
+    Instant, MonitorSettings, Node, NodeSpec, Pressure, Question, Reason, Request, Route,
+    RouteError, Router, SessionState, Settings, Tags,
 };
 use tokio::time;
 
@@ -20,6 +20,8 @@ use tokio::time;
 pub(crate) enum Mood {
     Answering,
     Refusing,
+    /// It has no room for the monitor's connection.
+    Full,
     Hanging,
     Panicking,
     Garbling,
@@ -54,6 +56,8 @@ struct State {
     knows: Option<&'static str>,
     /// Its pool has no connection to give.
     full: bool,
+    /// Its pool waits for a connection that does not come.
+    stuck: bool,
     pool: Pool,
 }
 
@@ -130,6 +134,7 @@ impl Server {
             consulted: Vec::new(),
             knows: None,
             full: false,
+            stuck: false,
             pool: Pool::default(),
         })))
     }
@@ -164,6 +169,11 @@ impl Server {
     /// Whether its pool has no connection to give.
     pub(crate) fn full(&self, full: bool) {
         self.state().full = full;
+    }
+
+    /// Whether its pool waits for a connection that does not come, though it is not full.
+    pub(crate) fn stuck(&self, stuck: bool) {
+        self.state().stuck = stuck;
     }
 
     /// Its pool has so many connections at most.
@@ -347,6 +357,9 @@ impl Backend for Server {
     }
 
     async fn acquire(&self) -> Result<Lent, Failure> {
+        while self.state().stuck {
+            time::sleep(Duration::from_millis(1)).await;
+        }
         loop {
             let returned = {
                 let mut state = self.state();
@@ -424,6 +437,7 @@ impl Backend for Server {
             _ if broken => Err(Failure("connection closed")),
             Mood::Answering => Ok(answer),
             Mood::Refusing => Err(Failure("connection refused")),
+            Mood::Full => Err(Failure("no room")),
             Mood::Hanging => std::future::pending().await,
             Mood::Panicking => panic!("the adapter has a bug"),
             Mood::Garbling => Ok([Some("maybe".to_owned())].into_iter().collect()),
@@ -480,7 +494,12 @@ pub(crate) fn clock() -> impl Clock {
 }
 
 pub(crate) fn settings() -> Settings {
-    Settings::new().clock(clock()).policy(last)
+    Settings::new().clock(clock()).policy(last).health(health())
+}
+
+/// Who is back has all of its share, so that the policy alone says what goes where.
+pub(crate) fn health() -> HealthSettings {
+    HealthSettings::new().slow_start(Duration::ZERO)
 }
 
 /// A policy that is easy to predict: with the primary among the candidates, it is the first.

@@ -56,6 +56,11 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
         .case("a_router_may_start_read_only", &[Servers], start_read_only)
         .case("a_full_pool_is_no_sick_node", &[], full_pool)
         .case(
+            "an_old_primary_that_returns_receives_nothing",
+            &[Servers],
+            returning_primary,
+        )
+        .case(
             "a_demoted_primary_takes_no_writes",
             &[Servers],
             demoted_primary,
@@ -291,17 +296,60 @@ async fn demoted_primary<S: Subject>(site: &Site<S>) -> Result<()> {
     let db = site.connect().await?;
     site.stop(0).await?;
     site.promote(1).await?;
+    let session = db.session();
+    check(
+        crate::wait::until(async || session.set(1, 1).await.is_ok()).await,
+        "no write is taken after a promotion",
+    )?;
+    expect("version", session.get(1).await?, Some(1))?;
     site.rejoin(0, 1).await?;
     until(&db, "known as demoted", |status| {
-        status
-            .node("primary")
-            .is_some_and(|node| node.role == Role::Replica)
+        let demoted = status.node("primary");
+        demoted.is_some_and(|node| node.role == Role::Replica && node.healthy)
     })
     .await?;
-    let refused = error(db.set(1, 1).await, "a write on a demoted primary")?;
-    let refused = refusal(&*refused)?.to_string();
-    check(refused.contains("primary: it is a replica"), refused)?;
-    expect("writes on the promoted", site.writes(&db, 1).await?, 0)
+    for version in 2..=20 {
+        session.set(1, version).await?;
+        expect("version", session.get(1).await?, Some(version))?;
+        expect(
+            "node of the write",
+            db.cluster().primary().name().as_ref(),
+            site.name(1),
+        )?;
+    }
+    expect("writes on the demoted", site.writes(&db, 0).await?, 0)
+}
+
+/// It comes back as it was, and takes itself for the primary.
+async fn returning_primary<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    site.catch_up(1).await?;
+    site.kill(0).await?;
+    site.promote(1).await?;
+    let session = db.session();
+    check(
+        crate::wait::until(async || session.set(1, 1).await.is_ok()).await,
+        "no write is taken after a promotion",
+    )?;
+    let before = site.writes(&db, 1).await?;
+    site.start(0).await?;
+    until(&db, "known as a primary", |status| {
+        let old = status.node("primary");
+        old.is_some_and(|node| node.role == Role::Primary && node.healthy)
+    })
+    .await?;
+    for version in 2..=50 {
+        session.set(1, version).await?;
+        expect("version", session.get(1).await?, Some(version))?;
+        db.get(1).await?;
+    }
+    expect("writes on the old primary", site.writes(&db, 0).await?, 0)?;
+    expect("reads on the old primary", site.reads(&db, 0).await?, 0)?;
+    expect(
+        "writes on the new one",
+        site.writes(&db, 1).await?,
+        before + 49,
+    )
 }
 
 /// The second replica goes on following the old primary, which goes on writing: it has replayed further

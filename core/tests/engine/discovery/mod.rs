@@ -14,7 +14,7 @@ use dbrouter::{Adapter, Builder, Cluster, ConfigError, Dialect, Role};
 use tokio::sync::mpsc;
 use tokio::time;
 
-use crate::world::{Server, clock, last};
+use crate::world::{Server, clock, health, last};
 
 /// An adapter whose servers are scripted, by host and port.
 #[derive(Clone, Default)]
@@ -50,7 +50,10 @@ impl Net {
 
     /// A builder without nodes, in virtual time.
     pub(crate) fn builder(&self) -> Builder<Self> {
-        Builder::new(self.clone()).clock(clock()).policy(last)
+        Builder::new(self.clone())
+            .clock(clock())
+            .policy(last)
+            .health(health())
     }
 }
 
