@@ -100,6 +100,12 @@ impl<B: Backend> Shared<B> {
         for node in replaced.into_iter().flatten() {
             node.replaced();
         }
+        // One that was to be removed can no longer be, so it must not go on refusing work.
+        let topology = self.topology.load();
+        let node = topology.nodes.iter().find(|node| node.id() == promoted);
+        if let Some(node) = node.filter(|node| node.admission() == Admission::Draining) {
+            node.admit(Admission::Enabled);
+        }
     }
 
     /// Whether another node than the primary claims to be it, and neither can be preferred.

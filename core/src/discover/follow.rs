@@ -11,7 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::endpoint::Endpoint;
-use super::opener::{Opened, Opener, Wanted};
+use super::opener::{Opened, Opener, Openings, Wanted};
 use super::{Backoff, Servers, Sorted, Source, sort};
 use crate::builder::Adapter;
 use crate::cluster::{Cluster, Shared, WeakCluster};
@@ -28,6 +28,9 @@ use crate::url;
 /// How long the first set may take. Sources limit their own time; this is for those that do not.
 const FIRST: Duration = Duration::from_secs(30);
 
+/// How long a node is left alone that has not said what it is.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// A source that is not followed yet.
 pub(crate) struct Follower<A: Adapter> {
     source: Box<dyn Source>,
@@ -38,6 +41,9 @@ pub(crate) struct Follower<A: Adapter> {
     first: DiscoveryStatus,
     /// All nodes of the first set have been asked for their roles.
     sorted: bool,
+    /// Some of them have not said what they are.
+    silent: bool,
+    set: Vec<Endpoint>,
     /// The nodes of the first set, by name.
     members: Vec<(String, Endpoint)>,
 }
@@ -51,6 +57,8 @@ impl<A: Adapter> Follower<A> {
             configured: Vec::new(),
             first: DiscoveryStatus::default(),
             sorted: false,
+            silent: false,
+            set: Vec::new(),
             members: Vec::new(),
         }
     }
@@ -105,7 +113,9 @@ impl<A: Adapter> Follower<A> {
             Err(error) => return Err(error),
         };
         let mut all = Vec::new();
-        for opening in self.opener.open(wanted, dialect).await {
+        let Openings { openings, silent } = self.opener.open(wanted, dialect).await;
+        self.silent = silent;
+        for opening in openings {
             all.push(opening.opened?);
             self.members.push((opening.name, opening.endpoint));
         }
@@ -118,7 +128,8 @@ impl<A: Adapter> Follower<A> {
         let error = match timeout(FIRST, self.source.next(servers)).await {
             Ok(Ok(set)) => {
                 self.first.succeeded();
-                let (wanted, faults) = sorted(&self.opener, &self.configured, &set);
+                self.set = set;
+                let (wanted, faults) = sorted(&self.opener, &self.configured, &self.set);
                 return match faults.into_iter().next() {
                     Some(fault) => Err(fault),
                     None => Ok(wanted.into_values().collect()),
@@ -147,7 +158,8 @@ impl<A: Adapter> Follower<A> {
             configured: self.configured,
             members: BTreeMap::new(),
             drains: JoinSet::new(),
-            last: Vec::new(),
+            last: self.set,
+            silent: self.silent,
         };
         for (name, endpoint) in self.members {
             nodes.joined(cluster, name, endpoint);
@@ -165,6 +177,8 @@ struct Nodes<A: Adapter> {
     drains: JoinSet<Drained>,
     /// The set as it was last.
     last: Vec<Endpoint>,
+    /// Some of it have not said what they are, and are not there yet.
+    silent: bool,
 }
 
 /// One of them.
@@ -201,7 +215,7 @@ async fn run<A: Adapter>(
                 sleep(pause).await;
                 source.next(&servers).await
             });
-            nodes.drain_until(next).await
+            nodes.work_until(next).await
         };
         match found {
             Ok(set) => {
@@ -234,21 +248,31 @@ fn record<B: Backend>(shared: &Shared<B>, change: impl FnOnce(&mut DiscoveryStat
 }
 
 impl<A: Adapter> Nodes<A> {
-    /// Waits for the next set. Meanwhile drains go on and are taken note of.
-    async fn drain_until<T>(&mut self, mut next: Pin<&mut impl Future<Output = T>>) -> T {
+    /// Waits for the next set. Meanwhile drains go on and are taken note of, and those are asked again who have not said
+    /// what they are.
+    async fn work_until<T>(&mut self, mut next: Pin<&mut impl Future<Output = T>>) -> T {
         enum Step<T> {
             Next(T),
             Drained(Result<Drained, JoinError>),
+            AskAgain,
         }
         loop {
+            let silent = self.silent;
+            let mut patience = pin!(sleep(PATIENCE));
             let step = poll_fn(|cx| {
                 if let Poll::Ready(Some(drained)) = self.drains.poll_join_next(cx) {
                     return Poll::Ready(Step::Drained(drained));
+                }
+                if silent && patience.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Step::AskAgain);
                 }
                 next.as_mut().poll(cx).map(Step::Next)
             });
             match step.await {
                 Step::Next(found) => return found,
+                Step::AskAgain => {
+                    self.settle().await;
+                }
                 Step::Drained(Ok(drained)) => {
                     if self.left(drained) {
                         self.settle().await;
@@ -281,7 +305,8 @@ impl<A: Adapter> Nodes<A> {
         let new = wanted
             .into_iter()
             .filter_map(|(name, wanted)| new.contains(&name).then_some(wanted));
-        let openings = self.opener.open(new.collect(), dialect).await;
+        let Openings { openings, silent } = self.opener.open(new.collect(), dialect).await;
+        self.silent = silent;
         let cluster = self.cluster.upgrade()?;
         for opening in openings {
             let added = opening

@@ -42,6 +42,13 @@ pub(crate) struct Opening<A: Adapter> {
     pub(crate) opened: Result<Opened<A>, ConfigError>,
 }
 
+/// What came of opening several.
+pub(crate) struct Openings<A: Adapter> {
+    pub(crate) openings: Vec<Opening<A>>,
+    /// Some have not said what they are.
+    pub(crate) silent: bool,
+}
+
 /// A node that may be added.
 pub(crate) struct Opened<A: Adapter> {
     pub(crate) spec: NodeSpec,
@@ -105,9 +112,10 @@ impl<A: Adapter> Opener<A> {
         endpoint.weight.unwrap_or_else(template)
     }
 
-    /// Opens nodes as replicas, unless their source says that they are the primary, or they do so themselves. One that
-    /// does not answer is opened: the monitor will see what it is.
-    pub(crate) async fn open(&self, wanted: Vec<Wanted<A>>, dialect: Dialect) -> Vec<Opening<A>> {
+    /// Opens nodes as replicas, unless their source says that they are the primary. Where it does not know, they are
+    /// asked themselves, and one that does not answer is not opened either: it could be the primary under another
+    /// name, and a router that knew one server as two nodes would see two primaries.
+    pub(crate) async fn open(&self, wanted: Vec<Wanted<A>>, dialect: Dialect) -> Openings<A> {
         let mut openings = Vec::new();
         let mut asked = Vec::new();
         for wanted in wanted {
@@ -130,14 +138,16 @@ impl<A: Adapter> Opener<A> {
             });
         }
         let (indices, backends): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
-        let primaries = roles::primaries(backends, dialect, self.limit).await;
+        let roles = roles::roles(backends, dialect, self.limit).await;
+        let mut silent = false;
         // From the end, so that indices stay what they are.
-        for (index, is_primary) in indices.into_iter().zip(primaries).rev() {
-            if is_primary {
+        for (index, role) in indices.into_iter().zip(roles).rev() {
+            silent |= role.is_none();
+            if role != Some(Role::Replica) {
                 openings.remove(index);
             }
         }
-        openings
+        Openings { openings, silent }
     }
 
     fn open_one(

@@ -53,16 +53,16 @@ pub(crate) async fn sort<A: Adapter>(
     Ok(Sorted { primary, replicas })
 }
 
-/// Which of these say that they are a primary.
-pub(super) async fn primaries<B: Backend>(
+/// What each of these says that it is; `None` if it says nothing.
+pub(super) async fn roles<B: Backend>(
     backends: Vec<B>,
     dialect: Dialect,
     limit: Duration,
-) -> Vec<bool> {
+) -> Vec<Option<Role>> {
     let backends = backends.into_iter().map(|backend| (dialect, backend));
     let said = ask_all(backends.collect(), limit).await;
-    let is_primary = |said: &Said| matches!(said, Ok(report) if report.role == Some(Role::Primary));
-    said.iter().map(is_primary).collect()
+    let role = |said: Said| said.ok().and_then(|report| report.role);
+    said.into_iter().map(role).collect()
 }
 
 /// What a node said, or why it said nothing.

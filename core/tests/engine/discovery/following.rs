@@ -7,7 +7,7 @@ use dbrouter::{
 use std::time::Duration;
 
 use super::{Net, Teller, names, replica, script};
-use crate::world::{Mood, Server, name, pass};
+use crate::world::{Asked, Mood, Server, name, pass};
 
 const PRIMARY: &str = "postgres://app:pw@primary/shop?sslmode=require";
 
@@ -309,16 +309,64 @@ async fn who_says_that_it_is_a_primary_is_no_replica() {
     let builder = net.builder().primary(PRIMARY).discover(script);
     let db = builder.connect().await.unwrap();
     assert_eq!(names(&db), ["primary", "a:5432"]);
-    // Who does not answer is added: the monitor will see what it is.
+    // Who does not answer may be one.
     net.at("b:5432").mood(Mood::Refusing);
+    net.at("vip:5432").mood(Mood::Hanging);
     teller.tell(hosts(&["a", "b", "vip"]));
+    pass(10_000).await;
+    assert_eq!(names(&db), ["primary", "a:5432"]);
+    net.at("b:5432").mood(Mood::Answering);
+    net.at("vip:5432").mood(Mood::Answering);
     pass(3000).await;
     assert_eq!(names(&db), ["primary", "a:5432", "b:5432"]);
+    assert!(db.route(&Request::write(), &db.session()).is_ok());
     let told = Endpoint::host("c", None).role(Role::Primary);
     teller.tell([replica("a"), replica("b"), told]);
     pass(1000).await;
     assert_eq!(names(&db), ["primary", "a:5432", "b:5432"]);
     assert_eq!(last_error(&db), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_nothing_at_the_start_comes_when_it_does() {
+    let net = Net::of(&["a:5432", "b:5432"]);
+    net.at("b:5432").mood(Mood::Hanging);
+    let builder = net.builder().primary(PRIMARY);
+    let source = Static::new(["a", "b"].map(|host| Endpoint::host(host, None)));
+    let db = builder.discover(source).connect().await.unwrap();
+    assert_eq!(names(&db), ["primary", "a:5432"]);
+    net.at("b:5432").mood(Mood::Answering);
+    pass(3000).await;
+    assert_eq!(goes(&db), "b:5432");
+    let asked = net.at("b:5432").asked_about(Asked::WhoItIs);
+    pass(60_000).await;
+    assert_eq!(
+        net.at("b:5432").asked_about(Asked::WhoItIs),
+        asked,
+        "once is enough"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_promoted_takes_the_writes_although_it_was_to_leave() {
+    let net = Net::of(&["a:5432", "b:5432"]);
+    let (db, teller) = found(&net, &["a", "b"]).await;
+    let work = db.route(&Request::read(), &db.session()).unwrap();
+    assert_eq!(name(&work), "b:5432");
+    // A standby that is promoted no longer streams.
+    teller.tell([replica("a")]);
+    pass(10).await;
+    net.at("primary:5432").mood(Mood::Refusing);
+    net.at("b:5432").promote();
+    net.at("b:5432").fork(2, 5000);
+    pass(1000).await;
+    let route = db.route(&Request::write(), &db.session()).unwrap();
+    assert_eq!(name(&route), "b:5432");
+    drop((work, route));
+    pass(1000).await;
+    assert_eq!(names(&db), ["primary", "a:5432", "b:5432"]);
+    assert!(db.route(&Request::write(), &db.session()).is_ok());
+    assert_eq!(db.primary().name().as_ref(), "b:5432");
 }
 
 #[tokio::test(start_paused = true)]
