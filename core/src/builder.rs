@@ -175,7 +175,7 @@ impl<A: Adapter> Builder<A> {
     /// Nodes whose roles nobody has written down: URLs, connect options, pools, or [`NodeOptions`] to say more. Each is
     /// asked for its role, all at once, within the monitor's [timeout](MonitorSettings::timeout). The one that says so
     /// is the primary; of two, the one on the highest timeline. All others are replicas, and opened read-only; those
-    /// that do not answer take work once they do. A node without a name is called after its host and port, such as
+    /// that do not answer take work once they do. A server that is given twice, by two addresses, is one node. A node without a name is called after its host and port, such as
     /// `10.0.0.7:5432`, because what it is may change.
     ///
     /// If none says that it is the primary, or two do on the same timeline, that is an error which says what each of
@@ -339,6 +339,7 @@ impl<A: Adapter> Builder<A> {
         let dialect = A::dialect(access.backend());
         let servers = Servers::primary_alone(dialect, access.backend().clone(), self.limit());
         let start = self.settings.start;
+        let mut present = vec![access.backend().clone()];
         let mut cluster = Cluster::builder(dialect, self.settings).primary(spec, access);
         if let Some(follower) = &mut follower {
             let listed = std::iter::once(&found.primary).chain(&self.replicas);
@@ -350,10 +351,11 @@ impl<A: Adapter> Builder<A> {
             let (spec, access) = replica.open(&self.adapter, Role::Replica, &position)?;
             let field = spec.stated_name().unwrap_or(&position);
             same_kind::<A>(access.backend(), dialect, field)?;
+            present.push(access.backend().clone());
             cluster = cluster.replica(spec, access);
         }
         if let Some(follower) = &mut follower {
-            for Opened { spec, access } in follower.nodes(&servers, dialect, start).await? {
+            for Opened { spec, access, .. } in follower.nodes(&servers, present, start).await? {
                 cluster = cluster.replica(spec, access);
             }
         }

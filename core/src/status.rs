@@ -46,6 +46,8 @@ pub struct DiscoveryStatus {
     pub failures: u64,
     /// What is wrong with it, or with a node that it named, as of the last attempt.
     pub last_error: Option<String>,
+    /// The nodes of the last set that are not there because they have not said yet who they are.
+    pub unmet: Vec<String>,
 }
 
 /// How often reads fell back to the primary for one reason.
@@ -181,6 +183,10 @@ impl fmt::Display for Status {
         let discovery = self.discovery.as_ref();
         if let Some(error) = discovery.and_then(|discovery| discovery.last_error.as_ref()) {
             writeln!(f, "discovery failed: {error}")?;
+        }
+        let unmet = discovery.map_or(&[][..], |discovery| &discovery.unmet);
+        if !unmet.is_empty() {
+            writeln!(f, "discovered, but silent: {}", unmet.join(", "))?;
         }
         Ok(())
     }

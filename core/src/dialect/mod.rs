@@ -58,6 +58,17 @@ impl Dialect {
         }
     }
 
+    /// The question which server it is, whatever address it was reached by; the answer is one text. `None` if that
+    /// cannot be told.
+    #[cfg(feature = "builder")]
+    pub(crate) fn which(self) -> Option<Question> {
+        match self {
+            Self::Postgres => Some(postgres::WHICH),
+            Self::MariaDb => Some(mariadb::WHICH),
+            Self::Sqlite => None,
+        }
+    }
+
     /// The question that a replica answers once it has replayed `position`, or after `limit`. `None` if servers of
     /// this kind have none for such a position.
     pub(crate) fn wait(self, position: &Position, limit: Duration) -> Option<Question> {

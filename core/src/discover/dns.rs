@@ -22,7 +22,8 @@ use super::{Discover, DiscoverError, DiscoverErrorKind, Endpoint, Pace, Servers}
 ///
 /// # Two addresses of one server
 ///
-/// A host that has both an IPv4 and an IPv6 address would be two nodes. Where names have both, choose:
+/// A server that has both an IPv4 and an IPv6 address is one node, at the address that answers first in the order of
+/// addresses. To choose:
 ///
 /// ```
 /// use dbrouter::discover::{Dns, Endpoint};

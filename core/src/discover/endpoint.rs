@@ -81,7 +81,8 @@ impl Endpoint {
         self
     }
 
-    /// What it is, if the source knows. Defaults to [`Role::Unknown`]: then it is asked itself, before it is added.
+    /// What it is, if the source knows. Defaults to [`Role::Unknown`]. It is asked itself in any case, but one that is
+    /// known to be the primary need not be.
     #[must_use]
     pub fn role(mut self, role: Role) -> Self {
         self.role = role;

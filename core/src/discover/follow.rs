@@ -11,7 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::endpoint::Endpoint;
-use super::opener::{Opened, Opener, Openings, Wanted};
+use super::opener::{Opened, Opener, Wanted};
 use super::{Backoff, Servers, Sorted, Source, sort};
 use crate::builder::Adapter;
 use crate::cluster::{Cluster, Shared, WeakCluster};
@@ -28,7 +28,7 @@ use crate::url;
 /// How long the first set may take. Sources limit their own time; this is for those that do not.
 const FIRST: Duration = Duration::from_secs(30);
 
-/// How long a node is left alone that has not said what it is.
+/// How long a node is left alone that has not said who it is.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A source that is not followed yet.
@@ -41,8 +41,6 @@ pub(crate) struct Follower<A: Adapter> {
     first: DiscoveryStatus,
     /// All nodes of the first set have been asked for their roles.
     sorted: bool,
-    /// Some of them have not said what they are.
-    silent: bool,
     set: Vec<Endpoint>,
     /// The nodes of the first set, by name.
     members: Vec<(String, Endpoint)>,
@@ -57,7 +55,6 @@ impl<A: Adapter> Follower<A> {
             configured: Vec::new(),
             first: DiscoveryStatus::default(),
             sorted: false,
-            silent: false,
             set: Vec::new(),
             members: Vec::new(),
         }
@@ -95,9 +92,10 @@ impl<A: Adapter> Follower<A> {
     pub(crate) async fn nodes(
         &mut self,
         servers: &Servers,
-        dialect: Dialect,
+        present: Vec<A::Backend>,
         start: Start,
     ) -> Result<Vec<Opened<A>>, ConfigError> {
+        let dialect = servers.dialect();
         if self.sorted {
             return Ok(Vec::new());
         }
@@ -112,14 +110,16 @@ impl<A: Adapter> Follower<A> {
             }
             Err(error) => return Err(error),
         };
-        let mut all = Vec::new();
-        let Openings { openings, silent } = self.opener.open(wanted, dialect).await;
-        self.silent = silent;
-        for opening in openings {
-            all.push(opening.opened?);
-            self.members.push((opening.name, opening.endpoint));
+        let openings = self.opener.open(wanted, present, dialect).await;
+        if let Some(error) = openings.failed.into_iter().next() {
+            return Err(error);
         }
-        Ok(all)
+        self.first.unmet = openings.silent;
+        let members = openings.opened.iter();
+        self.members = members
+            .map(|opened| (opened.name.clone(), opened.endpoint.clone()))
+            .collect();
+        Ok(openings.opened)
     }
 
     /// The first set.
@@ -159,7 +159,7 @@ impl<A: Adapter> Follower<A> {
             members: BTreeMap::new(),
             drains: JoinSet::new(),
             last: self.set,
-            silent: self.silent,
+            shared: Arc::clone(&shared),
         };
         for (name, endpoint) in self.members {
             nodes.joined(cluster, name, endpoint);
@@ -177,8 +177,7 @@ struct Nodes<A: Adapter> {
     drains: JoinSet<Drained>,
     /// The set as it was last.
     last: Vec<Endpoint>,
-    /// Some of it have not said what they are, and are not there yet.
-    silent: bool,
+    shared: Arc<Shared<A::Backend>>,
 }
 
 /// One of them.
@@ -247,9 +246,21 @@ fn record<B: Backend>(shared: &Shared<B>, change: impl FnOnce(&mut DiscoveryStat
     change(status.get_or_insert_default());
 }
 
+/// The names of those that have not said who they are.
+fn unmet<B: Backend>(shared: &Shared<B>) -> Vec<String> {
+    let status = shared
+        .discovery
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    status
+        .as_ref()
+        .map(|status| status.unmet.clone())
+        .unwrap_or_default()
+}
+
 impl<A: Adapter> Nodes<A> {
     /// Waits for the next set. Meanwhile drains go on and are taken note of, and those are asked again who have not said
-    /// what they are.
+    /// who they are.
     async fn work_until<T>(&mut self, mut next: Pin<&mut impl Future<Output = T>>) -> T {
         enum Step<T> {
             Next(T),
@@ -257,7 +268,7 @@ impl<A: Adapter> Nodes<A> {
             AskAgain,
         }
         loop {
-            let silent = self.silent;
+            let silent = !unmet(&self.shared).is_empty();
             let mut patience = pin!(sleep(PATIENCE));
             let step = poll_fn(|cx| {
                 if let Poll::Ready(Some(drained)) = self.drains.poll_join_next(cx) {
@@ -293,33 +304,36 @@ impl<A: Adapter> Nodes<A> {
             fault.get_or_insert_with(|| problem.to_string());
         };
         faults.iter().for_each(&mut failed);
-        let (new, dialect) = {
+        let (new, present, dialect) = {
             let cluster = self.cluster.upgrade()?;
             let new = self.new_ones(&cluster, &wanted, &mut failed);
             // Of a set that is not understood in full it is not known who is missing.
             if faults.is_empty() {
                 self.let_go(&cluster, |name| wanted.contains_key(name), &mut failed);
             }
-            (new, cluster.dialect())
+            let present = cluster
+                .nodes()
+                .iter()
+                .map(|node| node.backend().clone())
+                .collect();
+            (new, present, cluster.dialect())
         };
         let new = wanted
             .into_iter()
             .filter_map(|(name, wanted)| new.contains(&name).then_some(wanted));
-        let Openings { openings, silent } = self.opener.open(new.collect(), dialect).await;
-        self.silent = silent;
+        let openings = self.opener.open(new.collect(), present, dialect).await;
+        openings.failed.iter().for_each(&mut failed);
         let cluster = self.cluster.upgrade()?;
-        for opening in openings {
-            let added = opening
-                .opened
-                .and_then(|opened| cluster.add_replica(&opened.spec, opened.access));
-            match added {
+        for opened in openings.opened {
+            match cluster.add_replica(&opened.spec, opened.access) {
                 Ok(()) => {
-                    events::discovered(&opening.name);
-                    self.joined(&cluster, opening.name, opening.endpoint);
+                    events::discovered(&opened.name);
+                    self.joined(&cluster, opened.name, opened.endpoint);
                 }
                 Err(problem) => failed(&problem),
             }
         }
+        record(&self.shared, |status| status.unmet = openings.silent);
         fault
     }
 

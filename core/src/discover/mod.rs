@@ -14,8 +14,8 @@
 //! After an error the source is asked again, later and later: see [`Backoff`].
 //!
 //! The primary is not the source's to remove or to replace. What a source holds for the primary is not added as a
-//! replica; and where it knows no roles, each new node is asked for its own, every second until it has said that it is
-//! a replica.
+//! replica. Each new node is asked itself, every second until it answers: what is no replica is not added, and neither
+//! is a server that is there already, by another address.
 //!
 //! A node is known by its name. One that an operator [removes](crate::Cluster::remove) comes back with the next set;
 //! to keep it out, [disable](crate::Cluster::disable) it.

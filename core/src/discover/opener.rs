@@ -35,24 +35,20 @@ impl<A: Adapter> Wanted<A> {
     }
 }
 
-/// A node that is no primary, as far as is known, and what came of opening it.
-pub(crate) struct Opening<A: Adapter> {
+/// A node that may be added.
+pub(crate) struct Opened<A: Adapter> {
     pub(crate) name: String,
     pub(crate) endpoint: Endpoint,
-    pub(crate) opened: Result<Opened<A>, ConfigError>,
+    pub(crate) spec: NodeSpec,
+    pub(crate) access: Access<A::Backend>,
 }
 
 /// What came of opening several.
 pub(crate) struct Openings<A: Adapter> {
-    pub(crate) openings: Vec<Opening<A>>,
-    /// Some have not said what they are.
-    pub(crate) silent: bool,
-}
-
-/// A node that may be added.
-pub(crate) struct Opened<A: Adapter> {
-    pub(crate) spec: NodeSpec,
-    pub(crate) access: Access<A::Backend>,
+    pub(crate) opened: Vec<Opened<A>>,
+    pub(crate) failed: Vec<ConfigError>,
+    /// The names of those that have not said who they are.
+    pub(crate) silent: Vec<String>,
 }
 
 impl<A: Adapter> Opener<A> {
@@ -112,52 +108,71 @@ impl<A: Adapter> Opener<A> {
         endpoint.weight.unwrap_or_else(template)
     }
 
-    /// Opens nodes as replicas, unless their source says that they are the primary. Where it does not know, they are
-    /// asked themselves, and one that does not answer is not opened either: it could be the primary under another
-    /// name, and a router that knew one server as two nodes would see two primaries.
-    pub(crate) async fn open(&self, wanted: Vec<Wanted<A>>, dialect: Dialect) -> Openings<A> {
-        let mut openings = Vec::new();
-        let mut asked = Vec::new();
+    /// Opens nodes as replicas and asks them who they are, and those that are `present` which servers they are.
+    ///
+    /// A node is not opened that its source or it itself says is the primary, or that is a server which is there
+    /// already, or that says nothing: it could be either. A router that knew one server as two nodes would see two
+    /// primaries when it is promoted, and write to none.
+    pub(crate) async fn open(
+        &self,
+        wanted: Vec<Wanted<A>>,
+        present: Vec<A::Backend>,
+        dialect: Dialect,
+    ) -> Openings<A> {
+        let mut openings = Openings {
+            opened: Vec::new(),
+            failed: Vec::new(),
+            silent: Vec::new(),
+        };
+        let mut candidates = Vec::new();
         for wanted in wanted {
-            let Wanted {
-                name,
-                endpoint,
-                options,
-            } = wanted;
-            if endpoint.role == Role::Primary {
+            if wanted.endpoint.role == Role::Primary {
                 continue;
             }
-            let opened = self.open_one(options, &name, dialect);
-            if let (Ok(opened), Role::Unknown) = (&opened, endpoint.role) {
-                asked.push((openings.len(), opened.access.backend().clone()));
-            }
-            openings.push(Opening {
-                name,
-                endpoint,
-                opened,
-            });
-        }
-        let (indices, backends): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
-        let roles = roles::roles(backends, dialect, self.limit).await;
-        let mut silent = false;
-        // From the end, so that indices stay what they are.
-        for (index, role) in indices.into_iter().zip(roles).rev() {
-            silent |= role.is_none();
-            if role != Some(Role::Replica) {
-                openings.remove(index);
+            match self.open_one(wanted, dialect) {
+                Ok(opened) => candidates.push(opened),
+                Err(error) => openings.failed.push(error),
             }
         }
-        Openings { openings, silent }
+        if candidates.is_empty() {
+            return openings;
+        }
+        let count = present.len();
+        let new = candidates
+            .iter()
+            .map(|opened| opened.access.backend().clone());
+        let all = present.into_iter().chain(new);
+        let asked = all.map(|backend| (dialect, backend)).collect();
+        let mut said = roles::ask_all(asked, self.limit).await;
+        let new = said.split_off(count);
+        let mut met = Vec::new();
+        for said in said {
+            said.is_one_of(&mut met);
+        }
+        for (opened, said) in candidates.into_iter().zip(new) {
+            match said.role() {
+                None => openings.silent.push(opened.name),
+                Some(Role::Primary) => {}
+                Some(_) if said.is_one_of(&mut met) => {}
+                Some(_) => openings.opened.push(opened),
+            }
+        }
+        openings
     }
 
-    fn open_one(
-        &self,
-        options: NodeOptions<A>,
-        name: &str,
-        dialect: Dialect,
-    ) -> Result<Opened<A>, ConfigError> {
-        let (spec, access) = options.open(&self.adapter, Role::Replica, name)?;
-        same_kind::<A>(access.backend(), dialect, name)?;
-        Ok(Opened { spec, access })
+    fn open_one(&self, wanted: Wanted<A>, dialect: Dialect) -> Result<Opened<A>, ConfigError> {
+        let Wanted {
+            name,
+            endpoint,
+            options,
+        } = wanted;
+        let (spec, access) = options.open(&self.adapter, Role::Replica, &name)?;
+        same_kind::<A>(access.backend(), dialect, &name)?;
+        Ok(Opened {
+            name,
+            endpoint,
+            spec,
+            access,
+        })
     }
 }

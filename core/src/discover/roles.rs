@@ -30,52 +30,82 @@ pub(crate) async fn sort<A: Adapter>(
     start: Start,
     field: &str,
 ) -> Result<Sorted<A>, ConfigError> {
+    let mut candidates = Vec::new();
     let mut backends = Vec::new();
-    let mut names = Vec::new();
-    for (index, node) in nodes.iter().enumerate() {
+    for (index, node) in nodes.into_iter().enumerate() {
         let position = format!("{field}-{}", index + 1);
         // Read-only, until it has said that it is something else.
         let (spec, access) = node.clone().open(adapter, Role::Replica, &position)?;
-        names.push(spec.stated_name().unwrap_or(&position).to_owned());
+        let name = spec.stated_name().unwrap_or(&position).to_owned();
+        candidates.push((name, node));
         backends.push((A::dialect(access.backend()), access.backend().clone()));
     }
-    let said = ask_all(backends, limit).await;
+    // A server that is given twice is one node.
+    let mut met = Vec::new();
+    let all = candidates.into_iter().zip(ask_all(backends, limit).await);
+    let (candidates, said): (Vec<_>, Vec<_>) =
+        all.filter(|(_, said)| !said.is_one_of(&mut met)).unzip();
     let primary = chosen(&said, start).map_err(|problem| {
         let mut text = problem.to_owned();
-        for (name, said) in names.iter().zip(&said) {
+        for ((name, _), said) in candidates.iter().zip(&said) {
             // Writing to a string cannot fail.
             write!(text, "; {name}: {}", described(said)).ok();
         }
         ConfigError::new(ConfigErrorKind::Primary, field, text)
     })?;
-    let mut replicas = nodes;
+    let mut replicas: Vec<_> = candidates.into_iter().map(|(_, node)| node).collect();
     let primary = replicas.remove(primary);
     Ok(Sorted { primary, replicas })
 }
 
-/// What each of these says that it is; `None` if it says nothing.
-pub(super) async fn roles<B: Backend>(
-    backends: Vec<B>,
-    dialect: Dialect,
-    limit: Duration,
-) -> Vec<Option<Role>> {
-    let backends = backends.into_iter().map(|backend| (dialect, backend));
-    let said = ask_all(backends.collect(), limit).await;
-    let role = |said: Said| said.ok().and_then(|report| report.role);
-    said.into_iter().map(role).collect()
+/// What a node said.
+pub(super) struct Said {
+    /// Who it is, or why it did not say.
+    report: Result<Report, String>,
+    /// Which server it is, whatever its address, if that can be told.
+    which: Option<String>,
 }
 
-/// What a node said, or why it said nothing.
-type Said = Result<Report, String>;
+impl Said {
+    fn nothing(why: impl Into<String>) -> Self {
+        Self {
+            report: Err(why.into()),
+            which: None,
+        }
+    }
 
-async fn ask_all<B: Backend>(backends: Vec<(Dialect, B)>, limit: Duration) -> Vec<Said> {
+    /// Its role, if it said anything. Where servers have no role of their own, it is what it was asked as: a replica.
+    pub(super) fn role(&self) -> Option<Role> {
+        let report = self.report.as_ref().ok()?;
+        Some(report.role.unwrap_or(Role::Replica))
+    }
+
+    /// Whether it is one of the servers that have been met. It has been, from now on.
+    pub(super) fn is_one_of(&self, met: &mut Vec<String>) -> bool {
+        let Some(which) = &self.which else {
+            return false;
+        };
+        let known = met.contains(which);
+        if !known {
+            met.push(which.clone());
+        }
+        known
+    }
+}
+
+/// Asks all of them at once.
+pub(super) async fn ask_all<B: Backend>(backends: Vec<(Dialect, B)>, limit: Duration) -> Vec<Said> {
     let mut said: Vec<_> = backends
         .iter()
-        .map(|_| Err("the adapter panicked".to_owned()))
+        .map(|_| Said::nothing("the adapter panicked"))
         .collect();
     let mut questions = JoinSet::new();
     for (index, (dialect, backend)) in backends.into_iter().enumerate() {
-        questions.spawn(async move { (index, ask(backend, dialect, limit).await) });
+        questions.spawn(async move {
+            let asked = timeout(limit, ask(backend, dialect)).await;
+            let late = |_| Said::nothing(format!("no answer within {limit:?}"));
+            (index, asked.unwrap_or_else(late))
+        });
     }
     while let Some(answered) = questions.join_next().await {
         if let Ok((index, answer)) = answered {
@@ -85,11 +115,19 @@ async fn ask_all<B: Backend>(backends: Vec<(Dialect, B)>, limit: Duration) -> Ve
     said
 }
 
-async fn ask<B: Backend>(backend: B, dialect: Dialect, limit: Duration) -> Said {
-    match timeout(limit, backend.probe(&dialect.identify())).await {
-        Ok(Ok(answer)) => dialect.read(&answer).map_err(|error| error.to_string()),
-        Ok(Err(error)) => Err(in_full(&error)),
-        Err(_) => Err(format!("no answer within {limit:?}")),
+async fn ask<B: Backend>(backend: B, dialect: Dialect) -> Said {
+    let report = match backend.probe(&dialect.identify()).await {
+        Ok(answer) => dialect.read(&answer).map_err(|error| error.to_string()),
+        Err(error) => return Said::nothing(in_full(&error)),
+    };
+    let which = match dialect.which() {
+        // One that does not know is taken for one of its own.
+        Some(question) => backend.probe(&question).await.ok(),
+        None => None,
+    };
+    Said {
+        report,
+        which: which.and_then(|answer| answer.column(0).map(str::to_owned)),
     }
 }
 
@@ -97,8 +135,8 @@ async fn ask<B: Backend>(backend: B, dialect: Dialect, limit: Duration) -> Said 
 fn chosen(said: &[Said], start: Start) -> Result<usize, &'static str> {
     let mut best: Option<(usize, Option<Timeline>)> = None;
     let mut tied = false;
-    for (index, report) in said.iter().enumerate() {
-        let Ok(report) = report else { continue };
+    for (index, said) in said.iter().enumerate() {
+        let Ok(report) = &said.report else { continue };
         if report.role != Some(Role::Primary) {
             continue;
         }
@@ -129,14 +167,14 @@ fn chosen(said: &[Said], start: Start) -> Result<usize, &'static str> {
         // One that does not answer may be it. Until it has said so, nothing is written.
         None if start == Start::ReadOnly => said
             .iter()
-            .position(Result::is_err)
+            .position(|said| said.report.is_err())
             .ok_or("no node says that it is the primary, and all have answered"),
         None => Err("no node says that it is the primary; add it, or start read-only"),
     }
 }
 
 fn described(said: &Said) -> String {
-    match said {
+    match &said.report {
         Ok(report) => match report.role {
             Some(role) => format!("is a {role}"),
             None => "has no role".to_owned(),

@@ -57,11 +57,15 @@ async fn who_is_new_is_added_and_serves_once_it_is_met() {
         Endpoint::host("b", Some(5433)).role(Role::Replica),
     ]);
     pass(500).await;
-    assert_eq!(names(&db), ["primary", "a:5432", "b:5433"]);
-    assert_eq!(goes(&db), "a:5432");
+    assert_eq!(names(&db), ["primary", "a:5432"]);
+    let status = db.status();
+    assert_eq!(status.discovery.as_ref().unwrap().unmet, ["b:5433"]);
+    assert!(status.to_string().contains("but silent: b:5433"));
     net.at("b:5433").mood(Mood::Answering);
-    pass(500).await;
+    pass(2000).await;
+    assert_eq!(names(&db), ["primary", "a:5432", "b:5433"]);
     assert_eq!(goes(&db), "b:5433");
+    assert!(db.status().discovery.unwrap().unmet.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -328,6 +332,30 @@ async fn who_says_that_it_is_a_primary_is_no_replica() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_is_one_node_by_whichever_address() {
+    let net = Net::of(&["a:5432", "b:5432"]);
+    for (address, server) in [
+        ("10.0.0.1:5432", "a:5432"),
+        ("10.0.0.2:5432", "b:5432"),
+        ("[fd00::2]:5432", "b:5432"),
+    ] {
+        net.put(address, net.at(server));
+    }
+    let (teller, script) = script();
+    teller.tell(["10.0.0.1", "10.0.0.2", "fd00::2"].map(replica));
+    let builder = net.builder().primary(PRIMARY).discover(script);
+    let listed = NodeOptions::new("postgres://a/shop").name("listed");
+    let db = builder.replica(listed).connect().await.unwrap();
+    assert_eq!(names(&db), ["primary", "listed", "10.0.0.2:5432"]);
+    // The other address takes its place when it is gone.
+    teller.tell(["10.0.0.1", "fd00::2"].map(replica));
+    pass(10).await;
+    teller.tell(["10.0.0.1", "fd00::2"].map(replica));
+    pass(10).await;
+    assert_eq!(names(&db), ["primary", "listed", "[fd00::2]:5432"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_says_nothing_at_the_start_comes_when_it_does() {
     let net = Net::of(&["a:5432", "b:5432"]);
     net.at("b:5432").mood(Mood::Hanging);
@@ -397,7 +425,7 @@ async fn the_primary_is_found_in_the_first_set_and_never_removed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_set_that_is_not_understood_in_full_removes_nobody() {
-    let net = Net::of(&["a:5432", "b:5432", "c:5432"]);
+    let net = Net::of(&["a:5432", "b:5432", "c:5432", "d:5432", "e:5432"]);
     let (db, teller) = found(&net, &["a", "b"]).await;
     teller.tell([replica("c"), replica("not/a host")]);
     pass(1000).await;
@@ -408,7 +436,7 @@ async fn a_set_that_is_not_understood_in_full_removes_nobody() {
         "{error}"
     );
     assert!(!error.contains("pw"), "{error}");
-    teller.tell([replica("a").name("x"), replica("b").name("x")]);
+    teller.tell([replica("d").name("x"), replica("e").name("x")]);
     pass(1000).await;
     assert_eq!(db.nodes().len(), 5);
     assert!(
@@ -458,10 +486,10 @@ async fn the_operators_wish_is_kept_but_for_a_removal() {
 
 #[tokio::test(start_paused = true)]
 async fn a_name_that_somebody_else_has_taken_is_reported() {
-    let net = Net::of(&["a:5432", "b:5432"]);
+    let net = Net::of(&["a:5432", "b:5432", "c:5432"]);
     let (db, teller) = found(&net, &["a"]).await;
     let spec = dbrouter::NodeSpec::new().name("b:5432");
-    db.add_replica(&spec, net.at("b:5432")).unwrap();
+    db.add_replica(&spec, net.at("c:5432")).unwrap();
     let theirs = db.node("b:5432").unwrap().id();
     teller.tell(["a", "b"].map(replica));
     pass(10).await;

@@ -86,7 +86,7 @@ impl Adapter for Net {
         let (_, place) = url.split_once("://").unwrap();
         let (authority, _) = place.split_once('/').unwrap();
         let address = authority.rsplit('@').next().unwrap();
-        let address = match address.contains(':') {
+        let address = match address.contains(':') && !address.ends_with(']') {
             true => address.to_owned(),
             false => format!("{address}:5432"),
         };

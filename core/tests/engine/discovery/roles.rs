@@ -152,6 +152,16 @@ async fn an_adapter_that_panics_is_one_that_does_not_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_is_given_twice_is_one_node() {
+    let net = standbys();
+    for host in ["a:5432", "c:5432"] {
+        net.put(host, net.at("primary:5432"));
+    }
+    let db = net.builder().nodes(urls()).connect().await.unwrap();
+    assert_eq!(names(&db), ["a:5432", "b:5432"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nodes_may_be_named_and_be_pools() {
     let net = standbys();
     let nodes = [
