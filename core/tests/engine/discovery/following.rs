@@ -324,6 +324,14 @@ async fn who_says_that_it_is_a_primary_is_no_replica() {
     pass(3000).await;
     assert_eq!(names(&db), ["primary", "a:5432", "b:5432"]);
     assert!(db.route(&Request::write(), &db.session()).is_ok());
+    // Neither is one that was left behind by a failover, and would be taken for a rival.
+    let rival = Server::standby_of(&net.at("primary:5432"));
+    rival.promote();
+    net.put("old:5432", rival);
+    teller.tell(hosts(&["a", "b", "old"]));
+    pass(1000).await;
+    assert_eq!(names(&db), ["primary", "a:5432", "b:5432"]);
+    assert!(db.route(&Request::write(), &db.session()).is_ok());
     let told = Endpoint::host("c", None).role(Role::Primary);
     teller.tell([replica("a"), replica("b"), told]);
     pass(1000).await;
@@ -420,6 +428,7 @@ async fn the_primary_is_found_in_the_first_set_and_never_removed() {
     teller.tell([replica("a")]);
     pass(1000).await;
     assert_eq!(names(&db), ["primary:5432", "a:5432"]);
+    assert_eq!(last_error(&db), None);
     assert!(db.route(&Request::write(), &db.session()).is_ok());
 }
 
@@ -482,6 +491,23 @@ async fn the_operators_wish_is_kept_but_for_a_removal() {
         status.node("b:5432").unwrap().admission,
         Admission::Disabled
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_operator_puts_in_the_place_of_a_node_that_leaves_stays() {
+    let net = Net::of(&["a:5432", "b:5432", "c:5432"]);
+    let (db, teller) = found(&net, &["a", "b"]).await;
+    let work = db.route(&Request::read(), &db.session()).unwrap();
+    assert_eq!(name(&work), "b:5432");
+    teller.tell([replica("a")]);
+    pass(10).await;
+    db.remove("b:5432").unwrap();
+    let spec = dbrouter::NodeSpec::new().name("b:5432");
+    db.add_replica(&spec, net.at("c:5432")).unwrap();
+    drop(work);
+    pass(1000).await;
+    assert_eq!(names(&db), ["primary", "a:5432", "b:5432"]);
+    assert_eq!(goes(&db), "b:5432");
 }
 
 #[tokio::test(start_paused = true)]
