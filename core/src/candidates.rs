@@ -1,6 +1,7 @@
 //! The nodes that may serve a read, as a policy sees them.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::live::Epoch;
@@ -95,6 +96,12 @@ impl<'a> Candidates<'a> {
             .or_else(|| choose().map(|index| self.adopt(index)))
     }
 
+    /// The present instant, for [`Candidate::latency`]. It is a look at the clock.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.session.now()
+    }
+
     /// A number that is the session's own, for policies that tell sessions apart; `None` on the root
     /// handle.
     #[must_use]
@@ -155,6 +162,22 @@ impl<'a> Candidate<'a> {
     #[inline]
     pub fn in_flight(&self) -> u32 {
         self.member.live.in_flight()
+    }
+
+    /// How long a read would take on it to its first row, to all that has been seen until
+    /// [`now`](Candidates::now): an average in which a long time counts at once and in full, and is forgotten within
+    /// some tens of seconds. A read that failed because of the node counts as twice as long as the average before it.
+    /// Where nothing is known of its reads, because none has been sent to it lately or the adapter does not run them
+    /// (guards of diesel), it is its [round trip](Self::round_trip). `None` while nothing is known at all.
+    #[must_use]
+    pub fn latency(&self, now: Instant) -> Option<Duration> {
+        self.member.live.expected_latency(now)
+    }
+
+    /// How long it takes to answer the monitor's question, on average. `None` until it has.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.member.live.round_trip.estimate()
     }
 
     /// The instant as of which it shows every acknowledged write.

@@ -549,6 +549,8 @@ impl<B: Backend> Router for Cluster<B> {
                     weight: member.weight,
                     tags: member.tags.clone(),
                     staleness: staleness(standing.role, node.fresh_as_of(), now),
+                    latency: node.live.expected_latency(now),
+                    round_trip: node.live.round_trip.estimate(),
                     in_flight: node.in_flight(),
                     reads,
                     writes,

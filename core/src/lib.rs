@@ -64,6 +64,7 @@ mod health;
 mod history;
 mod hold;
 mod holders;
+mod latency;
 mod lean;
 mod learning;
 mod live;

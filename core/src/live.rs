@@ -1,8 +1,11 @@
 //! What is known of one node at this moment: a handful of atomics that routes read and monitors
 //! write. Nothing here locks, and nothing here waits.
 
+use std::time::Duration;
+
 use crate::clock::Instant;
 use crate::health::Health;
+use crate::latency::{Latency, RoundTrip};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::vocabulary::{Intent, Role};
 
@@ -87,6 +90,9 @@ pub(crate) struct Live {
     work: AtomicU64,
     writes: AtomicU64,
     failures: AtomicU64,
+    /// How long its statements take, and its answers to the monitor.
+    pub(crate) latency: Latency,
+    pub(crate) round_trip: RoundTrip,
 }
 
 impl Live {
@@ -104,6 +110,8 @@ impl Live {
             work: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            latency: Latency::new(),
+            round_trip: RoundTrip::new(),
         }
     }
 
@@ -221,6 +229,23 @@ impl Live {
         if intent == Intent::Write {
             self.writes.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// How long a statement would take to its first row.
+    pub(crate) fn expected_latency(&self, now: Instant) -> Option<Duration> {
+        self.latency.estimate(now, self.round_trip.estimate())
+    }
+
+    /// A statement that began at `began` has its first row.
+    pub(crate) fn took(&self, began: Instant, now: Instant) {
+        let rest = self.round_trip.estimate();
+        self.latency.took(now.since(began), now, rest);
+    }
+
+    /// A statement that began at `began` failed, and the node is at fault.
+    pub(crate) fn failed(&self, began: Instant, now: Instant) {
+        let rest = self.round_trip.estimate();
+        self.latency.failed(now.since(began), now, rest);
     }
 
     pub(crate) fn count_failure(&self) {

@@ -104,6 +104,8 @@ struct Reply {
     asked: Instant,
     /// It was told to wait, and did not.
     refuses: bool,
+    /// How long its answer took, connecting and waiting not included.
+    took: Option<Duration>,
     answer: Result<Answer, Problem>,
 }
 
@@ -363,16 +365,25 @@ impl<B: Backend> Monitor<B> {
             };
             // Who refuses may be on a new connection now, and be another.
             let refuses = matches!(waited, Ok(false));
+            let identified = identified || refuses;
+            let question = match refuses {
+                true => dialect.identify(),
+                false => question,
+            };
+            let began = node.context.now();
             let answer = match waited {
-                Ok(true) => answer_of(&node, &question, limit).await,
-                Ok(false) => answer_of(&node, &dialect.identify(), limit).await,
+                Ok(_) => answer_of(&node, &question, limit).await,
                 Err(problem) => Err(problem),
             };
+            // Who is asked who it is may have been connected to for that.
+            let alone = !identified && answer.is_ok();
+            let took = alone.then(|| node.context.now().since(began));
             Reply {
                 node: node.id(),
-                identified: identified || refuses,
+                identified,
                 asked,
                 refuses,
+                took,
                 answer,
             }
         };
@@ -407,24 +418,35 @@ impl<B: Backend> Monitor<B> {
 
     /// Takes in what a node replied. `None` if the node is no longer there.
     fn learn_from(&mut self, reply: Result<Reply, JoinError>) -> Option<Learnt<B>> {
-        let (id, identified, asked, refuses, answer) = match reply {
-            Ok(Reply {
-                node,
-                identified,
-                asked,
-                refuses,
-                answer,
-            }) => (node, identified, asked, refuses, answer),
+        let reply = match reply {
+            Ok(reply) => reply,
             // The adapter panicked while it asked. That is its node's problem.
             Err(error) => {
                 let mut watches = self.watches.iter();
                 let (id, _) = watches.find(|(_, watch)| watch.asking == Some(error.id()))?;
-                let answer = Err(Problem::Failed(error.into()));
-                (*id, true, Instant::VOID, false, answer)
+                Reply {
+                    node: *id,
+                    identified: true,
+                    asked: Instant::VOID,
+                    refuses: false,
+                    took: None,
+                    answer: Err(Problem::Failed(error.into())),
+                }
             }
         };
+        let Reply {
+            node: id,
+            identified,
+            asked,
+            refuses,
+            took,
+            answer,
+        } = reply;
         let topology = self.shared.topology.load_full();
         let node = topology.nodes.iter().find(|node| node.id() == id)?;
+        if let Some(took) = took {
+            node.live.round_trip.took(took);
+        }
         let watch = self.watches.entry(id).or_default();
         watch.asking = None;
         if refuses {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::clock::Instant;
 use crate::decision::{Decision, Reason};
 use crate::fallback::Place;
 use crate::health::Sign;
@@ -163,6 +164,21 @@ impl<B> Route<B> {
             session.close_silent_writer();
         }
         self.ending = Ending::Silent;
+    }
+
+    /// A read that began at `began` has its first row, or has ended without one. Writes take as long as the log takes,
+    /// which says nothing of reads.
+    pub(crate) fn took(&self, began: Instant) {
+        if self.intent == Intent::Read {
+            self.node.live.took(began, self.node.context.now());
+        }
+    }
+
+    /// A read that began at `began` was failed by its node.
+    pub(crate) fn failed(&self, began: Instant) {
+        if self.intent == Intent::Read {
+            self.node.live.failed(began, self.node.context.now());
+        }
     }
 
     /// Tells what an error says of the node. A node that is unavailable gets no more work until the

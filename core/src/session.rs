@@ -159,6 +159,11 @@ impl SessionState {
         self.0.id
     }
 
+    /// What its router's clock shows.
+    pub(crate) fn now(&self) -> Instant {
+        self.0.context.now()
+    }
+
     pub(crate) fn belongs_to(&self, context: &Arc<Context>) -> bool {
         Arc::ptr_eq(&self.0.context, context)
     }

@@ -94,6 +94,11 @@ pub struct NodeStatus {
     /// How long ago the node was last proved to show every acknowledged write: at most how far it
     /// lags. `None` if it has proved nothing yet.
     pub staleness: Option<Duration>,
+    /// How long its reads take to their first row, as
+    /// [policies](crate::Candidate::latency) see it.
+    pub latency: Option<Duration>,
+    /// How long it takes to answer the monitor.
+    pub round_trip: Option<Duration>,
     /// Work that is under way on it.
     pub in_flight: u32,
     /// Reads routed to it so far.

@@ -11,6 +11,7 @@ use async_stream::try_stream;
 use futures_core::Stream;
 use tokio::time::{sleep, timeout};
 
+use crate::clock::Instant;
 use crate::cluster::Cluster;
 use crate::decision::{Cause, Decision, RouteError};
 use crate::hold::Hold;
@@ -189,15 +190,17 @@ impl<B: Backend> Work<B> {
         let mut work = self.of_statement(sql);
         loop {
             let (mut connection, route) = work.lease().await?;
+            let began = work.session.now();
             let running = operation(connection.get(), route.intent());
             match work.while_there(&route, running).await {
                 Some(Ok(result)) => {
+                    route.took(began);
                     work.done(sql);
                     work.keep(connection, &route);
                     return Ok((result, route));
                 }
-                Some(Err(error)) => work.failed(sql, route, error)?,
-                None => work.abandon(route),
+                Some(Err(error)) => work.failed(sql, route, began, error)?,
+                None => work.abandon(route, began),
             }
         }
     }
@@ -218,12 +221,16 @@ impl<B: Backend> Work<B> {
         Box::pin(try_stream! {
             loop {
                 let (mut connection, route) = work.lease().await?;
+                let began = work.session.now();
                 let mut results = operation(connection.get(), route.intent());
                 let Some(mut item) = work.while_there(&route, next(&mut results)).await else {
                     drop(results);
-                    work.abandon(route);
+                    work.abandon(route, began);
                     continue;
                 };
+                if !matches!(item, Some(Err(_))) {
+                    route.took(began);
+                }
                 let mut handed_out = false;
                 let failure = loop {
                     match item {
@@ -248,7 +255,7 @@ impl<B: Backend> Work<B> {
                         route.report(B::fault(&error), &error);
                         Err(error)?;
                     }
-                    Some(error) => work.failed(sql.as_ref(), route, error)?,
+                    Some(error) => work.failed(sql.as_ref(), route, began, error)?,
                 }
             }
         })
@@ -433,7 +440,8 @@ impl<B: Backend> Work<B> {
 
     /// Takes in that a statement was given up on a node that does not answer. It may still run there, and shows
     /// nobody anything.
-    fn abandon(&mut self, route: Route<B>) {
+    fn abandon(&mut self, route: Route<B>, began: Instant) {
+        route.failed(began);
         self.request.exclude(route.node().id());
         route.showed_nothing();
     }
@@ -511,7 +519,13 @@ impl<B: Backend> Work<B> {
 
     /// Takes in that a statement failed on a node. One that a replica refused, and that was only taken for a
     /// read, is for the primary; nothing happened on the replica.
-    fn failed(&mut self, sql: &str, route: Route<B>, error: B::Error) -> Result<(), B::Error> {
+    fn failed(
+        &mut self,
+        sql: &str,
+        route: Route<B>,
+        began: Instant,
+        error: B::Error,
+    ) -> Result<(), B::Error> {
         let presumed = self.request.cause() == Cause::Query && route.node().role() != Role::Primary;
         match B::fault(&error) {
             Fault::ReadOnly if presumed => {
@@ -523,7 +537,10 @@ impl<B: Backend> Work<B> {
                 self.request.refused_as_write();
             }
             Fault::Missing if presumed => self.request.not_replayed(),
-            _ => {
+            fault => {
+                if let Fault::Unavailable | Fault::Busy | Fault::Conflict = fault {
+                    route.failed(began);
+                }
                 self.go_on(&route, error)?;
                 route.showed_nothing();
                 return Ok(());

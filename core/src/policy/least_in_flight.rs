@@ -56,13 +56,13 @@ fn by_load(one: &Candidate<'_>, other: &Candidate<'_>) -> Ordering {
 
 /// Work under way in proportion to the weight.
 #[derive(Clone, Copy)]
-struct Load {
+pub(super) struct Load {
     in_flight: u64,
     weight: u64,
 }
 
 impl Load {
-    fn of(candidate: &Candidate<'_>) -> Self {
+    pub(super) fn of(candidate: &Candidate<'_>) -> Self {
         Self {
             in_flight: candidate.in_flight().into(),
             weight: candidate.weight().into(),
@@ -70,7 +70,7 @@ impl Load {
     }
 
     /// a/x < b/y if and only if a*y < b*x: no division, no rounding.
-    fn cmp(self, other: Self) -> Ordering {
+    pub(super) fn cmp(self, other: Self) -> Ordering {
         (self.in_flight * other.weight).cmp(&(other.in_flight * self.weight))
     }
 }

@@ -109,6 +109,8 @@ async fn a_primary_that_refuses_a_write_has_all_nodes_asked() {
     let calm = settings().monitor(rarely());
     let world = World::with(calm, vec![NodeSpec::new(); 2]).await;
     world.primary.demote();
+    // And it tells the monitor nothing.
+    world.primary.mood(Mood::Hanging);
     promote(&world.replicas[0]);
     pass(1000).await;
     let mut ran = Vec::new();
@@ -463,4 +465,37 @@ async fn a_node_that_is_back_gets_its_share_little_by_little() {
     let in_the_end = share().await;
     assert!((900..1100).contains(&in_the_end), "{in_the_end}");
     assert_eq!(world.node("replica-1").health(), Health::Healthy);
+}
+
+/// The same where the promoted server does not show that its history is another one.
+#[tokio::test(start_paused = true)]
+async fn what_was_proved_by_another_primary_is_void() {
+    let world = World::of(2).await;
+    pass(50).await;
+    world.replicas[1].mood(Mood::Hanging);
+    world.primary.demote();
+    world.replicas[0].promote();
+    until_written(&world.db, "replica-1").await;
+    let unheard = world.node("replica-2");
+    assert!(unheard.is_healthy(), "it has not been missed yet");
+    assert_eq!(unheard.fresh_as_of(), dbrouter::Instant::VOID);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_pool_cannot_connect_goes_to_the_next_primary_if_it_may_wait() {
+    for wait in [0, 1000] {
+        let world = patient(wait).await;
+        world.primary.refuses_connections(true);
+        world.primary.mood(Mood::Refusing);
+        let db = world.db.clone();
+        let waiting = tokio::spawn(async move { write(&db).await });
+        pass(200).await;
+        promote(&world.replicas[0]);
+        let (ended, waited) = waiting.await.unwrap();
+        match wait {
+            0 => assert_eq!((ended, waited), (Err("connection refused"), 0)),
+            _ => assert_eq!(ended, Ok(false), "on the promoted node"),
+        }
+        assert!(waited <= 250, "{wait} {waited}");
+    }
 }

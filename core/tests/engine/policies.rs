@@ -5,8 +5,8 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
 use dbrouter::policy::{
-    LeastInFlight, Policy, Random, Rendezvous, RoundRobin, Sticky, WeightedRandom,
-    WeightedRoundRobin,
+    LeastInFlight, Nearest, PeakEwma, Policy, PowerOfTwo, Random, Rendezvous, RoundRobin, Sticky,
+    WeightedRandom, WeightedRoundRobin,
 };
 use dbrouter::{
     Candidate, Candidates, ManualClock, NodeSpec, Reason, Request, Router, SessionState, Settings,
@@ -24,6 +24,21 @@ fn world(policy: impl Policy, weights: &[u32]) -> World {
         .build()
         .unwrap();
     runtime.block_on(World::with(settings, specs.collect()))
+}
+
+#[test]
+fn idle_candidates_get_their_weights_of_those_that_draw_two() {
+    let weights = [1, 2, 3, 2];
+    let policies: [Arc<dyn Policy>; 3] = [
+        Arc::new(PowerOfTwo::seeded(3)),
+        Arc::new(PeakEwma::seeded(4)),
+        Arc::new(Nearest::new().seeded(5)),
+    ];
+    for policy in policies {
+        let counts = counts(&picks(policy, &weights, 10_000, read), weights.len());
+        let statistic = chi_squared(&counts, &weights);
+        assert!(statistic <= CRITICAL[weights.len() - 1], "{counts:?}");
+    }
 }
 
 /// What `policy` picks, so many times in a row, for requests `about` something.
@@ -163,12 +178,15 @@ proptest! {
     ) {
         let mut weights = weights;
         weights.push(1);
-        let policies: [Arc<dyn Policy>; 7] = [
+        let policies: [Arc<dyn Policy>; 10] = [
             Arc::new(Random::new()),
             Arc::new(WeightedRandom::new()),
             Arc::new(RoundRobin::new()),
             Arc::new(WeightedRoundRobin::new()),
             Arc::new(LeastInFlight::new()),
+            Arc::new(PowerOfTwo::new()),
+            Arc::new(PeakEwma::new()),
+            Arc::new(Nearest::new()),
             Arc::new(Rendezvous::new()),
             Arc::new(Sticky::new(LeastInFlight::new())),
         ];
@@ -210,6 +228,40 @@ proptest! {
                     mine * their_weight <= theirs * weight
                 });
                 all_ok.fetch_and(least, Ordering::Relaxed);
+                Some(picked)
+            },
+            &weights,
+        );
+        let root = world.db.current_session();
+        let mut under_way = Vec::new();
+        for ends in work {
+            under_way.push(world.db.route(&Request::read(), &root).unwrap());
+            if ends < under_way.len() {
+                drop(under_way.swap_remove(ends));
+            }
+        }
+        prop_assert!(ok.load(Ordering::Relaxed));
+    }
+
+    /// Of two there is nothing to draw.
+    #[test]
+    fn power_of_two_picks_the_less_loaded_of_two(
+        weights in (1_u32..=9, 1_u32..=9),
+        work in proptest::collection::vec(0_usize..2, 0..40),
+        seed in any::<u64>(),
+    ) {
+        let policy = PowerOfTwo::seeded(seed);
+        let ok = Arc::new(AtomicBool::new(true));
+        let all_ok = Arc::clone(&ok);
+        let weights = [weights.0, weights.1];
+        let world = world(
+            move |candidates: Candidates<'_>, request: &Request| {
+                let load = |index| {
+                    let candidate: Candidate<'_> = candidates.at(index).unwrap();
+                    f64::from(candidate.in_flight()) / f64::from(candidate.weight())
+                };
+                let picked = policy.pick(candidates, request)?;
+                all_ok.fetch_and(load(picked) <= load(1 - picked), Ordering::Relaxed);
                 Some(picked)
             },
             &weights,

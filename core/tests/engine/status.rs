@@ -73,7 +73,7 @@ async fn a_status_prints_as_a_table() {
         "\
 node       role     health      staleness  in flight      reads     writes
 primary    primary  healthy        0.0 ms          0          0          0
-replica-1  replica  disabled      30.0 ms          0          0          0
+replica-1  replica  disabled      30.1 ms          0          0          0
 öst        replica  ejected       unknown          0          0          0
 "
     );

@@ -58,6 +58,8 @@ struct State {
     full: bool,
     /// Its pool waits for a connection that does not come.
     stuck: bool,
+    /// Its pool cannot connect.
+    refuses: bool,
     pool: Pool,
 }
 
@@ -136,6 +138,7 @@ impl Server {
             knows: None,
             full: false,
             stuck: false,
+            refuses: false,
             pool: Pool::default(),
         })))
     }
@@ -146,6 +149,11 @@ impl Server {
         standby.state().standby = true;
         standby.state().primary = Some(primary.clone());
         standby
+    }
+
+    /// Whether both are the same server.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -175,6 +183,11 @@ impl Server {
     /// Whether its pool waits for a connection that does not come, though it is not full.
     pub(crate) fn stuck(&self, stuck: bool) {
         self.state().stuck = stuck;
+    }
+
+    /// Whether its pool cannot connect, and says so.
+    pub(crate) fn refuses_connections(&self, refuses: bool) {
+        self.state().refuses = refuses;
     }
 
     /// Its pool has so many connections at most.
@@ -366,6 +379,9 @@ impl Backend for Server {
                 let mut state = self.state();
                 if state.full {
                     return Err(Failure("no room"));
+                }
+                if state.refuses {
+                    return Err(Failure("connection refused"));
                 }
                 let pool = &mut state.pool;
                 let idle = pool.idle.pop_front();
