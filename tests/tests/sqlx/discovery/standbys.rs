@@ -1,8 +1,8 @@
 //! `pg_stat_replication`.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dbrouter_sqlx::RoutedPool;
@@ -11,7 +11,7 @@ use dbrouter_sqlx::dbrouter::{Admission, ConfigErrorKind};
 use dbrouter_tests::harness::Case;
 use dbrouter_tests::postgres::{Cluster, Node};
 use dbrouter_tests::{Result, wait};
-use sqlx::Postgres;
+use sqlx::{AssertSqlSafe, Postgres};
 use tokio::task::JoinHandle;
 
 use super::{address, names, until_nodes};
@@ -27,6 +27,11 @@ pub(super) fn cases() -> Vec<Case> {
             "discovery::standbys_say_where_they_are_in_their_names",
             by_name,
         ),
+        on_postgres(
+            "discovery::after_a_failover_the_promoted_one_is_asked",
+            after_failover,
+        ),
+        on_postgres("discovery::a_subscriber_is_no_standby", subscriber),
         on_postgres(
             "discovery::standbys_are_not_seen_without_the_privilege",
             without_privilege,
@@ -193,6 +198,107 @@ async fn by_name() -> Result<()> {
     ];
     wanted[1..].sort();
     check(names(&db) == wanted, format!("{:?}", names(&db)))
+}
+
+/// The old primary comes back as a standby, under a name and at an address that the configuration does not have.
+async fn after_failover() -> Result<()> {
+    let cluster = visible().await?;
+    let [promoted, follower] = cluster.standbys() else {
+        return check(false, "not two standbys");
+    };
+    let ports = [promoted, follower].map(|node| (node.name().to_owned(), node.port()));
+    let old_port = cluster.primary().port();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let asked = Arc::clone(&seen);
+    let source = Standbys::new()
+        .every(Duration::from_millis(100))
+        .linger(Duration::ZERO)
+        .endpoints(move |standby| {
+            let name = standby.application_name.as_str();
+            let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.push(name.to_owned());
+            if name == "primary" {
+                return Some(Endpoint::host("localhost", Some(old_port)).name("old"));
+            }
+            let (name, port) = ports.iter().find(|(known, _)| known == name)?;
+            Some(Endpoint::host("127.0.0.1", Some(*port)).name(name))
+        });
+    let db = RoutedPool::<Postgres>::builder()
+        .primary(cluster.primary().url())
+        .discover(source)
+        .connect()
+        .await?;
+    cluster.primary().stop().await?;
+    promoted.promote().await?;
+    follower.follow(promoted).await?;
+    let wrote = async || {
+        let update = sqlx::query("update kv set version = 1");
+        update.execute(&db).await.is_ok()
+    };
+    check(wait::until(wrote).await, "the promoted one takes no writes")?;
+    cluster.primary().rejoin(promoted).await?;
+    let shown = async || {
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // Twice: by then the first answer has had its effect.
+        seen.iter().filter(|name| *name == "primary").count() >= 2
+    };
+    check(wait::until(shown).await, "the old primary is not seen")?;
+    until_nodes(&db, &["primary", promoted.name(), follower.name()]).await?;
+    let status = db.status();
+    check(!status.contested, format!("{status}"))?;
+    sqlx::query("update kv set version = 2")
+        .execute(&db)
+        .await?;
+    // Who has been promoted is no standby any more, and stays.
+    check(
+        db.cluster().primary().name().as_ref() == promoted.name(),
+        format!("{status}"),
+    )
+}
+
+/// Logical replication is in the same view.
+async fn subscriber() -> Result<()> {
+    let builder = Cluster::builder().standbys(1);
+    let cluster = builder.setting("wal_level", "logical").start().await?;
+    let mut admin = cluster.primary().admin().await?;
+    let port = cluster.primary().port();
+    for statement in [
+        "grant pg_read_all_stats to app",
+        "create publication news",
+        "select pg_create_logical_replication_slot('reader', 'pgoutput')",
+        &format!(
+            "create subscription reader connection 'host=127.0.0.1 port={port} user=postgres dbname=app' \
+             publication news with (create_slot = false)"
+        ),
+    ] {
+        sqlx::query(AssertSqlSafe(statement.to_owned()))
+            .execute(&mut admin)
+            .await?;
+    }
+    let streams = "select exists (select from pg_stat_replication \
+                   where application_name = 'reader' and state = 'streaming')";
+    let there = wait::until(async || {
+        let row = sqlx::query_scalar::<_, bool>(streams);
+        row.fetch_one(&mut admin).await.unwrap_or(false)
+    });
+    check(there.await, "the subscriber does not stream")?;
+    let shown = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&shown);
+    let port = cluster.node(1).port();
+    let source = Standbys::new().endpoints(move |standby| {
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.push(standby.application_name.clone());
+        Some(Endpoint::host("127.0.0.1", Some(port)))
+    });
+    let db = RoutedPool::<Postgres>::builder()
+        .primary(cluster.primary().url())
+        .discover(source)
+        .connect()
+        .await?;
+    let shown = shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    check(shown == ["standby-1"], format!("{shown:?}"))?;
+    drop(db);
+    Ok(())
 }
 
 async fn without_privilege() -> Result<()> {
