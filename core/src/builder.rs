@@ -238,7 +238,7 @@ impl<A: Adapter> Builder<A> {
     }
 
     /// How one of several candidates is chosen. Defaults to [`Sticky`](crate::policy::Sticky) over
-    /// [`LeastInFlight`](crate::policy::LeastInFlight).
+    /// [`PeakEwma`](crate::policy::PeakEwma).
     pub fn policy(mut self, policy: impl Policy) -> Self {
         self.settings = self.settings.policy(policy);
         self

@@ -98,7 +98,7 @@ impl<B: Backend> Shared<B> {
         });
         // Not before others are in their places: who waits for their connections goes on there.
         for node in replaced.into_iter().flatten() {
-            node.replaced();
+            node.replace();
         }
         // One that was to be removed can no longer be, so it must not go on refusing work.
         let topology = self.topology.load();

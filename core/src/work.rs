@@ -369,6 +369,8 @@ impl<B: Backend> Work<B> {
         let going_on = match missed {
             Missed::Failed(error) => self.go_on(&route, error),
             Missed::Lost if route.intent() == Intent::Write => Ok(()),
+            // Its server is not at fault: there is another pool for it.
+            Missed::Lost if route.node().is_replaced() => Ok(()),
             Missed::Lost | Missed::Late => {
                 self.request.exclude(route.node().id());
                 Ok(())

@@ -1,7 +1,8 @@
 //! What one bad replica of three does to the others' work, under each policy.
 //!
 //! ```text
-//! cargo bench -p dbrouter-tests --bench tail
+//! cargo bench -p dbrouter-tests --bench tail              # all policies
+//! cargo bench -p dbrouter-tests --bench tail -- PeakEwma  # one
 //! ```
 //!
 //! A primary and three standbys behind proxies, on one machine. Requests come at a steady rate, whatever becomes of
@@ -63,6 +64,11 @@ async fn main() -> Result<()> {
         proxies.push(Proxy::in_front_of(standby.port()).await?);
     }
     let last = &proxies[2];
+    // Cargo adds `--bench`.
+    let wanted: Vec<_> = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with("--"))
+        .collect();
     for shape in [Shape::Root, Shape::Session(4)] {
         let what = match shape {
             Shape::Root => "single reads of the root handle".to_owned(),
@@ -74,6 +80,9 @@ async fn main() -> Result<()> {
             "policy", "replica-3", "p50 ms", "p99", "p99.9", "most", "reads on each", "failed"
         );
         for (name, policy) in POLICIES {
+            if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == name) {
+                continue;
+            }
             for (fault, mode) in [
                 ("well", Mode::Pass),
                 ("50 ms slower", Mode::Delay(SLOWED_BY)),
