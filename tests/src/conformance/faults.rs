@@ -41,6 +41,7 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
 /// Sixteen readers, half of them in sessions of some reads and half on the root handle.
 struct Readers {
     reads: Arc<AtomicU64>,
+    failed: Arc<AtomicU64>,
     /// From now on no read may fail that begins.
     known: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
@@ -54,6 +55,7 @@ impl Readers {
         let retries = matches!(S::capabilities().retries, Support::Yes);
         let mut readers = Self {
             reads: Arc::default(),
+            failed: Arc::default(),
             // Where a statement can be replayed, none may ever fail.
             known: Arc::new(AtomicBool::new(retries)),
             stop: Arc::default(),
@@ -63,7 +65,7 @@ impl Readers {
         for reader in 0..16 {
             let (reads, known) = (Arc::clone(&readers.reads), Arc::clone(&readers.known));
             let (stop, longest) = (Arc::clone(&readers.stop), Arc::clone(&readers.longest));
-            let db = db.clone();
+            let (db, failed) = (db.clone(), Arc::clone(&readers.failed));
             readers.tasks.push(tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
                     let handle = match reader % 2 {
@@ -77,7 +79,8 @@ impl Readers {
                         longest.fetch_max(took, Ordering::Relaxed);
                         match read {
                             Err(error) if was_known => return Err(error.to_string()),
-                            Ok(_) | Err(_) => reads.fetch_add(1, Ordering::Relaxed),
+                            Ok(_) => reads.fetch_add(1, Ordering::Relaxed),
+                            Err(_) => failed.fetch_add(1, Ordering::Relaxed),
                         };
                     }
                 }
@@ -102,12 +105,17 @@ impl Readers {
         self.longest.swap(0, Ordering::Relaxed) / 1000
     }
 
-    async fn stop(self) -> Result<u64> {
+    /// Ends, and says how many reads there were, and how many of them failed before it was known.
+    async fn stop(self) -> Result<String> {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
             task.await??;
         }
-        Ok(self.reads.load(Ordering::Relaxed))
+        let (reads, failed) = (
+            self.reads.load(Ordering::Relaxed),
+            self.failed.load(Ordering::Relaxed),
+        );
+        Ok(format!("{reads} reads, {failed} failed"))
     }
 }
 
@@ -157,7 +165,7 @@ async fn under_load<S: Subject>(
     let back = began.elapsed().as_millis();
     let reads = readers.stop().await?;
     println!(
-        "{}: {what}: {reads} reads, none failed; the longest {usual} ms before, {longest} ms then; \
+        "{}: {what}: {reads}; the longest {usual} ms before, {longest} ms then; \
          it served again {back} ms after it was back",
         S::NAME
     );
@@ -322,7 +330,7 @@ async fn replaced<S: Subject>(site: &Site<S>) -> Result<()> {
     expect("writes on the old primary", site.writes(&db, 0).await?, 0)?;
     println!(
         "{}: primary replaced: the first write {took} ms after the promotion had returned, {refused} refused \
-         before; {reads} reads, none failed, the longest {longest} ms",
+         before; {reads}, the longest {longest} ms",
         S::NAME
     );
     Ok(())
