@@ -72,7 +72,13 @@ impl<A: Adapter> Follower<A> {
         }
         let nodes = wanted.into_iter().map(|wanted| wanted.options).collect();
         let opener = &self.opener;
-        sort(&opener.adapter, nodes, opener.limit, start, "discover").await
+        let mut sorted = sort(&opener.adapter, nodes, opener.limit, start, "discover").await?;
+        // One that says nothing may be a server that is there by another address. It comes when it has said more.
+        let silent = sorted.silent.drain(..);
+        self.first.unmet = silent
+            .filter_map(|node| node.stated_name().map(str::to_owned))
+            .collect();
+        Ok(sorted)
     }
 
     /// The nodes that the configuration lists are known, the primary first.
@@ -151,6 +157,7 @@ impl<A: Adapter> Follower<A> {
     /// Follows the source for as long as the router is there.
     pub(crate) fn follow(self, cluster: &Cluster<A::Backend>) {
         let shared = Arc::clone(cluster.shared());
+        let failed = self.first.failures > 0;
         record(&shared, |status| *status = self.first);
         let mut nodes = Nodes {
             cluster: cluster.downgrade(),
@@ -164,7 +171,12 @@ impl<A: Adapter> Follower<A> {
         for (name, endpoint) in self.members {
             nodes.joined(cluster, name, endpoint);
         }
-        cluster.follow(run(self.source, self.backoff, nodes, shared));
+        let mut backoff = self.backoff;
+        let pause = match failed {
+            true => backoff.failed(),
+            false => Duration::ZERO,
+        };
+        cluster.follow(run(self.source, backoff, pause, nodes, shared));
     }
 }
 
@@ -203,11 +215,11 @@ struct Drained {
 async fn run<A: Adapter>(
     mut source: Box<dyn Source>,
     mut backoff: Backoff,
+    mut pause: Duration,
     mut nodes: Nodes<A>,
     shared: Arc<Shared<A::Backend>>,
 ) {
     let servers = Servers::of(Arc::clone(&shared));
-    let mut pause = Duration::ZERO;
     loop {
         let found = {
             let next = pin!(async {

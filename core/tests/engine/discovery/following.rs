@@ -276,6 +276,9 @@ async fn a_router_that_may_start_read_only_starts_without_its_source() {
     assert_eq!(names(&db), ["primary"]);
     assert_eq!(last_error(&db).unwrap(), "the oracle is silent");
     teller.tell([replica("a")]);
+    // It waits as it does after every error.
+    pass(400).await;
+    assert_eq!(teller.asked().len(), 1);
     pass(1000).await;
     assert_eq!(goes(&db), "a:5432");
 }
@@ -432,6 +435,36 @@ async fn the_primary_is_found_in_the_first_set_and_never_removed() {
     assert_eq!(names(&db), ["primary:5432", "a:5432"]);
     assert_eq!(last_error(&db), None);
     assert!(db.route(&Request::write(), &db.session()).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_silent_while_the_primary_is_looked_for_comes_when_it_speaks() {
+    let net = Net::of(&["a:5432", "b:5432"]);
+    net.put("vip:5432", Server::standby_of(&net.at("primary:5432")));
+    net.at("vip:5432").mood(Mood::Refusing);
+    net.at("b:5432").mood(Mood::Refusing);
+    let hosts = ["a", "b", "primary", "vip"];
+    let source = Static::new(hosts.map(|host| Endpoint::host(host, None)));
+    let builder = net.builder().discover(source);
+    let db = builder.discover_template(PRIMARY).connect().await.unwrap();
+    assert_eq!(names(&db), ["primary:5432", "a:5432"]);
+    assert_eq!(db.status().discovery.unwrap().unmet, ["b:5432", "vip:5432"]);
+    // It leads to the primary.
+    net.put("vip:5432", net.at("primary:5432"));
+    net.at("b:5432").mood(Mood::Answering);
+    pass(3000).await;
+    assert_eq!(names(&db), ["primary:5432", "a:5432", "b:5432"]);
+    assert!(db.route(&Request::write(), &db.session()).is_ok());
+    assert!(db.status().discovery.unwrap().unmet.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_asks_the_primary_needs_one() {
+    let net = Net::of(&["a:5432"]);
+    let error = net.builder().discover(Standbys::new()).connect().await;
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ConfigErrorKind::Discovery);
+    assert!(error.to_string().contains("name the primary"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
