@@ -15,6 +15,7 @@ mod failure;
 pub mod harness;
 pub mod mariadb;
 pub mod postgres;
+pub mod proxy;
 pub mod server;
 pub mod wait;
 
