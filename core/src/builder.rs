@@ -343,10 +343,11 @@ impl<A: Adapter> Builder<A> {
         let mut cluster = Cluster::builder(dialect, self.settings).primary(spec, access);
         if let Some(follower) = &mut follower {
             let listed = std::iter::once(&found.primary).chain(&self.replicas);
-            let listed = listed.chain(&found.replicas);
+            let listed = listed.chain(&found.replicas).chain(&found.silent);
             follower.begin(listed);
         }
-        for (index, replica) in self.replicas.into_iter().chain(found.replicas).enumerate() {
+        let replicas = self.replicas.into_iter().chain(found.replicas);
+        for (index, replica) in replicas.chain(found.silent).enumerate() {
             let position = format!("replica-{}", index + 1);
             let (spec, access) = replica.open(&self.adapter, Role::Replica, &position)?;
             let field = spec.stated_name().unwrap_or(&position);
@@ -397,6 +398,7 @@ impl<A: Adapter> Builder<A> {
             (Some(primary), None, _) => Ok(Sorted {
                 primary,
                 replicas: Vec::new(),
+                silent: Vec::new(),
             }),
             (None, Some(nodes), _) if nodes.is_empty() => {
                 let problem = "is empty; give the URLs of the nodes";

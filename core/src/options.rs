@@ -103,6 +103,10 @@ impl<A: Adapter> NodeOptions<A> {
         }
     }
 
+    pub(crate) fn stated_name(&self) -> Option<&str> {
+        self.spec.stated_name()
+    }
+
     pub(crate) fn stated_weight(&self) -> u32 {
         self.spec.weight
     }

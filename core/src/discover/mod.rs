@@ -36,6 +36,7 @@ mod endpoint;
 mod error;
 mod fixed;
 mod follow;
+mod nodes;
 mod opener;
 mod pace;
 mod roles;

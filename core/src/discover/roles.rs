@@ -19,6 +19,8 @@ use crate::vocabulary::Role;
 pub(crate) struct Sorted<A: Adapter> {
     pub(crate) primary: NodeOptions<A>,
     pub(crate) replicas: Vec<NodeOptions<A>>,
+    /// Those that have said nothing.
+    pub(crate) silent: Vec<NodeOptions<A>>,
 }
 
 /// Asks all nodes who they are. The primary is the one that says so; of two, the one on the highest timeline. `field` is
@@ -53,9 +55,17 @@ pub(crate) async fn sort<A: Adapter>(
         }
         ConfigError::new(ConfigErrorKind::Primary, field, text)
     })?;
-    let mut replicas: Vec<_> = candidates.into_iter().map(|(_, node)| node).collect();
-    let primary = replicas.remove(primary);
-    Ok(Sorted { primary, replicas })
+    let mut others: Vec<_> = candidates.into_iter().zip(said).collect();
+    let ((_, primary), _) = others.remove(primary);
+    let (silent, replicas): (Vec<_>, Vec<_>) = others
+        .into_iter()
+        .partition(|(_, said)| said.report.is_err());
+    let nodes = |others: Vec<((String, _), Said)>| others.into_iter().map(|((_, node), _)| node);
+    Ok(Sorted {
+        primary,
+        replicas: nodes(replicas).collect(),
+        silent: nodes(silent).collect(),
+    })
 }
 
 /// What a node said.

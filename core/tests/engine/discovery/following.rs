@@ -1,6 +1,8 @@
 //! What becomes of a router's nodes when its source says something else.
 
-use dbrouter::discover::{Backoff, Discover, DiscoverError, Endpoint, Servers, Static};
+use dbrouter::discover::{
+    Aurora, Backoff, Discover, DiscoverError, Dns, Endpoint, Servers, Standbys, Static,
+};
 use dbrouter::{
     Admission, Cluster, ConfigErrorKind, NodeOptions, Request, Role, Router, Start, Status,
 };
@@ -274,6 +276,9 @@ async fn a_router_that_may_start_read_only_starts_without_its_source() {
     assert_eq!(names(&db), ["primary"]);
     assert_eq!(last_error(&db).unwrap(), "the oracle is silent");
     teller.tell([replica("a")]);
+    // It waits as it does after every error.
+    pass(400).await;
+    assert_eq!(teller.asked().len(), 1);
     pass(1000).await;
     assert_eq!(goes(&db), "a:5432");
 }
@@ -430,6 +435,36 @@ async fn the_primary_is_found_in_the_first_set_and_never_removed() {
     assert_eq!(names(&db), ["primary:5432", "a:5432"]);
     assert_eq!(last_error(&db), None);
     assert!(db.route(&Request::write(), &db.session()).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_silent_while_the_primary_is_looked_for_comes_when_it_speaks() {
+    let net = Net::of(&["a:5432", "b:5432"]);
+    net.put("vip:5432", Server::standby_of(&net.at("primary:5432")));
+    net.at("vip:5432").mood(Mood::Refusing);
+    net.at("b:5432").mood(Mood::Refusing);
+    let hosts = ["a", "b", "primary", "vip"];
+    let source = Static::new(hosts.map(|host| Endpoint::host(host, None)));
+    let builder = net.builder().discover(source);
+    let db = builder.discover_template(PRIMARY).connect().await.unwrap();
+    assert_eq!(names(&db), ["primary:5432", "a:5432"]);
+    assert_eq!(db.status().discovery.unwrap().unmet, ["b:5432", "vip:5432"]);
+    // It leads to the primary.
+    net.put("vip:5432", net.at("primary:5432"));
+    net.at("b:5432").mood(Mood::Answering);
+    pass(3000).await;
+    assert_eq!(names(&db), ["primary:5432", "a:5432", "b:5432"]);
+    assert!(db.route(&Request::write(), &db.session()).is_ok());
+    assert!(db.status().discovery.unwrap().unmet.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_asks_the_primary_needs_one() {
+    let net = Net::of(&["a:5432"]);
+    let error = net.builder().discover(Standbys::new()).connect().await;
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ConfigErrorKind::Discovery);
+    assert!(error.to_string().contains("name the primary"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -615,4 +650,94 @@ fn nothing_shows_a_password() {
         !shown.contains("sup3r") && shown.contains("app:***@h"),
         "{shown}"
     );
+}
+
+/// Whatever a source says, and whoever has work where: all work goes somewhere, and in the end the router has the
+/// nodes of the last set.
+#[tokio::test(start_paused = true)]
+async fn in_the_end_the_nodes_are_those_of_the_last_set() {
+    const HOSTS: [&str; 5] = ["a", "b", "c", "d", "e"];
+    for seed in 0..200 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let net = Net::of(&["a:5432", "b:5432", "c:5432", "d:5432", "e:5432"]);
+        let (teller, script) = script();
+        teller.tell(HOSTS.map(replica));
+        let backoff = Backoff::new().most(Duration::from_millis(20)).seed(seed);
+        let builder = net.builder().primary(PRIMARY).discover(script);
+        let db = builder.discover_backoff(backoff).connect().await.unwrap();
+        let set = |random: &mut fastrand::Rng| -> Vec<Endpoint> {
+            let mut hosts = HOSTS.to_vec();
+            random.shuffle(&mut hosts);
+            hosts.truncate(random.usize(1..=HOSTS.len()));
+            let endpoint = |host| {
+                let endpoint = replica(host).weight(random.u32(1..3));
+                match random.u8(..8) {
+                    0 => endpoint.tag("zone", "b"),
+                    _ => endpoint,
+                }
+            };
+            hosts.into_iter().map(endpoint).collect()
+        };
+        let mut works = Vec::new();
+        for _ in 0..40 {
+            match random.u8(..6) {
+                0 => teller.fail(),
+                1 => teller.tell([]),
+                2 => teller.tell(set(&mut random)),
+                3 => works.push(db.route(&Request::read(), &db.session()).unwrap()),
+                4 if !works.is_empty() => drop(works.swap_remove(random.usize(..works.len()))),
+                _ => pass(random.u64(..50)).await,
+            }
+            let work = db.route(&Request::read(), &db.session());
+            assert!(work.is_ok(), "seed {seed}: {}", db.status());
+        }
+        let last = set(&mut random);
+        teller.tell(last.clone());
+        // As long as the longest backoff takes, for each time that it failed.
+        pass(40 * 21).await;
+        drop(works);
+        pass(1000).await;
+        let mut names = names(&db);
+        names.sort();
+        let mut wanted: Vec<_> = HOSTS
+            .iter()
+            .filter(|host| last.iter().any(|endpoint| shows(endpoint, host)))
+            .map(|host| format!("{host}:5432"))
+            .collect();
+        wanted.push("primary".to_owned());
+        assert_eq!(names, wanted, "seed {seed}");
+        let nodes = db.status().nodes;
+        let in_use = nodes
+            .iter()
+            .all(|node| node.healthy && node.admission == Admission::Enabled);
+        assert!(in_use, "seed {seed}: {}", db.status());
+    }
+}
+
+/// Whether the endpoint is on that host.
+fn shows(endpoint: &Endpoint, host: &str) -> bool {
+    format!("{endpoint:?}").contains(&format!("place: \"{host}\""))
+}
+
+#[test]
+fn sources_have_the_documented_defaults() {
+    for (shown, parts) in [
+        (
+            format!("{:?}", Dns::new("h", 1)),
+            ["interval: 30s", "jitter: 0.1"],
+        ),
+        (
+            format!("{:?}", Standbys::new()),
+            ["interval: 30s", "linger: 60s"],
+        ),
+        (
+            format!("{:?}", Aurora::new("h")),
+            ["interval: 30s", "stale: 300s"],
+        ),
+        (format!("{:?}", Backoff::new()), ["first: 1s", "most: 30s"]),
+    ] {
+        for part in parts {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+    }
 }
