@@ -76,7 +76,9 @@ impl Client {
         self.terms = Terms::new(&self.processes[self.process]).session();
     }
 
-    /// A session, maybe in the other process, that goes on where this one is.
+    /// A session, maybe in the other process, that goes on where this one is. A router that has not met the present
+    /// primary yet, and can still ask the old one, may believe that what that one shows is all there is: it cannot know
+    /// of the history that a token names, and must not be made to refuse reads by whoever makes one up.
     async fn hand_over(&mut self) -> Option<Handover> {
         let (from, taken) = (self.session, self.world.now());
         let (token, tells) = match self.random.bool() {
@@ -86,7 +88,8 @@ impl Client {
         self.process = self.random.usize(..PROCESSES);
         self.begin();
         self.terms.observe(&token?.to_string().parse().unwrap());
-        Some(Handover {
+        let knows = self.world.is_primary(self.terms.cluster().primary().name());
+        knows.then(|| Handover {
             from,
             taken,
             to: self.session,

@@ -170,6 +170,11 @@ impl World {
         self.0.begun.elapsed() + Duration::from_nanos(state.ticks)
     }
 
+    /// Whether this is the name of the server that was promoted last.
+    pub(crate) fn is_primary(&self, name: &str) -> bool {
+        self.state().primary.to_string() == name
+    }
+
     /// Waits until the server answers on a connection to this incarnation; `None` is a new connection. `Err` if it
     /// is broken, or there is none to be had.
     pub(crate) async fn reach(&self, server: usize, incarnation: Option<u64>) -> Result<u64, ()> {
