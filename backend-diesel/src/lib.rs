@@ -114,6 +114,31 @@
 //! diesel-async runs SQLite's work on threads that may block, and waits for them when a future is dropped: it needs
 //! Tokio's multi-threaded runtime for that.
 //!
+//! # Where nodes come from
+//!
+//! | the builder is given | and |
+//! | --- | --- |
+//! | [`primary`](dbrouter::Builder::primary), [`replica`](dbrouter::Builder::replica) | takes them for what they are called |
+//! | [`nodes`](dbrouter::Builder::nodes) | asks them for their roles |
+//! | [`discover`](dbrouter::Builder::discover) | follows a source: a [name](dbrouter::discover::Dns), the primary's own view of its [standbys](dbrouter::discover::Standbys), … |
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "deadpool", feature = "postgres"))] mod example {
+//! # use dbrouter_diesel::{RoutedPool, diesel_async};
+//! # use diesel_async::{AsyncPgConnection, pooled_connection::deadpool::Pool};
+//! use dbrouter_diesel::dbrouter::discover::Dns;
+//! # async fn example() -> Result<(), dbrouter_diesel::dbrouter::ConfigError> {
+//! let db = RoutedPool::<Pool<AsyncPgConnection>>::builder()
+//!     .primary("postgres://app@primary.internal/shop")
+//!     .discover(Dns::new("replicas.internal", 5432))
+//!     .connect()
+//!     .await?;
+//! # drop(db);
+//! # Ok(())
+//! # }
+//! # }
+//! ```
+//!
 //! # A web application
 //!
 //! With the feature `axum`. A user who posts an order and is redirected sees it, although the next request may land in

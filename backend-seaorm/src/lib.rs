@@ -101,6 +101,28 @@
 //! SeaORM's `set_metric_callback` and its `tracing-spans` concern its own connections; statements here run on
 //! sqlx's. Its panicking `get_…_connection_pool` are on [`primary`](Routed::primary).
 //!
+//! # Where nodes come from
+//!
+//! | the builder is given | and |
+//! | --- | --- |
+//! | [`primary`](dbrouter::Builder::primary), [`replica`](dbrouter::Builder::replica) | takes them for what they are called |
+//! | [`nodes`](dbrouter::Builder::nodes) | asks them for their roles |
+//! | [`discover`](dbrouter::Builder::discover) | follows a source: a [name](dbrouter::discover::Dns), the primary's own view of its [standbys](dbrouter::discover::Standbys), … |
+//!
+//! ```no_run
+//! # use dbrouter_seaorm::RoutedConnection;
+//! use dbrouter_seaorm::dbrouter::discover::Dns;
+//! # async fn example() -> Result<(), dbrouter_seaorm::dbrouter::ConfigError> {
+//! let db = RoutedConnection::builder()
+//!     .primary("postgres://app@primary.internal/shop")
+//!     .discover(Dns::new("replicas.internal", 5432))
+//!     .connect()
+//!     .await?;
+//! # drop(db);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # A web application
 //!
 //! With the feature `axum`. A user who posts an order and is redirected sees it, although the next request may land in

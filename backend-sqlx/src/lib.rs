@@ -71,6 +71,29 @@
 //! pool the session's reads go to the primary. [`begin`](RoutedPool::begin) returns a
 //! [`Transaction`] that sees its own commit, and needs no such caution.
 //!
+//! # Where nodes come from
+//!
+//! | the builder is given | and |
+//! | --- | --- |
+//! | [`primary`](dbrouter::Builder::primary), [`replica`](dbrouter::Builder::replica) | takes them for what they are called |
+//! | [`nodes`](dbrouter::Builder::nodes) | asks them for their roles |
+//! | [`discover`](dbrouter::Builder::discover) | follows a source: a [name](dbrouter::discover::Dns), the primary's own view of its [standbys](dbrouter::discover::Standbys), … |
+//!
+//! ```no_run
+//! # use dbrouter_sqlx::RoutedPool;
+//! # use sqlx::Postgres;
+//! use dbrouter_sqlx::dbrouter::discover::Dns;
+//! # async fn example() -> Result<(), dbrouter_sqlx::dbrouter::ConfigError> {
+//! let db = RoutedPool::<Postgres>::builder()
+//!     .primary("postgres://app@primary.internal/shop")
+//!     .discover(Dns::new("replicas.internal", 5432))
+//!     .connect()
+//!     .await?;
+//! # drop(db);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # A web application
 //!
 //! With the feature `axum`. A user who posts an order and is redirected sees it, although the next request may land in

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::Dialect;
+use crate::discover::{Backoff, Discover, Follower, Opened, Opener, Servers, Sorted, Source, sort};
 use crate::fallback::FallbackLimit;
 use crate::health::HealthSettings;
 use crate::hold::Hold;
@@ -35,7 +36,7 @@ pub trait Adapter: Clone + Send + Sync + Sized + 'static {
     /// What a URL is read as, and what may be given in its place.
     type ConnectOptions: Clone + Send + Sync + 'static;
     /// A pool that exists already.
-    type Pool: Clone;
+    type Pool: Clone + Send + Sync + 'static;
     /// The options of a node's pool.
     type PoolOptions: Clone + Send + Sync + 'static;
 
@@ -87,6 +88,11 @@ pub trait Adapter: Clone + Send + Sync + Sized + 'static {
 pub struct Builder<A: Adapter> {
     primary: Option<NodeOptions<A>>,
     replicas: Vec<NodeOptions<A>>,
+    /// Whose roles are to be found out.
+    nodes: Option<Vec<NodeOptions<A>>>,
+    source: Option<Box<dyn Source>>,
+    template: Option<NodeOptions<A>>,
+    backoff: Backoff,
     settings: Settings,
     adapter: A,
     error: Option<ConfigError>,
@@ -98,6 +104,10 @@ impl<A: Adapter> Builder<A> {
         Self {
             primary: None,
             replicas: Vec::new(),
+            nodes: None,
+            source: None,
+            template: None,
+            backoff: Backoff::new(),
             settings: Settings::new(),
             adapter,
             error: None,
@@ -162,6 +172,56 @@ impl<A: Adapter> Builder<A> {
         self
     }
 
+    /// Nodes whose roles nobody has written down: URLs, connect options, pools, or [`NodeOptions`] to say more. Each is
+    /// asked for its role, all at once, within the monitor's [timeout](MonitorSettings::timeout). The one that says so
+    /// is the primary; of two, the one on the highest timeline. All others are replicas, and opened read-only; those
+    /// that do not answer take work once they do. A server that is given twice, by two addresses, is one node. A node without a name is called after its host and port, such as
+    /// `10.0.0.7:5432`, because what it is may change.
+    ///
+    /// If none says that it is the primary, or two do on the same timeline, that is an error which says what each of
+    /// them said. A router that may [start read-only](Start::ReadOnly) takes the first that does not answer for the
+    /// primary, and nothing is written before that has said so.
+    ///
+    /// SQLite's databases have no roles: give one as the [`primary`](Self::primary).
+    pub fn nodes<N: IntoNode<A>>(mut self, nodes: impl IntoIterator<Item = N>) -> Self {
+        let nodes = nodes.into_iter().map(IntoNode::into_node);
+        self.nodes.get_or_insert_default().extend(nodes);
+        self
+    }
+
+    /// Where nodes come from that nobody lists: see [`discover`](crate::discover). They are added to those that are
+    /// listed, and followed for as long as the router is there. Its first set must be there for
+    /// [`connect`](Self::connect) to succeed, unless the router may [start read-only](Start::ReadOnly).
+    ///
+    /// Without a [`primary`](Self::primary) and without [`nodes`](Self::nodes), the primary is found in the first set
+    /// as it would be among those. A source that asks the primary for the nodes needs one that is named.
+    pub fn discover(mut self, source: impl Discover) -> Self {
+        if self.source.replace(Box::new(source)).is_some() {
+            let problem = "was given twice; make one source of the two";
+            let kind = ConfigErrorKind::Discovery;
+            self.wrong(ConfigError::new(kind, "discover", problem));
+        }
+        self
+    }
+
+    /// What a [source](Self::discover) that finds hosts does not know: a URL into which the host is put, and if the
+    /// source knows it the port. Database, user, password and parameters stay as they are; only the parameters `host`,
+    /// `hostaddr` and `port` go. With [`NodeOptions`], their weight, labels and pool options are those of all nodes
+    /// that come from the source.
+    ///
+    /// Defaults to the primary's URL and pool options.
+    pub fn discover_template(mut self, template: impl IntoNode<A>) -> Self {
+        self.template = Some(template.into_node());
+        self
+    }
+
+    /// How long to wait before a [source](Self::discover) that failed is asked again. Defaults to
+    /// [`Backoff::new`].
+    pub fn discover_backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
     /// The options of all pools whose nodes have none of their own. Defaults to the pool's own defaults.
     pub fn pool_options(mut self, options: A::PoolOptions) -> Self {
         self.adapter.pool_options(options);
@@ -178,7 +238,7 @@ impl<A: Adapter> Builder<A> {
     }
 
     /// How one of several candidates is chosen. Defaults to [`Sticky`](crate::policy::Sticky) over
-    /// [`LeastInFlight`](crate::policy::LeastInFlight).
+    /// [`PeakEwma`](crate::policy::PeakEwma).
     pub fn policy(mut self, policy: impl Policy) -> Self {
         self.settings = self.settings.policy(policy);
         self
@@ -272,25 +332,88 @@ impl<A: Adapter> Builder<A> {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        let Some(primary) = self.primary else {
-            let problem = "no primary was given; name the server that takes the writes";
-            return Err(ConfigError::new(
-                ConfigErrorKind::Primary,
-                "primary",
-                problem,
-            ));
-        };
+        let mut follower = self.follower();
+        let found = self.find_primary(follower.as_mut()).await?;
+        let primary = found.primary.clone();
         let (spec, access) = primary.open(&self.adapter, Role::Primary, "primary")?;
         let dialect = A::dialect(access.backend());
+        let servers = Servers::primary_alone(dialect, access.backend().clone(), self.limit());
+        let start = self.settings.start;
+        let mut present = vec![access.backend().clone()];
         let mut cluster = Cluster::builder(dialect, self.settings).primary(spec, access);
-        for (index, replica) in self.replicas.into_iter().enumerate() {
+        if let Some(follower) = &mut follower {
+            let listed = std::iter::once(&found.primary).chain(&self.replicas);
+            let listed = listed.chain(&found.replicas).chain(&found.silent);
+            follower.begin(listed);
+        }
+        let replicas = self.replicas.into_iter().chain(found.replicas);
+        for (index, replica) in replicas.chain(found.silent).enumerate() {
             let position = format!("replica-{}", index + 1);
             let (spec, access) = replica.open(&self.adapter, Role::Replica, &position)?;
             let field = spec.stated_name().unwrap_or(&position);
             same_kind::<A>(access.backend(), dialect, field)?;
+            present.push(access.backend().clone());
             cluster = cluster.replica(spec, access);
         }
-        Ok(self.adapter.handle(cluster.connect().await?))
+        if let Some(follower) = &mut follower {
+            for Opened { spec, access, .. } in follower.nodes(&servers, present, start).await? {
+                cluster = cluster.replica(spec, access);
+            }
+        }
+        let cluster = cluster.connect().await?;
+        if let Some(follower) = follower {
+            follower.follow(&cluster);
+        }
+        Ok(self.adapter.handle(cluster))
+    }
+
+    /// How long a node may take to say what it is.
+    fn limit(&self) -> Duration {
+        self.settings.monitor.timeout
+    }
+
+    fn follower(&mut self) -> Option<Follower<A>> {
+        let opener = Opener {
+            adapter: self.adapter.clone(),
+            template: self.template.take(),
+            limit: self.limit(),
+        };
+        let source = self.source.take()?;
+        Some(Follower::new(source, self.backoff.clone(), opener))
+    }
+
+    /// The primary that was given, or that is found among the nodes without roles, or in the source's first set.
+    async fn find_primary(
+        &mut self,
+        follower: Option<&mut Follower<A>>,
+    ) -> Result<Sorted<A>, ConfigError> {
+        let wrong = |kind, field: &str, problem: &str| Err(ConfigError::new(kind, field, problem));
+        let (limit, start) = (self.limit(), self.settings.start);
+        match (self.primary.take(), self.nodes.take(), follower) {
+            (Some(_), Some(_), _) => {
+                let problem =
+                    "was given, and so were nodes to find it among; give one or the other";
+                wrong(ConfigErrorKind::Primary, "primary", problem)
+            }
+            (Some(primary), None, _) => Ok(Sorted {
+                primary,
+                replicas: Vec::new(),
+                silent: Vec::new(),
+            }),
+            (None, Some(nodes), _) if nodes.is_empty() => {
+                let problem = "is empty; give the URLs of the nodes";
+                wrong(ConfigErrorKind::EmptyList, "nodes", problem)
+            }
+            (None, Some(nodes), _) => {
+                let nodes = nodes.into_iter().map(NodeOptions::named_after_its_place);
+                sort(&self.adapter, nodes.collect(), limit, start, "nodes").await
+            }
+            (None, None, Some(follower)) => follower.sort(start).await,
+            (None, None, None) => {
+                let problem = "no primary was given; name the server that takes the writes";
+                wrong(ConfigErrorKind::Primary, "primary", problem)
+            }
+        }
     }
 
     /// Remembers the first thing that is wrong.
@@ -318,7 +441,8 @@ pub fn add_replica<A: Adapter>(
     cluster.add_replica(&spec, access)
 }
 
-fn same_kind<A: Adapter>(
+/// Whether a node is of the same kind as the primary.
+pub(crate) fn same_kind<A: Adapter>(
     backend: &A::Backend,
     expected: Dialect,
     field: &str,
@@ -337,6 +461,8 @@ impl<A: Adapter> fmt::Debug for Builder<A> {
         f.debug_struct("Builder")
             .field("primary", &self.primary)
             .field("replicas", &self.replicas)
+            .field("nodes", &self.nodes)
+            .field("discover_template", &self.template)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }

@@ -166,7 +166,7 @@ impl<'a> Candidate<'a> {
 
     /// How long a read would take on it to its first row, to all that has been seen until
     /// [`now`](Candidates::now): an average in which a long time counts at once and in full, and is forgotten within
-    /// some tens of seconds. A read that failed because of the node counts as twice as long as the average before it.
+    /// some seconds. A read that failed because of the node counts as twice as long as the average before it.
     /// Where nothing is known of its reads, because none has been sent to it lately or the adapter does not run them
     /// (guards of diesel), it is its [round trip](Self::round_trip). `None` while nothing is known at all.
     #[must_use]

@@ -26,7 +26,7 @@ use crate::router::{Backend, Router};
 use crate::scope::Frame;
 use crate::session::SessionState;
 use crate::settings::Settings;
-use crate::status::{Fallback, FallbackPlaces, NodeStatus, Status, staleness};
+use crate::status::{DiscoveryStatus, Fallback, FallbackPlaces, NodeStatus, Status, staleness};
 use crate::topology::Topology;
 use crate::vocabulary::Intent;
 
@@ -38,6 +38,27 @@ struct Handle<B: Backend> {
     shared: Arc<Shared<B>>,
     root: SessionState,
     monitor: OnceLock<AbortHandle>,
+    /// The task that follows the source of the nodes.
+    discovery: OnceLock<AbortHandle>,
+}
+
+/// A router that is not kept alive by this.
+#[cfg(feature = "builder")]
+pub(crate) struct WeakCluster<B: Backend>(std::sync::Weak<Handle<B>>);
+
+#[cfg(feature = "builder")]
+impl<B: Backend> WeakCluster<B> {
+    /// The router, while anybody else has a handle of it.
+    pub(crate) fn upgrade(&self) -> Option<Cluster<B>> {
+        self.0.upgrade().map(Cluster)
+    }
+}
+
+#[cfg(feature = "builder")]
+impl<B: Backend> Clone for WeakCluster<B> {
+    fn clone(&self) -> Self {
+        Self(std::sync::Weak::clone(&self.0))
+    }
 }
 
 /// What the handles and the monitor share. The monitor does not keep the handles alive.
@@ -49,6 +70,8 @@ pub(crate) struct Shared<B: Backend> {
     pub(crate) classifier: Arc<dyn Classifier>,
     pub(crate) history: History,
     misjudged: Misjudged,
+    /// How the source of the nodes does, if there is one.
+    pub(crate) discovery: Mutex<Option<DiscoveryStatus>>,
     /// Held while the topology is replaced by a changed copy. Routes never take it.
     changing: Mutex<()>,
 }
@@ -75,7 +98,13 @@ impl<B: Backend> Shared<B> {
         });
         // Not before others are in their places: who waits for their connections goes on there.
         for node in replaced.into_iter().flatten() {
-            node.replaced();
+            node.replace();
+        }
+        // One that was to be removed can no longer be, so it must not go on refusing work.
+        let topology = self.topology.load();
+        let node = topology.nodes.iter().find(|node| node.id() == promoted);
+        if let Some(node) = node.filter(|node| node.admission() == Admission::Draining) {
+            node.admit(Admission::Enabled);
         }
     }
 
@@ -94,8 +123,10 @@ impl<B: Backend> Shared<B> {
 
 impl<B: Backend> Drop for Handle<B> {
     fn drop(&mut self) {
-        if let Some(monitor) = self.monitor.get() {
-            monitor.abort();
+        for task in [&self.monitor, &self.discovery] {
+            if let Some(task) = task.get() {
+                task.abort();
+            }
         }
     }
 }
@@ -143,12 +174,14 @@ impl<B: Backend> Cluster<B> {
             classifier,
             history: History::default(),
             misjudged: Misjudged::default(),
+            discovery: Mutex::new(None),
             changing: Mutex::new(()),
         };
         Self(Arc::new(Handle {
             shared: Arc::new(shared),
             root,
             monitor: OnceLock::new(),
+            discovery: OnceLock::new(),
         }))
     }
 
@@ -354,12 +387,23 @@ impl<B: Backend> Cluster<B> {
     /// As for [`remove`](Self::remove); and if somebody enables or disables the replica meanwhile, which
     /// then stays.
     pub async fn drain(&self, name: &str) -> Result<(), ConfigError> {
+        let node = self.begin_drain(name)?;
+        node.emptied().await;
+        self.end_drain(&node)
+    }
+
+    /// Lets no more work onto a replica that is to be removed when it is empty.
+    pub(crate) fn begin_drain(&self, name: &str) -> Result<Arc<Node<B>>, ConfigError> {
         // What would be refused in the end is refused before the node is closed.
         let mut without = Topology::clone(&self.shared().topology.load());
         without.remove(name)?;
         without.check_weights()?;
-        let node = self.admit(name, Admission::Draining)?;
-        node.emptied().await;
+        self.admit(name, Admission::Draining)
+    }
+
+    /// Removes a replica that is empty, unless it has been opened again.
+    pub(crate) fn end_drain(&self, node: &Node<B>) -> Result<(), ConfigError> {
+        let name = node.name();
         if node.admission() != Admission::Draining {
             let problem =
                 format!("{name:?} is no longer drained: its admission was changed meanwhile");
@@ -369,7 +413,27 @@ impl<B: Backend> Cluster<B> {
                 problem,
             ));
         }
-        self.remove(name)
+        self.change(|topology| {
+            // Another may bear its name by now.
+            match topology.nodes.iter().any(|other| other.id() == node.id()) {
+                true => topology.remove(name).map(drop),
+                false => Ok(()),
+            }
+        })
+    }
+
+    /// A handle that does not keep the router alive.
+    #[cfg(feature = "builder")]
+    pub(crate) fn downgrade(&self) -> WeakCluster<B> {
+        WeakCluster(Arc::downgrade(&self.0))
+    }
+
+    /// Runs what follows the source of the nodes, until the last handle is dropped.
+    #[cfg(feature = "builder")]
+    pub(crate) fn follow(&self, source: impl Future<Output = ()> + Send + 'static) {
+        self.0
+            .discovery
+            .get_or_init(|| tokio::spawn(source).abort_handle());
     }
 
     /// Lets no more work onto a node until it is [enabled](Self::enable) again. Work in flight on it
@@ -514,6 +578,11 @@ impl<B: Backend> Router for Cluster<B> {
             misjudged: shared.misjudged.count(),
             policy_out_of_range: count(&counters.policy_out_of_range),
             monitor_rounds: count(&counters.rounds),
+            discovery: shared
+                .discovery
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         }
     }
 }

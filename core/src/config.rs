@@ -48,6 +48,8 @@ pub enum ConfigErrorKind {
     OtherCluster,
     /// The primary cannot be reached.
     Unreachable,
+    /// It could not be found out which nodes there are.
+    Discovery,
     /// A drain was called off.
     NotDrained,
     /// There is no Tokio runtime.
@@ -74,6 +76,16 @@ impl ConfigError {
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// The same error with what it came from, if that is known.
+    #[cfg(feature = "builder")]
+    pub(crate) fn with_optional_source(
+        mut self,
+        source: Option<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        self.source = source;
         self
     }
 

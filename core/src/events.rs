@@ -96,3 +96,33 @@ pub(crate) fn not_learnt(problem: &dyn Display) {
     #[cfg(not(feature = "tracing"))]
     let _ = problem;
 }
+
+/// A source of nodes has a new one, which was added.
+#[cfg(feature = "builder")]
+pub(crate) fn discovered(node: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(node, "node discovered");
+    #[cfg(not(feature = "tracing"))]
+    let _ = node;
+}
+
+/// A source of nodes no longer has one, which was drained and removed.
+#[cfg(feature = "builder")]
+pub(crate) fn let_go(node: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(
+        node,
+        "node is no longer there, by its source; it was removed"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _ = node;
+}
+
+/// It could not be found out which nodes there are, or one of them could not be added.
+#[cfg(feature = "builder")]
+pub(crate) fn not_discovered(problem: &dyn Display) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(%problem, "discovery failed; the nodes stay as they are");
+    #[cfg(not(feature = "tracing"))]
+    let _ = problem;
+}

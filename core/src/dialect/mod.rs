@@ -58,6 +58,17 @@ impl Dialect {
         }
     }
 
+    /// The question which server it is, whatever address it was reached by; the answer is one text. `None` if that
+    /// cannot be told.
+    #[cfg(feature = "builder")]
+    pub(crate) fn which(self) -> Option<Question> {
+        match self {
+            Self::Postgres => Some(postgres::WHICH),
+            Self::MariaDb => Some(mariadb::WHICH),
+            Self::Sqlite => None,
+        }
+    }
+
     /// The question that a replica answers once it has replayed `position`, or after `limit`. `None` if servers of
     /// this kind have none for such a position.
     pub(crate) fn wait(self, position: &Position, limit: Duration) -> Option<Question> {
@@ -141,6 +152,16 @@ impl Dialect {
                  START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
             }
             Self::Sqlite => "BEGIN",
+        }
+    }
+
+    /// The port that such servers listen at if nothing else was configured.
+    #[cfg(feature = "builder")]
+    pub(crate) fn port(self) -> Option<u16> {
+        match self {
+            Self::Postgres => Some(5432),
+            Self::MariaDb => Some(3306),
+            Self::Sqlite => None,
         }
     }
 

@@ -59,6 +59,14 @@ pub(super) const LOCATE: Question = question!(
     "NULL::text"
 );
 
+/// All servers of a cluster have one identity, but no two of them were started in the same microsecond.
+#[cfg(feature = "builder")]
+pub(super) const WHICH: Question = Question::new(
+    "SELECT concat(extract(epoch FROM pg_postmaster_start_time()), ' ', current_setting('port'), ' ', \
+     current_setting('cluster_name'))",
+    1,
+);
+
 /// It needs no snapshot, so it keeps nothing from being cleaned up. Without `NO_THROW`, a time limit that is
 /// reached would be an error.
 pub(super) fn wait(position: u64, limit: Duration) -> Question {

@@ -8,7 +8,7 @@ use crate::request::Request;
 /// [latency](Candidate::latency) times the work under way on it for its weight, plus one for this read.
 ///
 /// It is Finagle's `PeakEwma` in the form that linkerd and tower have given it. The latency is an average that
-/// a long time raises at once and that is forgotten with a time constant of 10 s, so a node that stalls is left within
+/// a long time raises at once and that is forgotten with a time constant of 1 s, so a node that stalls is left within
 /// one statement and tried again before long. A failure counts as twice the latency, however fast it was: without that,
 /// a node that fails at once would look like the best of all, and draw all reads.
 ///
@@ -16,9 +16,9 @@ use crate::request::Request;
 /// one just to see whether it still is, as Prequal does with its probes; and an idle one is not thought to be faster
 /// than the network.
 ///
-/// It compares the latency of different statements as if they were alike. Where some take a thousand times as long as
-/// others, that is mostly chance, and [`PowerOfTwo`](super::PowerOfTwo) or [`LeastInFlight`](super::LeastInFlight) are
-/// calmer.
+/// Latencies that differ by less than a factor of two are taken for the same, and only the work counts: of different
+/// statements on equal nodes they differ by that much anyway, and without it whichever node happened to look the faster
+/// would get nearly all reads of a service that is not busy, and the others' caches would go cold.
 #[derive(Debug)]
 pub struct PeakEwma(Dice);
 
@@ -49,19 +49,29 @@ impl Policy for PeakEwma {
             return Some(one.0);
         };
         let now = candidates.now();
-        match cost(&other.1, now) < cost(&one.1, now) {
+        let (latency, other_latency) = (latency(&one.1, now), latency(&other.1, now));
+        let alike = latency <= ALIKE * other_latency && other_latency <= ALIKE * latency;
+        let (cost, other_cost) = match alike {
+            true => (work(&one.1), work(&other.1)),
+            false => (latency * work(&one.1), other_latency * work(&other.1)),
+        };
+        match other_cost < cost {
             true => Some(other.0),
             false => Some(one.0),
         }
     }
 }
 
-/// One that nothing is known of costs next to nothing: it is tried, and then something is known.
-fn cost(candidate: &Candidate<'_>, now: Instant) -> f64 {
-    let latency = candidate
-        .latency(now)
-        .map_or(1e-9, |latency| latency.as_secs_f64());
-    // Among idle ones the weight has had its say when they were drawn.
-    let work = f64::from(candidate.in_flight()) / f64::from(candidate.weight());
-    latency * (work + 1.0)
+/// By how much latencies may differ and be taken for the same.
+const ALIKE: f64 = 2.0;
+
+/// In seconds. One that nothing is known of takes next to nothing: it is tried, and then something is known.
+fn latency(candidate: &Candidate<'_>, now: Instant) -> f64 {
+    let latency = candidate.latency(now);
+    latency.map_or(1e-9, |latency| latency.as_secs_f64())
+}
+
+/// The work that there would be with this read. Among idle ones the weight has had its say when they were drawn.
+fn work(candidate: &Candidate<'_>) -> f64 {
+    f64::from(candidate.in_flight()) / f64::from(candidate.weight()) + 1.0
 }

@@ -499,3 +499,34 @@ async fn a_write_whose_pool_cannot_connect_goes_to_the_next_primary_if_it_may_wa
         assert!(waited <= 250, "{wait} {waited}");
     }
 }
+
+/// A read that waits for a connection of the promoted node's former pool is served by its new one, if there is no other
+/// node that could.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_former_pool_goes_on_to_the_new_one() {
+    let primary = Server::primary();
+    let replica = Server::standby_of(&primary);
+    let again = replica.clone();
+    let access = Access::reopened_by(replica.clone(), move |_| {
+        again.stuck(false);
+        Some(again.clone())
+    });
+    let db = builder(settings())
+        .primary(NodeSpec::new(), primary.clone())
+        .replica(NodeSpec::new(), access)
+        .connect()
+        .await
+        .unwrap();
+    primary.mood(Mood::Refusing);
+    pass(200).await;
+    replica.stuck(true);
+    let waiting = {
+        let terms = Terms::new(&db).session().read();
+        tokio::spawn(async move { terms.work().acquire().await.map(drop) })
+    };
+    pass(100).await;
+    assert!(!waiting.is_finished());
+    promote(&replica);
+    assert!(waiting.await.unwrap().is_ok());
+    assert_eq!(&**db.primary().name(), "replica-1");
+}

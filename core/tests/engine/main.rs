@@ -7,6 +7,8 @@ mod affinity;
 mod allocations;
 mod config;
 mod defaults;
+#[cfg(feature = "builder")]
+mod discovery;
 mod failover;
 mod guarantees;
 mod in_flight;

@@ -104,6 +104,7 @@ impl Drop for Lent {
 pub(crate) enum Asked {
     WhoItIs,
     WhereItStands,
+    WhichItIs,
     ToWait,
 }
 
@@ -431,6 +432,7 @@ impl Backend for Server {
     async fn probe(&self, question: &Question) -> Result<Answer, Failure> {
         let about = match question.sql() {
             sql if sql.contains("system_identifier") => Asked::WhoItIs,
+            sql if sql.contains("pg_postmaster_start_time") => Asked::WhichItIs,
             sql if sql.starts_with("WAIT FOR") => Asked::ToWait,
             _ => Asked::WhereItStands,
         };
@@ -446,6 +448,9 @@ impl Backend for Server {
         };
         let answer = match about {
             Asked::ToWait if mood == Mood::Answering && !broken => self.waited(question).await?,
+            Asked::WhichItIs => [Some(format!("{:p}", Arc::as_ptr(&self.0)))]
+                .into_iter()
+                .collect(),
             about => self.answer(about),
         };
         time::sleep(latency / 2).await;
@@ -502,14 +507,20 @@ impl Clock for TokioClock {
     }
 }
 
-pub(crate) fn settings() -> Settings {
-    let clock = TokioClock {
+pub(crate) fn clock() -> impl Clock {
+    TokioClock {
         begun: time::Instant::now(),
         ticks: AtomicU64::new(0),
-    };
-    // Who is back has all of its share, so that the policy alone says what goes where.
-    let health = HealthSettings::new().slow_start(Duration::ZERO);
-    Settings::new().clock(clock).policy(last).health(health)
+    }
+}
+
+pub(crate) fn settings() -> Settings {
+    Settings::new().clock(clock()).policy(last).health(health())
+}
+
+/// Who is back has all of its share, so that the policy alone says what goes where.
+pub(crate) fn health() -> HealthSettings {
+    HealthSettings::new().slow_start(Duration::ZERO)
 }
 
 /// A policy that is easy to predict: with the primary among the candidates, it is the first.

@@ -30,6 +30,7 @@ mod account;
 mod affinity;
 mod config;
 mod failover;
+mod faults;
 mod policies;
 mod preferences;
 mod routing;
@@ -80,6 +81,7 @@ pub fn cases<S: Subject>() -> Vec<Case> {
     transactions::mount(mount.chapter("transactions"));
     streams::mount(mount.chapter("streams"));
     failover::mount(mount.chapter("failover"));
+    faults::mount(mount.chapter("faults"));
     waiting::mount(mount.chapter("waiting"));
     topology::mount(mount.chapter("topology"));
     status::mount(mount.chapter("status"));

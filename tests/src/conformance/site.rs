@@ -127,6 +127,23 @@ impl<S: Subject> Site<S> {
         }
     }
 
+    /// The port of a node's server.
+    pub fn port(&self, number: usize) -> Result<u16> {
+        Ok(self.server_of(number)?.port())
+    }
+
+    /// Lets replay cancel what stands in its way at once, if the servers can be told to.
+    pub async fn conflict_at_once(&self) -> Result<bool> {
+        if S::DATABASE != Dialect::Postgres {
+            return Ok(false);
+        }
+        for replica in 1..=2 {
+            let server = self.harm(replica)?;
+            server.set("max_standby_streaming_delay", "0").await?;
+        }
+        Ok(true)
+    }
+
     /// A node's name in routers of [`builder`](Self::builder).
     pub fn name(&self, number: usize) -> &str {
         match (&self.ground, number) {

@@ -1,12 +1,16 @@
 //! Nodes that come, go and rest while the router is in use (contract: `Router`).
 
+use dbrouter::discover::{Endpoint, Static};
 use dbrouter::{Admission, ConfigErrorKind, Router};
 
-use super::{Handle, Mount, READ, READS, Site, Subject, check, expect, last, next, until};
+use super::{Handle, Mount, Need, READ, READS, Site, Subject, check, expect, last, next, until};
 use crate::Result;
 
 pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
+    use Need::Servers;
     mount
+        .case("discovered_replicas_serve", &[], discovered_replicas)
+        .case("nodes_are_asked_for_their_roles", &[Servers], nodes_asked)
         .case("an_added_replica_serves", &[], added_replica_serves)
         .case("a_removed_replica_serves_no_more", &[], removed_replica)
         .case("a_drain_waits_for_what_is_in_flight", &[], drain_waits)
@@ -15,6 +19,35 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
         .case("a_name_that_is_taken_is_an_error", &[], taken_name)
         .case("an_unknown_name_is_an_error", &[], unknown_name)
         .case("the_primary_cannot_be_removed", &[], primary_stays);
+}
+
+async fn discovered_replicas<S: Subject>(site: &Site<S>) -> Result<()> {
+    let endpoint = |number| Endpoint::url(site.url(number)).name(site.name(number));
+    let builder = S::builder().primary(site.node(0));
+    let source = Static::new([endpoint(1), endpoint(2)]);
+    let db = S::root(builder.discover(source).connect().await?);
+    for number in [1, 2] {
+        let other = site.name(3 - number);
+        db.cluster().disable(other)?;
+        let session = db.session();
+        session.query(READS, READ).await?;
+        expect("node", site.number(&last(&session)?.0)?, number)?;
+        // The connections of those who were discovered are read-only as well.
+        let setting = session.query(READS, Site::<S>::read_only_setting()).await?;
+        expect("read-only", setting, 1)?;
+        db.cluster().enable(other)?;
+    }
+    Ok(())
+}
+
+async fn nodes_asked<S: Subject>(site: &Site<S>) -> Result<()> {
+    let nodes = [2, 0, 1].map(|number| site.node(number));
+    let db = S::root(S::builder().nodes(nodes).connect().await?);
+    let primary = db.cluster().primary();
+    expect("primary", site.number(primary.name())?, 0)?;
+    db.set(1, 1).await?;
+    expect("version", db.get(1).await?, Some(1))?;
+    expect("nodes", db.cluster().status().nodes.len(), 3)
 }
 
 async fn added_replica_serves<S: Subject>(site: &Site<S>) -> Result<()> {

@@ -4,6 +4,7 @@ mod cancellation;
 mod classifier;
 mod config;
 mod conformance;
+mod discovery;
 mod drop_in;
 mod embedded;
 mod failover;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         jobs::cases(),
         monotonic::cases(),
         config::cases(),
+        discovery::cases(),
         drop_in::cases(),
         embedded::cases(),
         classifier::cases(),

@@ -1,0 +1,194 @@
+//! What nodes are, found out by asking them.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::error::in_full;
+use crate::builder::Adapter;
+use crate::config::{ConfigError, ConfigErrorKind};
+use crate::dialect::{Dialect, LogStanding, Report, Timeline};
+use crate::options::NodeOptions;
+use crate::router::Backend;
+use crate::settings::Start;
+use crate::vocabulary::Role;
+
+/// Nodes without roles, sorted by what they said.
+pub(crate) struct Sorted<A: Adapter> {
+    pub(crate) primary: NodeOptions<A>,
+    pub(crate) replicas: Vec<NodeOptions<A>>,
+    /// Those that have said nothing.
+    pub(crate) silent: Vec<NodeOptions<A>>,
+}
+
+/// Asks all nodes who they are. The primary is the one that says so; of two, the one on the highest timeline. `field` is
+/// what errors call the list.
+pub(crate) async fn sort<A: Adapter>(
+    adapter: &A,
+    nodes: Vec<NodeOptions<A>>,
+    limit: Duration,
+    start: Start,
+    field: &str,
+) -> Result<Sorted<A>, ConfigError> {
+    let mut candidates = Vec::new();
+    let mut backends = Vec::new();
+    for (index, node) in nodes.into_iter().enumerate() {
+        let position = format!("{field}-{}", index + 1);
+        // Read-only, until it has said that it is something else.
+        let (spec, access) = node.clone().open(adapter, Role::Replica, &position)?;
+        let name = spec.stated_name().unwrap_or(&position).to_owned();
+        candidates.push((name, node));
+        backends.push((A::dialect(access.backend()), access.backend().clone()));
+    }
+    // A server that is given twice is one node.
+    let mut met = Vec::new();
+    let all = candidates.into_iter().zip(ask_all(backends, limit).await);
+    let (candidates, said): (Vec<_>, Vec<_>) =
+        all.filter(|(_, said)| !said.is_one_of(&mut met)).unzip();
+    let primary = chosen(&said, start).map_err(|problem| {
+        let mut text = problem.to_owned();
+        for ((name, _), said) in candidates.iter().zip(&said) {
+            // Writing to a string cannot fail.
+            write!(text, "; {name}: {}", described(said)).ok();
+        }
+        ConfigError::new(ConfigErrorKind::Primary, field, text)
+    })?;
+    let mut others: Vec<_> = candidates.into_iter().zip(said).collect();
+    let ((_, primary), _) = others.remove(primary);
+    let (silent, replicas): (Vec<_>, Vec<_>) = others
+        .into_iter()
+        .partition(|(_, said)| said.report.is_err());
+    let nodes = |others: Vec<((String, _), Said)>| others.into_iter().map(|((_, node), _)| node);
+    Ok(Sorted {
+        primary,
+        replicas: nodes(replicas).collect(),
+        silent: nodes(silent).collect(),
+    })
+}
+
+/// What a node said.
+pub(super) struct Said {
+    /// Who it is, or why it did not say.
+    report: Result<Report, String>,
+    /// Which server it is, whatever its address, if that can be told.
+    which: Option<String>,
+}
+
+impl Said {
+    fn nothing(why: impl Into<String>) -> Self {
+        Self {
+            report: Err(why.into()),
+            which: None,
+        }
+    }
+
+    /// Its role, if it said anything. Where servers have no role of their own, it is what it was asked as: a replica.
+    pub(super) fn role(&self) -> Option<Role> {
+        let report = self.report.as_ref().ok()?;
+        Some(report.role.unwrap_or(Role::Replica))
+    }
+
+    /// Whether it is one of the servers that have been met. It has been, from now on.
+    pub(super) fn is_one_of(&self, met: &mut Vec<String>) -> bool {
+        let Some(which) = &self.which else {
+            return false;
+        };
+        let known = met.contains(which);
+        if !known {
+            met.push(which.clone());
+        }
+        known
+    }
+}
+
+/// Asks all of them at once.
+pub(super) async fn ask_all<B: Backend>(backends: Vec<(Dialect, B)>, limit: Duration) -> Vec<Said> {
+    let mut said: Vec<_> = backends
+        .iter()
+        .map(|_| Said::nothing("the adapter panicked"))
+        .collect();
+    let mut questions = JoinSet::new();
+    for (index, (dialect, backend)) in backends.into_iter().enumerate() {
+        questions.spawn(async move {
+            let asked = timeout(limit, ask(backend, dialect)).await;
+            let late = |_| Said::nothing(format!("no answer within {limit:?}"));
+            (index, asked.unwrap_or_else(late))
+        });
+    }
+    while let Some(answered) = questions.join_next().await {
+        if let Ok((index, answer)) = answered {
+            said[index] = answer;
+        }
+    }
+    said
+}
+
+async fn ask<B: Backend>(backend: B, dialect: Dialect) -> Said {
+    let report = match backend.probe(&dialect.identify()).await {
+        Ok(answer) => dialect.read(&answer).map_err(|error| error.to_string()),
+        Err(error) => return Said::nothing(in_full(&error)),
+    };
+    let which = match dialect.which() {
+        // One that does not know is taken for one of its own.
+        Some(question) => backend.probe(&question).await.ok(),
+        None => None,
+    };
+    Said {
+        report,
+        which: which.and_then(|answer| answer.column(0).map(str::to_owned)),
+    }
+}
+
+/// The index of the primary.
+fn chosen(said: &[Said], start: Start) -> Result<usize, &'static str> {
+    let mut best: Option<(usize, Option<Timeline>)> = None;
+    let mut tied = false;
+    for (index, said) in said.iter().enumerate() {
+        let Ok(report) = &said.report else { continue };
+        if report.role != Some(Role::Primary) {
+            continue;
+        }
+        let timeline = match report.standing {
+            LogStanding::Written { timeline, .. } => Some(timeline),
+            LogStanding::Shared | LogStanding::Replayed { .. } => None,
+        };
+        let (newer, older) = match (best, timeline) {
+            (None, _) => (true, false),
+            (Some((_, Some(Timeline::Numbered(best)))), Some(Timeline::Numbered(this))) => {
+                (this > best, this < best)
+            }
+            // Histories that are named after their writers have no order.
+            (Some(_), _) => (false, false),
+        };
+        if newer {
+            best = Some((index, timeline));
+            tied = false;
+        } else if !older {
+            tied = true;
+        }
+    }
+    match best {
+        Some(_) if tied => {
+            Err("more than one node says that it is the primary, and none is on a later timeline")
+        }
+        Some((index, _)) => Ok(index),
+        // One that does not answer may be it. Until it has said so, nothing is written.
+        None if start == Start::ReadOnly => said
+            .iter()
+            .position(|said| said.report.is_err())
+            .ok_or("no node says that it is the primary, and all have answered"),
+        None => Err("no node says that it is the primary; add it, or start read-only"),
+    }
+}
+
+fn described(said: &Said) -> String {
+    match &said.report {
+        Ok(report) => match report.role {
+            Some(role) => format!("is a {role}"),
+            None => "has no role".to_owned(),
+        },
+        Err(problem) => problem.clone(),
+    }
+}
