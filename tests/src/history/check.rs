@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::fate::Fates;
 use super::knowledge::{Knowledge, Need, Needs};
 use super::{
-    Ability, History, Key, Limits, Operation, Outcome, Role, Rule, ServerId, SessionId, Told,
+    Ability, History, Key, Limits, Operation, Outcome, Predecessor, Role, Rule, ServerId, SessionId, Told,
     Version, Violation, Visibility,
 };
 
@@ -164,16 +164,19 @@ impl Checker<'_> {
         let operation = &self.history.operations[index];
         match operation.outcome {
             Outcome::Saw(version) => self.saw(index, operation, version),
-            Outcome::ReadFailed => self.failed_read(index, operation),
+            Outcome::ReadFailed => self.failed(Rule::FailedRead, index, operation),
             Outcome::Wrote(_) => self.wrote(index, operation),
-            Outcome::WriteRefused | Outcome::WriteUnknown => self.failed_write(index, operation),
+            Outcome::WriteRefused | Outcome::WriteUnknown => {
+                self.failed(Rule::FailedWrite, index, operation);
+            }
         }
+        let took = operation.end.saturating_sub(operation.begin);
         let limit = match operation.outcome {
             Outcome::Saw(_) | Outcome::ReadFailed => self.limits.read,
             Outcome::Wrote(_) | Outcome::WriteRefused | Outcome::WriteUnknown => self.limits.write,
         };
-        let took = operation.end.saturating_sub(operation.begin);
-        if took > limit {
+        if took > self.limits.patience || took > limit && self.able(operation).is_some() {
+            let limit = limit.min(self.limits.patience);
             let explanation = format!("it took {took:?}, and may take {limit:?}");
             self.report(Rule::Latency, &[index], explanation);
         }
@@ -190,7 +193,8 @@ impl Checker<'_> {
         let amounts_to = self.fates.amounts_to(key, version, operation.end);
         let missed = |needs: Option<&Needs>| -> Option<Need> {
             let need = needs?.at(operation.end)?;
-            (need.version > amounts_to).then_some(*need)
+            let is_missed = need.version > amounts_to && !self.is_unheard_of(need, operation);
+            is_missed.then_some(*need)
         };
         let session = self.sessions.get(&operation.session);
         let knowledge = session.map(|session| &session.knowledge);
@@ -227,6 +231,23 @@ impl Checker<'_> {
         }
     }
 
+    /// Whether it was written by a promoted server of which nobody need know yet, while its predecessor answers.
+    fn is_unheard_of(&self, need: &Need, operation: &Operation) -> bool {
+        let settled_since = operation.begin.checked_sub(self.limits.settle);
+        let past = self.history.promotions.iter().rev();
+        let mut past = past.filter(|promotion| promotion.at <= operation.end);
+        past.any(|promotion| {
+            let survived = promotion.survived.get(&operation.key).copied();
+            let is_settled = settled_since.is_some_and(|from| {
+                let (server, service) = (promotion.server, Ability::Service);
+                promotion.at <= from && self.abilities.can(server, service, from, operation.begin)
+            });
+            promotion.predecessor == Predecessor::Answers
+                && need.version > survived.unwrap_or_default()
+                && !is_settled
+        })
+    }
+
     /// Whether what was seen is a commit of which nobody had been told, and it is the primary that does not show it.
     fn is_unannounced(&self, need: &Need, operation: &Operation) -> bool {
         let by_primary = operation
@@ -251,13 +272,28 @@ impl Checker<'_> {
         })
     }
 
-    fn failed_read(&mut self, index: usize, operation: &Operation) {
+    fn failed(&mut self, rule: Rule, index: usize, operation: &Operation) {
+        if let Some(able) = self.able(operation) {
+            let explanation = format!("server {} was able to serve it", able.0);
+            self.report(rule, &[index], explanation);
+        }
+    }
+
+    /// A server that was able to serve the operation, and had been for long enough to be known.
+    fn able(&self, operation: &Operation) -> Option<ServerId> {
+        match operation.outcome {
+            Outcome::Saw(_) | Outcome::ReadFailed => self.able_to_show(operation),
+            Outcome::Wrote(_) | Outcome::WriteRefused | Outcome::WriteUnknown => {
+                self.able_to_write(operation)
+            }
+        }
+    }
+
+    fn able_to_show(&self, operation: &Operation) -> Option<ServerId> {
         let from = operation.begin.saturating_sub(self.limits.settle);
         let primary = self.history.primary_during(from, operation.end);
-        let home = self
-            .sessions
-            .get(&operation.session)
-            .and_then(|session| session.home);
+        let session = self.sessions.get(&operation.session);
+        let home = session.and_then(|session| session.home);
         let able = self.abilities.servers.iter().find(|server| {
             let can = |ability, from| self.abilities.can(**server, ability, from, operation.end);
             let suffices = match home {
@@ -271,23 +307,16 @@ impl Checker<'_> {
             };
             suffices && can(Ability::Service, from)
         });
-        if let Some(able) = able {
-            let explanation = format!("server {} was able to serve it", able.0);
-            self.report(Rule::FailedRead, &[index], explanation);
-        }
+        able.copied()
     }
 
-    fn failed_write(&mut self, index: usize, operation: &Operation) {
+    fn able_to_write(&self, operation: &Operation) -> Option<ServerId> {
         let from = operation.begin.saturating_sub(self.limits.settle);
-        let primary = self.history.primary_during(from, operation.end);
-        let can = |server| {
-            self.abilities
-                .can(server, Ability::Service, from, operation.end)
-        };
-        if let Some(primary) = primary.filter(|primary| can(*primary)) {
-            let explanation = format!("primary {} was able to serve it", primary.0);
-            self.report(Rule::FailedWrite, &[index], explanation);
-        }
+        let primary = self.history.primary_during(from, operation.end)?;
+        let can = self
+            .abilities
+            .can(primary, Ability::Service, from, operation.end);
+        can.then_some(primary)
     }
 
     fn wrote(&mut self, index: usize, operation: &Operation) {

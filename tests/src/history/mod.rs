@@ -121,6 +121,19 @@ pub struct Promotion {
     pub server: ServerId,
     /// The versions that it had then. What it does not name it had nothing of.
     pub survived: HashMap<Key, Version>,
+    /// What became of the primary before it.
+    pub predecessor: Predecessor,
+}
+
+/// What becomes of a primary whose place is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Predecessor {
+    /// It does not answer, or not as a primary, until the promoted one has been known for long.
+    Gone,
+    /// It goes on as if nothing had happened, or comes back as what it was. Who has not met the promoted one may believe
+    /// that what this one has is all there is: until then, that what the promoted one has written is not seen breaks no
+    /// rule. Only a server that must ask others before it answers would do better.
+    Answers,
 }
 
 /// For how long a server could not do something.
@@ -173,12 +186,14 @@ pub enum Told {
 /// What the caller demands, beside correctness.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How long a read may take, whatever its outcome.
+    /// How long a read may take, whatever its outcome, while some server is able to serve it.
     pub read: Duration,
-    /// How long a write may take.
+    /// How long a write may take while the primary is able to serve it.
     pub write: Duration,
+    /// How long anything may take, whatever the servers do.
+    pub patience: Duration,
     /// How long a server must have been able to serve before it is demanded that it does, and how long after a
-    /// promotion writes may still go to the predecessor.
+    /// promotion the predecessor may still be taken for the primary.
     pub settle: Duration,
     /// Whether a replica may show a commit before the primary does.
     pub visibility: Visibility,
@@ -214,6 +229,7 @@ impl History {
             at: Duration::ZERO,
             server: primary,
             survived: HashMap::new(),
+            predecessor: Predecessor::Gone,
         });
         history
     }

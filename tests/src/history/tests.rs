@@ -7,6 +7,7 @@ use super::*;
 const LIMITS: Limits = Limits {
     read: ms(50),
     write: ms(80),
+    patience: ms(100),
     settle: ms(10),
     visibility: Visibility::PrimaryFirst,
 };
@@ -87,6 +88,7 @@ fn promoted(history: &mut History, at: u64, server: u32, kept: u64) {
         at: ms(at),
         server: ServerId(server),
         survived: HashMap::from([(Key(1), Version(kept))]),
+        predecessor: Predecessor::Gone,
     });
 }
 
@@ -298,6 +300,31 @@ fn a_deposed_server_shows_the_past() {
 }
 
 #[test]
+fn who_has_not_met_the_promoted_server_may_believe_its_predecessor() {
+    let with = |predecessor: Predecessor, begin: u64| {
+        let mut history = history(&[
+            wrote(1, 1, PRIMARY),
+            wrote(11, 2, PROMOTED),
+            saw(begin, 1, SECOND),
+        ]);
+        promoted(&mut history, 10, 1, 1);
+        history.promotions[1].predecessor = predecessor;
+        history
+    };
+    breaks(Rule::ReadYourWrites, &with(Predecessor::Gone, 19));
+    keeps(&with(Predecessor::Answers, 19));
+    breaks(Rule::ReadYourWrites, &with(Predecessor::Answers, 20));
+    let mut unmet = with(Predecessor::Answers, 20);
+    unable(&mut unmet, 1, 14, 15, Ability::Service);
+    keeps(&unmet);
+    // What was there before must be seen.
+    let mut older = with(Predecessor::Answers, 19);
+    older.operations[2].outcome = Outcome::Saw(Version(0));
+    older.operations.remove(1);
+    breaks(Rule::ReadYourWrites, &older);
+}
+
+#[test]
 fn no_replica_writes() {
     breaks(Rule::WriteOnReplica, &history(&[wrote(1, 1, FIRST)]));
     keeps(&history(&[wrote(1, 1, PRIMARY)]));
@@ -441,10 +468,27 @@ fn a_predecessor_gets_no_more_writes() {
 
 #[test]
 fn nothing_takes_too_long() {
-    keeps(&history(&[saw(1, 0, FIRST).until(51)]));
-    breaks(Rule::Latency, &history(&[saw(1, 0, FIRST).until(52)]));
-    keeps(&history(&[wrote(1, 1, PRIMARY).until(81)]));
-    breaks(Rule::Latency, &history(&[wrote(1, 1, PRIMARY).until(82)]));
+    let without = |server: u32, operation: Operation| {
+        let mut history = history(&[operation]);
+        unable(&mut history, server, 20, 21, Ability::Service);
+        history
+    };
+    let read = |end: u64| saw(1, 0, FIRST).until(end);
+    keeps(&history(&[read(51)]));
+    breaks(Rule::Latency, &history(&[read(52)]));
+    breaks(Rule::Latency, &without(0, read(52)));
+    let write = |end: u64| wrote(1, 1, PRIMARY).until(end);
+    keeps(&history(&[write(81)]));
+    breaks(Rule::Latency, &history(&[write(82)]));
+    breaks(Rule::Latency, &without(1, write(82)));
+    // Nobody could do it sooner, but nobody waits for ever.
+    keeps(&without(0, write(101)));
+    breaks(Rule::Latency, &without(0, write(102)));
+    let mut nobody = without(0, read(101));
+    unable(&mut nobody, 1, 20, 21, Ability::Service);
+    keeps(&nobody);
+    nobody.operations[0].end = ms(102);
+    breaks(Rule::Latency, &nobody);
 }
 
 #[test]
@@ -487,6 +531,7 @@ fn of_chance(steps: &[Step], promotion: Option<(u64, u64)>) -> History {
             at: ms(at),
             server: ServerId(1),
             survived: survived.collect(),
+            predecessor: Predecessor::Gone,
         });
     }
     made

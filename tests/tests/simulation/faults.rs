@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dbrouter_tests::history::Predecessor;
 use fastrand::Rng;
 use tokio::time;
 
@@ -148,7 +149,12 @@ async fn promote(world: &World, wanted: usize, fate: OldPrimary, others: u64) {
         OldPrimary::IsCut => world.change(|_, state| state.servers[old].cut = true),
         OldPrimary::Dies | OldPrimary::GoesOn => {}
     }
-    world.promote(new);
+    let predecessor = match fate {
+        OldPrimary::GoesOn => Predecessor::Answers,
+        OldPrimary::Dies if others % 2 == 0 => Predecessor::Answers,
+        OldPrimary::Dies | OldPrimary::IsCut => Predecessor::Gone,
+    };
+    world.promote(new, predecessor);
     for server in world.strays() {
         let pause = world.state().random.u64(0..others);
         pass(pause / 4).await;

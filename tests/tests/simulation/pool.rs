@@ -150,8 +150,9 @@ impl Connection {
         let seen = {
             let mut guard = world.state();
             let state = &mut *guard;
-            let primary_is_well = state.is_well(state.primary);
-            let conflict = state.servers[*server].standby && primary_is_well && state.random.u8(..) < 2;
+            // Not while there may be no other node for the read.
+            let may_fail = state.has_known_primary(world.elapsed());
+            let conflict = state.servers[*server].standby && may_fail && state.random.u8(..) < 2;
             let place = world.place(state, *server);
             let served = Served {
                 server: ServerId(*server as u32),

@@ -237,8 +237,9 @@ async fn live(plan: &Plan, mut random: Rng) -> (Vec<Violation>, Outcomes) {
         history.handed_over(handover);
     }
     let limits = Limits {
-        read: PATIENCE,
-        write: PATIENCE + Duration::from_millis(1),
+        read: Duration::from_millis(700),
+        write: Duration::from_millis(100),
+        patience: PATIENCE + Duration::from_millis(1),
         settle: SETTLE,
         visibility: Visibility::PrimaryFirst,
     };

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use dbrouter_tests::history::{
-    Ability, Execution, History, Key, Operation, Outage, Promotion, Role, Served, ServerId, Version,
+    Ability, Execution, History, Key, Operation, Outage, Predecessor, Promotion, Role, Served, ServerId, Version,
 };
 use fastrand::Rng;
 use tokio::sync::Notify;
@@ -170,11 +170,6 @@ impl World {
         self.0.begun.elapsed() + Duration::from_nanos(state.ticks)
     }
 
-    /// Whether this is the name of the server that was promoted last.
-    pub(crate) fn is_primary(&self, name: &str) -> bool {
-        self.state().primary.to_string() == name
-    }
-
     /// Waits until the server answers on a connection to this incarnation; `None` is a new connection. `Err` if it
     /// is broken, or there is none to be had.
     pub(crate) async fn reach(&self, server: usize, incarnation: Option<u64>) -> Result<u64, ()> {
@@ -328,6 +323,7 @@ impl World {
                         at,
                         server: ServerId(index as u32),
                         survived,
+                        predecessor: Predecessor::Gone,
                     });
                 }
             }
@@ -364,7 +360,7 @@ impl World {
     }
 
     /// A standby becomes the primary, whatever the old one does.
-    pub(crate) fn promote(&self, index: usize) {
+    pub(crate) fn promote(&self, index: usize, predecessor: Predecessor) {
         self.change(|world, state| {
             let place = world.place(state, index);
             let timeline = state.log.fork(place);
@@ -381,6 +377,7 @@ impl World {
                 at,
                 server: ServerId(index as u32),
                 survived,
+                predecessor,
             });
         });
     }
@@ -453,9 +450,9 @@ impl World {
 }
 
 impl State {
-    /// Whether the server serves whoever asks.
-    pub(crate) fn is_well(&self, index: usize) -> bool {
-        self.servers[index].reaches_routers()
+    /// Whether the primary has been there for so long that everybody knows it.
+    pub(crate) fn has_known_primary(&self, now: Duration) -> bool {
+        self.met.is_some_and(|since| now.saturating_sub(since) >= SETTLE)
     }
 
     /// Whether a primary runs that writes this timeline.
