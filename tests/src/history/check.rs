@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::fate::Fates;
 use super::knowledge::{Knowledge, Need, Needs};
 use super::{
-    Ability, History, Key, Limits, Operation, Outcome, Predecessor, Role, Rule, ServerId, SessionId, Told,
-    Version, Violation, Visibility,
+    Ability, History, Key, Limits, Operation, Outcome, Predecessor, Role, Rule, ServerId,
+    SessionId, Told, Version, Violation, Visibility,
 };
 
 pub(super) fn check(history: &History, limits: &Limits) -> Vec<Violation> {

@@ -106,7 +106,11 @@ impl Client {
             1 => Preference::PrimaryPreferred,
             _ => Preference::ReplicaPreferred,
         };
-        let mut terms = self.terms.read().preference(preference).key(key.0.to_le_bytes());
+        let mut terms = self
+            .terms
+            .read()
+            .preference(preference)
+            .key(key.0.to_le_bytes());
         if self.random.u8(..10) == 0 {
             terms = terms.wait_for_fresh(Duration::from_millis(self.random.u64(1..100)));
         }

@@ -82,7 +82,7 @@ impl Log {
         self.begin(timeline) + RECORD * count as u64
     }
 
-    /// What is not flushed dies with the server.
+    /// What is not flushed dies with the server. Says whether anything was lost.
     pub(crate) fn lose_unflushed(&mut self, timeline: usize, at: Duration) -> bool {
         let records = &mut self.timelines[timeline].records;
         let count = records.partition_point(|record| record.flushed <= at);
@@ -117,7 +117,7 @@ impl Log {
         }
     }
 
-    /// The place on `timeline`'s way that is not after `position`.
+    /// What is to be seen of a key at a place.
     pub(crate) fn version(&self, place: Place, key: Key) -> Version {
         let mut on = Some(place);
         while let Some(place) = on {

@@ -2,10 +2,12 @@
 //! clients record what they see of that. The checker says whether the router kept its promises.
 //!
 //! `DBROUTER_SIM_SEEDS` says how many seeds are run (a few hundred if it does not), `DBROUTER_SIM_FIRST` which is the
-//! first, and `DBROUTER_SIM_SEED` replays one.
+//! first, and `DBROUTER_SIM_SEED` replays one. `DBROUTER_SIM_FIGURES=1` prints how evenly the policies spread reads,
+//! and how soon the router follows what happens, instead.
 
 mod clients;
 mod faults;
+mod figures;
 mod log;
 mod pool;
 mod run;
@@ -18,8 +20,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use dbrouter_tests::harness::{self, Case};
 use dbrouter_tests::Failure;
+use dbrouter_tests::harness::{self, Case};
 
 use crate::run::{Broken, Outcomes, run};
 
@@ -27,10 +29,21 @@ use crate::run::{Broken, Outcomes, run};
 const SEEDS: u64 = 300;
 
 fn main() -> ExitCode {
+    if setting("DBROUTER_SIM_FIGURES").is_some() {
+        figures::print();
+        return ExitCode::SUCCESS;
+    }
     let hour = Duration::from_secs(3600);
     harness::run([
-        Case::new("simulation::no_seed_breaks_a_promise", no_seed_breaks_a_promise).within(hour),
-        Case::new("simulation::a_seed_decides_everything", a_seed_decides_everything),
+        Case::new(
+            "simulation::no_seed_breaks_a_promise",
+            no_seed_breaks_a_promise,
+        )
+        .within(hour),
+        Case::new(
+            "simulation::a_seed_decides_everything",
+            a_seed_decides_everything,
+        ),
     ])
 }
 
@@ -61,7 +74,9 @@ async fn no_seed_breaks_a_promise() -> dbrouter_tests::Result<()> {
     }
     if !broken.is_empty() {
         let seeds: Vec<_> = broken.iter().map(|broken| broken.seed).collect();
-        return Err(Failure::new(format!("{} seeds break a promise: {seeds:?}", seeds.len())).into());
+        return Err(
+            Failure::new(format!("{} seeds break a promise: {seeds:?}", seeds.len())).into(),
+        );
     }
     // A world in which nothing goes wrong would prove nothing.
     if only.is_none() && count >= SEEDS {

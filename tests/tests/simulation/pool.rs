@@ -56,7 +56,12 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl Pool {
-    pub(crate) fn new(world: &World, server: usize, process: usize, opened_for: RouterRole) -> Self {
+    pub(crate) fn new(
+        world: &World,
+        server: usize,
+        process: usize,
+        opened_for: RouterRole,
+    ) -> Self {
         Self {
             world: world.clone(),
             server,
@@ -169,7 +174,11 @@ impl Connection {
     }
 
     /// Writes a key. What has been sent is carried out even if nobody waits for it any longer.
-    pub(crate) async fn write(&self, key: Key, operation: usize) -> Result<(Version, Served), Failure> {
+    pub(crate) async fn write(
+        &self,
+        key: Key,
+        operation: usize,
+    ) -> Result<(Version, Served), Failure> {
         let (pool, incarnation) = (self.pool.clone(), self.incarnation);
         let sent = tokio::spawn(async move {
             let Pool {
@@ -205,6 +214,12 @@ impl Backend for Pool {
 
     /// One that lies in the pool is asked whether it is still there; else another one is opened.
     async fn acquire(&self) -> Result<Connection, Failure> {
+        {
+            let now = self.world.elapsed();
+            let server = &mut self.world.state().servers[self.server];
+            server.wanted += 1;
+            server.wanted_last = now;
+        }
         loop {
             let idle = self.world.state().servers[self.server].idle[self.process].pop();
             let reached = self.world.reach(self.server, idle).await;

@@ -42,7 +42,10 @@ impl VirtualClock {
 impl Clock for VirtualClock {
     fn now(&self) -> Instant {
         let ticks = self.ticks.fetch_add(self.tick, Ordering::Relaxed);
-        Instant::ORIGIN + Duration::from_secs(1) + self.begun.elapsed() + Duration::from_nanos(ticks)
+        Instant::ORIGIN
+            + Duration::from_secs(1)
+            + self.begun.elapsed()
+            + Duration::from_nanos(ticks)
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use dbrouter_tests::history::{
-    Ability, Execution, History, Key, Operation, Outage, Predecessor, Promotion, Role, Served, ServerId, Version,
+    Ability, Execution, History, Key, Operation, Outage, Predecessor, Promotion, Role, Served,
+    ServerId, Version,
 };
 use fastrand::Rng;
 use tokio::sync::Notify;
@@ -86,6 +87,9 @@ pub(crate) struct Server {
     /// The incarnations that connections lead to: the monitors', and those in pools.
     pub(crate) monitors: [u64; PROCESSES],
     pub(crate) idle: [Vec<u64>; PROCESSES],
+    /// How often a connection to it was wanted, and when last.
+    pub(crate) wanted: u64,
+    pub(crate) wanted_last: Duration,
 }
 
 impl Server {
@@ -123,6 +127,8 @@ impl World {
                 latency: (0, latency),
                 monitors: [1; PROCESSES],
                 idle: Default::default(),
+                wanted: 0,
+                wanted_last: Duration::ZERO,
             }
         });
         let servers = servers.collect();
@@ -272,7 +278,8 @@ impl World {
         for index in 0..state.servers.len() {
             let server = &state.servers[index];
             let is_primary = index == state.primary;
-            let belongs = is_primary || server.standby && server.timeline == timeline && state.is_known;
+            let belongs =
+                is_primary || server.standby && server.timeline == timeline && state.is_known;
             let serves = server.reaches_routers() && belongs;
             for (ability, has) in [(Ability::Service, serves), (Ability::Proof, is_met)] {
                 let key = (index, ability);
@@ -421,7 +428,7 @@ impl World {
         });
     }
 
-    /// Whether all servers that are standbys are where they belong, and which are not.
+    /// The servers that are not on the present primary's timeline.
     pub(crate) fn strays(&self) -> Vec<usize> {
         let state = self.state();
         let timeline = state.servers[state.primary].timeline;
@@ -452,7 +459,8 @@ impl World {
 impl State {
     /// Whether the primary has been there for so long that everybody knows it.
     pub(crate) fn has_known_primary(&self, now: Duration) -> bool {
-        self.met.is_some_and(|since| now.saturating_sub(since) >= SETTLE)
+        self.met
+            .is_some_and(|since| now.saturating_sub(since) >= SETTLE)
     }
 
     /// Whether a primary runs that writes this timeline.
