@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use dbrouter::policy::{RoundRobin, Sticky};
 use dbrouter::{
-    Cluster, Commits, Dialect, Fault, Instant, MonitorSettings, NodeSpec, Preference, Reason,
-    Request, Role, Router, Settings, Start,
+    Cluster, Commits, Dialect, Fault, Health, HealthSettings, Instant, MonitorSettings, NodeSpec,
+    Preference, Reason, Request, Role, Router, Settings, Start,
 };
 use tokio::time;
 
@@ -518,4 +518,35 @@ async fn a_standby_of_another_timeline_proves_nothing_at_the_start() {
         .unwrap();
     let route = db.route(&Request::read(), &db.session()).unwrap();
     assert_eq!(&**route.node().name(), "primary");
+}
+
+/// The simulation found it: an answer that comes while it is ejected for longer than it was away changes nothing, and was
+/// followed by the next question without a pause.
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_answers_while_it_is_ejected_is_left_alone() {
+    let health = HealthSettings::new().ejection(millis(5000));
+    let world = World::with(settings().health(health), vec![NodeSpec::new(); 1]).await;
+    world.primary.latency(millis(1));
+    for _ in 0..2 {
+        world.primary.mood(Mood::Refusing);
+        pass(150).await;
+        world.primary.mood(Mood::Answering);
+        pass(150).await;
+    }
+    let primary = world.node("primary");
+    assert_eq!(
+        primary.health(),
+        Health::Ejected,
+        "twice, so not by one answer"
+    );
+    pass(500).await;
+    let before = world.primary.asked();
+    pass(1000).await;
+    assert_eq!(primary.health(), Health::Ejected);
+    assert!(
+        world.primary.asked() - before <= 11,
+        "asked without a pause"
+    );
+    pass(5000).await;
+    assert!(primary.is_healthy());
 }
