@@ -507,12 +507,7 @@ impl<B: Backend> Monitor<B> {
             }
             LogStanding::Written { timeline, written } if is_primary => {
                 self.record(asked, timeline, written);
-                let watch = self.watches.entry(node.id()).or_default();
-                // While it is ejected for longer than it was away, its answers change nothing.
-                watch.fruitless = match node.is_healthy() {
-                    true => 0,
-                    false => watch.fruitless.saturating_add(1),
-                };
+                self.watches.entry(node.id()).or_default().fruitless = 0;
             }
             // A server that calls itself primary, but is not ours. Its role keeps work away from it.
             LogStanding::Written { .. } => self.progress(node, Instant::VOID),
