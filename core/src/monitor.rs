@@ -25,10 +25,10 @@ use crate::dialect::{
     Answer, AnswerError, Dialect, LogStanding, Position, Question, Report, Rivalry, Timeline,
     Written,
 };
-use crate::events;
-use crate::health::Sign;
+use crate::health::{Health, Sign};
 use crate::learning::{keep_learning, learn};
 use crate::node::{Node, NodeId};
+use crate::observer::Event;
 use crate::router::Backend;
 use crate::settings::Start;
 use crate::vocabulary::{Fault, Role};
@@ -562,7 +562,7 @@ impl<B: Backend> Monitor<B> {
 
     /// Writes go to this node from now on. What was proved of the others was proved by another log.
     fn follow(&mut self, node: &Node<B>, timeline: Timeline) {
-        let before = Arc::clone(self.shared.topology.load().primary().name());
+        let before = Arc::clone(self.shared.topology.load().primary().peer());
         // The standing of the promoted node is changed after that, so that it is read from all the time, as a replica
         // or as the primary.
         self.shared.follow(node.id());
@@ -571,7 +571,10 @@ impl<B: Backend> Monitor<B> {
         self.watches
             .values_mut()
             .for_each(|watch| watch.proved = false);
-        events::primary_changed(&before, node.name());
+        self.shared.context.events.emit(|| Event::PrimaryChanged {
+            from: before,
+            to: Arc::clone(node.peer()),
+        });
     }
 
     /// The node contests the primary's place, or no longer.
@@ -584,7 +587,10 @@ impl<B: Backend> Monitor<B> {
         self.shared.contest(contested);
         if contests {
             let topology = self.shared.topology.load();
-            events::contested(topology.primary().name(), node.name());
+            self.shared.context.events.emit(|| Event::Contested {
+                primary: Arc::clone(topology.primary().peer()),
+                rival: Arc::clone(node.peer()),
+            });
         }
     }
 
@@ -641,13 +647,16 @@ impl<B: Backend> Monitor<B> {
                 self.void(node);
             }
             if role != configured {
-                events::role_changed(node.name(), role);
+                self.shared.context.events.emit(|| Event::RoleChanged {
+                    peer: Arc::clone(node.peer()),
+                    role,
+                });
             }
             node.set_role(role);
         }
         let (before, after) = node.take(Sign::Answered, None);
         if before != after {
-            events::health_changed(node, before, after);
+            self.tell(node, before, after);
         }
     }
 
@@ -728,6 +737,26 @@ impl<B: Backend> Monitor<B> {
         self.watches.entry(node.id()).or_default().replayed = None;
     }
 
+    /// Tells that a node's health has changed.
+    fn tell(&self, node: &Node<B>, before: Health, after: Health) {
+        self.shared.context.events.emit(|| {
+            let peer = Arc::clone(node.peer());
+            match after {
+                Health::Ejected => Event::Ejected {
+                    peer,
+                    error: node.last_error().unwrap_or_default(),
+                    at_least: node.ejected_for().unwrap_or_default(),
+                },
+                _ => Event::Found {
+                    peer,
+                    role: node.role(),
+                    before,
+                    after,
+                },
+            }
+        });
+    }
+
     /// The node does not answer, or not as it should. When it is back it must say who it is, and prove
     /// anew where it stands: a standby that crashed comes back with an older state than it has shown.
     fn lose(&mut self, node: &Arc<Node<B>>, problem: &Problem) {
@@ -746,7 +775,7 @@ impl<B: Backend> Monitor<B> {
         }
         let (before, after) = node.take(Sign::Silent, Some(&problem.to_string()));
         if before != after {
-            events::health_changed(node, before, after);
+            self.tell(node, before, after);
         }
     }
 }

@@ -5,6 +5,8 @@
 //! that are written once. [`harness`] mounts cases on `libtest-mimic`, so that one which lacks its
 //! server is *ignored, with the reason*, and never just green.
 //!
+//! [`history`] checks what clients did and saw, whatever they ran against.
+//!
 //! Nothing that is started here survives the process that started it, whichever way that process
 //! ends.
 
@@ -13,6 +15,7 @@ pub mod conformance;
 pub mod corpus;
 mod failure;
 pub mod harness;
+pub mod history;
 pub mod mariadb;
 pub mod postgres;
 pub mod proxy;

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use dbrouter::policy::{RoundRobin, Sticky};
 use dbrouter::{
-    Cluster, Commits, Dialect, Fault, Instant, MonitorSettings, NodeSpec, Preference, Reason,
-    Request, Role, Router, Settings, Start,
+    Cluster, Commits, Dialect, Fault, Health, HealthSettings, Instant, MonitorSettings, NodeSpec,
+    Preference, Reason, Request, Role, Router, Settings, Start,
 };
 use tokio::time;
 
@@ -518,4 +518,28 @@ async fn a_standby_of_another_timeline_proves_nothing_at_the_start() {
         .unwrap();
     let route = db.route(&Request::read(), &db.session()).unwrap();
     assert_eq!(&**route.node().name(), "primary");
+}
+
+/// The simulation found it: one that had been away twice stayed ejected though it answered, took no writes, and was asked
+/// without a pause.
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_answers_is_back_however_often_it_was_away() {
+    let health = HealthSettings::new().ejection(millis(5000));
+    let world = World::with(settings().health(health), vec![NodeSpec::new(); 1]).await;
+    for _ in 0..5 {
+        for server in [&world.primary, &world.replicas[0]] {
+            server.mood(Mood::Refusing);
+        }
+        pass(150).await;
+        for server in [&world.primary, &world.replicas[0]] {
+            server.mood(Mood::Answering);
+        }
+        pass(150).await;
+    }
+    assert!(world.node("primary").is_healthy());
+    assert_eq!(world.node("replica-1").health(), Health::Ejected);
+    let before = world.primary.asked();
+    pass(1000).await;
+    let asked = world.primary.asked() - before;
+    assert!(asked <= 11, "asked without a pause: {asked}");
 }
