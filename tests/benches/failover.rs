@@ -15,6 +15,9 @@ use dbrouter_tests::any::{Cluster, Kind};
 use sqlx::{MySql, Postgres};
 use tokio::time::sleep;
 
+/// What [`Result`] has.
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
 const ROUNDS: usize = 20;
 const WRITE: &str = "update kv set version = version + 1 where id = 1";
 /// The same on another row, so that nobody waits for the other's lock.
@@ -76,14 +79,14 @@ async fn round<DB: Writing>(kind: Kind, writes: Writes) -> Result<Duration> {
         while promoted.execute(DIRECT).await.is_err() {
             sleep(Duration::from_millis(1)).await;
         }
-        Result::Ok(Instant::now())
+        Ok::<_, Error>(Instant::now())
     };
     let through = async {
         loop {
             let tries =
                 writes == Writes::AllTheTime || &**db.cluster().primary().name() == "replica-1";
             if tries && DB::write(&db).await.is_ok() {
-                return Result::Ok(Instant::now());
+                return Ok::<_, Error>(Instant::now());
             }
             sleep(Duration::from_millis(1)).await;
         }
