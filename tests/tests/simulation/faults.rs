@@ -98,9 +98,9 @@ async fn inflict(world: World, fault: Fault) {
             if !world.state().servers[server].up {
                 return;
             }
-            world.crash(server);
+            let crashed = world.crash(server);
             pass(down).await;
-            return restart(&world, server);
+            return restart(&world, server, crashed);
         }
         Fault::Reset(server) => return world.reset(server),
         Fault::Lag(server, most) => {
@@ -123,8 +123,9 @@ async fn inflict(world: World, fault: Fault) {
     world.change(|_, state| set(&mut state.servers[server], false));
 }
 
-fn restart(world: &World, server: usize) {
-    if !world.state().servers[server].up {
+/// The server is started, unless somebody else has done something to it since.
+fn restart(world: &World, server: usize, crashed: u64) {
+    if world.is_down_since(server, crashed) {
         world.restart(server);
     }
 }
@@ -144,15 +145,16 @@ async fn promote(world: &World, wanted: usize, fate: OldPrimary, others: u64) {
     let Some(new) = new else {
         return;
     };
+    let mut crashed = 0;
     match fate {
-        OldPrimary::Dies if world.state().servers[old].up => world.crash(old),
+        OldPrimary::Dies if world.state().servers[old].up => crashed = world.crash(old),
         OldPrimary::IsCut => world.change(|_, state| state.servers[old].cut = true),
         OldPrimary::Dies | OldPrimary::GoesOn => {}
     }
     let predecessor = match fate {
-        OldPrimary::GoesOn => Predecessor::Answers,
+        OldPrimary::GoesOn | OldPrimary::IsCut => Predecessor::Answers,
         OldPrimary::Dies if others % 2 == 0 => Predecessor::Answers,
-        OldPrimary::Dies | OldPrimary::IsCut => Predecessor::Gone,
+        OldPrimary::Dies => Predecessor::Gone,
     };
     world.promote(new, predecessor);
     for server in world.strays() {
@@ -169,7 +171,7 @@ async fn promote(world: &World, wanted: usize, fate: OldPrimary, others: u64) {
     }
     if fate == OldPrimary::Dies && others % 2 == 0 {
         // It comes back as what it was, before anybody prevents that.
-        restart(world, old);
+        restart(world, old, crashed);
         pass(others).await;
     }
     rebuild(world, old).await;
@@ -180,11 +182,15 @@ async fn rebuild(world: &World, server: usize) {
     if world.state().primary == server {
         return;
     }
-    if world.state().servers[server].up {
-        world.crash(server);
-    }
+    let is_up = world.state().servers[server].up;
+    let crashed = match is_up {
+        true => world.crash(server),
+        false => world.state().servers[server].incarnation,
+    };
     pass(200).await;
-    world.rebuild(server);
+    if world.is_down_since(server, crashed) {
+        world.rebuild(server);
+    }
 }
 
 async fn pass(millis: u64) {

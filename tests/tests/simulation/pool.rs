@@ -229,7 +229,11 @@ impl Backend for Pool {
                     return Ok(Connection { pool, incarnation });
                 }
                 (Err(()), Some(_)) => {}
-                (Err(()), None) => return Err(Failure::Unconnected),
+                (Err(()), None) => {
+                    // A refusal takes a round trip, or who tries again at once would do so for ever in no time.
+                    time::sleep(Duration::from_millis(1)).await;
+                    return Err(Failure::Unconnected);
+                }
             }
         }
     }

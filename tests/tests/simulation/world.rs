@@ -309,8 +309,14 @@ impl World {
         });
     }
 
-    /// The server is gone.
-    pub(crate) fn crash(&self, index: usize) {
+    /// Whether nothing has been done to the server since it crashed, or was found down.
+    pub(crate) fn is_down_since(&self, index: usize, incarnation: u64) -> bool {
+        let server = &self.state().servers[index];
+        !server.up && server.incarnation == incarnation
+    }
+
+    /// The server is gone. Returns its incarnation, by which that crash is known.
+    pub(crate) fn crash(&self, index: usize) -> u64 {
         self.change(|world, state| {
             let timeline = state.servers[index].timeline;
             if !state.servers[index].standby {
@@ -339,6 +345,7 @@ impl World {
             server.frozen = false;
             server.incarnation += 1;
         });
+        self.state().servers[index].incarnation
     }
 
     /// The server is back as what it was. A standby that crashed has an older state than it had shown, for a while.
