@@ -150,7 +150,7 @@ fn convergence(replicas: usize, name: &str) -> [Duration; 2] {
                 break;
             }
         }
-        readers.iter().for_each(|reader| reader.abort());
+        readers.iter().for_each(tokio::task::JoinHandle::abort);
         [left, world.elapsed() - back]
     })
 }

@@ -5,6 +5,8 @@
 //! first, and `DBROUTER_SIM_SEED` replays one. `DBROUTER_SIM_FIGURES=1` prints how evenly the policies spread reads,
 //! and how soon the router follows what happens, instead.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod clients;
 mod faults;
 mod figures;
@@ -86,7 +88,7 @@ async fn no_seed_breaks_a_promise() -> dbrouter_tests::Result<()> {
 }
 
 /// Runs seeds on all processors.
-fn seeds(first: u64, count: u64) -> (Outcomes, Vec<Box<Broken>>) {
+fn seeds(first: u64, count: u64) -> (Outcomes, Vec<Broken>) {
     let next = AtomicU64::new(first);
     let all = Mutex::new((Outcomes::default(), Vec::new()));
     let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -102,7 +104,7 @@ fn seeds(first: u64, count: u64) -> (Outcomes, Vec<Box<Broken>>) {
                     let mut all = all.lock().unwrap();
                     match outcome {
                         Ok(outcomes) => all.0.add(&outcomes),
-                        Err(broken) => all.1.push(broken),
+                        Err(broken) => all.1.push(*broken),
                     }
                 }
             });
