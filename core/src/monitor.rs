@@ -31,6 +31,7 @@ use crate::node::{Node, NodeId};
 use crate::observer::Event;
 use crate::router::Backend;
 use crate::settings::Start;
+use crate::topology::Topology;
 use crate::vocabulary::{Fault, Role};
 
 pub(crate) struct Monitor<B: Backend> {
@@ -39,6 +40,8 @@ pub(crate) struct Monitor<B: Backend> {
     /// The last history that a primary was followed in, even if nothing is known of it any longer.
     followed: Option<Timeline>,
     watches: HashMap<NodeId, Watch>,
+    /// The nodes that the watches are of.
+    seen: Option<Arc<Topology<B>>>,
     questions: JoinSet<Reply>,
     /// The classifier knows what it wants to know of the server.
     learnt: bool,
@@ -162,6 +165,7 @@ impl<B: Backend> Monitor<B> {
             identity: Identity::Unknown,
             followed: None,
             watches: HashMap::new(),
+            seen: None,
             questions: JoinSet::new(),
             learnt: false,
         }
@@ -280,9 +284,13 @@ impl<B: Backend> Monitor<B> {
     fn ask_what_is_due(&mut self) -> time::Instant {
         let now = time::Instant::now();
         let topology = self.shared.topology.load_full();
-        if self.watches.len() > topology.nodes.len() {
+        let seen = self.seen.as_ref();
+        if !seen.is_some_and(|seen| Arc::ptr_eq(seen, &topology)) {
             self.watches
                 .retain(|id, _| topology.nodes.iter().any(|node| node.id() == *id));
+            // A rival that was removed contests nothing.
+            self.find_out_if_contested();
+            self.seen = Some(Arc::clone(&topology));
         }
         let mut next = later(now, self.shared.settings.monitor.interval);
         for node in &topology.nodes {
@@ -577,14 +585,18 @@ impl<B: Backend> Monitor<B> {
         });
     }
 
+    fn find_out_if_contested(&self) {
+        let contested = self.watches.values().any(|watch| watch.contests);
+        self.shared.contest(contested);
+    }
+
     /// The node contests the primary's place, or no longer.
     fn contests(&mut self, node: &Node<B>, contests: bool) {
         let watch = self.watches.entry(node.id()).or_default();
         if std::mem::replace(&mut watch.contests, contests) == contests {
             return;
         }
-        let contested = self.watches.values().any(|watch| watch.contests);
-        self.shared.contest(contested);
+        self.find_out_if_contested();
         if contests {
             let topology = self.shared.topology.load();
             self.shared.context.events.emit(|| Event::Contested {
