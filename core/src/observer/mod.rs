@@ -121,7 +121,7 @@ pub struct Decided<'a> {
     /// Why it goes there. Reads that [fell back](Self::is_fallback) to the primary are told by it; those that were kept
     /// from showing the past have [`Reason::NotFresh`].
     pub reason: Reason,
-    /// The [number](crate::SessionState::id) of the session; `None` for the root handle's.
+    /// A number that is the session's own; `None` for the root handle's.
     pub session: Option<u64>,
 }
 
