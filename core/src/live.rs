@@ -356,13 +356,13 @@ mod loom_tests {
             let monitor = {
                 let live = Arc::clone(&live);
                 thread::spawn(move || {
-                    live.change(|standing| standing.healthy = true);
+                    live.change(|standing| standing.health = Health::Healthy);
                 })
             };
             live.change(|standing| standing.admission = Admission::Disabled);
             monitor.join().unwrap();
             let standing = live.standing();
-            assert!(standing.healthy && standing.admission == Admission::Disabled);
+            assert!(standing.health.is_fit() && standing.admission == Admission::Disabled);
         });
     }
 
