@@ -239,7 +239,7 @@ async fn saturated<S: Subject>(site: &Site<S>) -> Result<()> {
     let db = S::root(builder.connect().await?);
     let readers = Readers::start::<S>(&db);
     readers.known.store(true, Ordering::SeqCst);
-    readers.more::<S>(&db, 2000).await?;
+    readers.more::<S>(&db, 500).await?;
     let status = db.cluster().status();
     readers.stop().await?;
     let failures: u64 = status.nodes.iter().map(|node| node.failures).sum();
