@@ -357,7 +357,9 @@ mod loom_tests {
     use std::time::Duration;
 
     fn session(clock: &ManualClock) -> SessionState {
-        SessionState::unit(&Arc::new(Context::new(Arc::new(clock.clone()), None)))
+        let settings = crate::Settings::new().clock(clock.clone());
+        let context = settings.context(crate::Dialect::Postgres, crate::Pressure::default);
+        SessionState::unit(&Arc::new(context))
     }
 
     /// Who sees no open writer sees what the last one may have written.
