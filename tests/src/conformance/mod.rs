@@ -28,6 +28,7 @@
 
 mod account;
 mod affinity;
+mod chaos;
 mod config;
 mod failover;
 mod faults;
@@ -82,6 +83,7 @@ pub fn cases<S: Subject>() -> Vec<Case> {
     streams::mount(mount.chapter("streams"));
     failover::mount(mount.chapter("failover"));
     faults::mount(mount.chapter("faults"));
+    chaos::mount(mount.chapter("chaos"));
     waiting::mount(mount.chapter("waiting"));
     topology::mount(mount.chapter("topology"));
     status::mount(mount.chapter("status"));
@@ -132,6 +134,13 @@ impl<S: Subject> Mount<S> {
     {
         let case = self.make(name, needs, body);
         self.cases.push(case);
+        self
+    }
+
+    /// Says of a case why it is not run.
+    fn by_hand(&mut self, name: &str, reason: &'static str) -> &mut Self {
+        let name = format!("{}::{}::{name}", S::NAME, self.chapter);
+        self.cases.push(Case::inapplicable(name, reason));
         self
     }
 

@@ -127,6 +127,24 @@ impl<S: Subject> Site<S> {
         }
     }
 
+    /// A number that a server tells.
+    pub async fn ask(&self, number: usize, question: &str) -> Result<i64> {
+        self.server_of(number)?
+            .connect()
+            .await?
+            .number(question)
+            .await
+    }
+
+    /// Lets the application see at once which timeline a server follows, and not only after its next restartpoint.
+    pub async fn show_timelines(&self) -> Result<()> {
+        if S::DATABASE != Dialect::Postgres {
+            return Ok(());
+        }
+        let mut admin = self.server_of(0)?.admin().await?;
+        admin.execute("grant pg_read_all_stats to app").await
+    }
+
     /// The port of a node's server.
     pub fn port(&self, number: usize) -> Result<u16> {
         Ok(self.server_of(number)?.port())
