@@ -153,7 +153,7 @@ async fn promote(world: &World, wanted: usize, fate: OldPrimary, others: u64) {
     }
     let predecessor = match fate {
         OldPrimary::GoesOn | OldPrimary::IsCut => Predecessor::Answers,
-        OldPrimary::Dies if others % 2 == 0 => Predecessor::Answers,
+        OldPrimary::Dies if others.is_multiple_of(2) => Predecessor::Answers,
         OldPrimary::Dies => Predecessor::Gone,
     };
     world.promote(new, predecessor);
@@ -169,7 +169,7 @@ async fn promote(world: &World, wanted: usize, fate: OldPrimary, others: u64) {
         world.change(|_, state| state.servers[old].cut = false);
         pass(others).await;
     }
-    if fate == OldPrimary::Dies && others % 2 == 0 {
+    if fate == OldPrimary::Dies && others.is_multiple_of(2) {
         // It comes back as what it was, before anybody prevents that.
         restart(world, old, crashed);
         pass(others).await;
