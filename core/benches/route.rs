@@ -13,8 +13,8 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use dbrouter::policy::{
-    LeastInFlight, Policy, Random, Rendezvous, RoundRobin, Sticky, WeightedRandom,
-    WeightedRoundRobin,
+    LeastInFlight, Nearest, PeakEwma, Policy, PowerOfTwo, Random, Rendezvous, RoundRobin, Sticky,
+    WeightedRandom, WeightedRoundRobin,
 };
 use dbrouter::{
     Answer, Backend, Cluster, Dialect, Fault, NodeSpec, Pressure, Question, Request, RouteError,
@@ -138,8 +138,11 @@ policies! {
     round_robin: RoundRobin::new();
     weighted_round_robin: WeightedRoundRobin::new();
     least_in_flight: LeastInFlight::new();
+    power_of_two: PowerOfTwo::new();
+    peak_ewma: PeakEwma::new();
+    nearest: Nearest::new();
     rendezvous: Rendezvous::new();
-    sticky: Sticky::new(LeastInFlight::new());
+    sticky: Sticky::new(PeakEwma::new());
 }
 
 /// A read of a session that has just written.

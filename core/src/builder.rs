@@ -14,6 +14,7 @@ use crate::discover::{Backoff, Discover, Follower, Opened, Opener, Servers, Sort
 use crate::fallback::FallbackLimit;
 use crate::health::HealthSettings;
 use crate::hold::Hold;
+use crate::observer::Observer;
 use crate::options::{IntoNode, NodeOptions};
 use crate::policy::Policy;
 use crate::router::Backend;
@@ -286,6 +287,12 @@ impl<A: Adapter> Builder<A> {
     /// which fails it at once.
     pub fn wait_for_primary(mut self, most: Duration) -> Self {
         self.settings = self.settings.wait_for_primary(most);
+        self
+    }
+
+    /// Somebody who is told of decisions and events: see [`observer`](crate::observer). May be called several times.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.settings = self.settings.observer(observer);
         self
     }
 

@@ -19,6 +19,7 @@ use crate::live::Admission;
 use crate::misjudged::Misjudged;
 use crate::monitor::Monitor;
 use crate::node::{Access, Node, NodeId, NodeSpec};
+use crate::observer::{Decided, Event};
 use crate::pipeline::Pipeline;
 use crate::request::Request;
 use crate::route::Route;
@@ -152,7 +153,7 @@ impl<B: Backend> Cluster<B> {
     /// is taken for a primary without being asked, so nothing here can fail.
     #[must_use]
     pub fn single(dialect: Dialect, settings: Settings, backend: B) -> Self {
-        let context = Arc::new(settings.context(|| backend.pressure()));
+        let context = Arc::new(settings.context(dialect, || backend.pressure()));
         let topology = Topology::single(&context, backend.into());
         Self::new(dialect, settings, context, topology)
     }
@@ -221,7 +222,12 @@ impl<B: Backend> Cluster<B> {
     /// and from then on that text is a write.
     pub fn misjudged(&self, sql: &str, node: &Node<B>) {
         if self.shared().misjudged.remember(sql) {
-            crate::events::misjudged(node.name(), sql);
+            // Enough to find the statement by; the rest may be values.
+            let statement = || sql.chars().take(200).collect::<String>().into();
+            self.shared().context.events.emit(|| Event::Misjudged {
+                peer: Arc::clone(node.peer()),
+                statement: statement(),
+            });
         }
     }
 
@@ -327,6 +333,12 @@ impl<B: Backend> Cluster<B> {
         if reason.is_fallback() {
             self.shared().context.counters.fell_back(reason);
         }
+        self.shared().context.events.decided(|| Decided {
+            peer: route.node().peer(),
+            intent: route.intent(),
+            reason,
+            session: (!session.is_root()).then(|| session.id()),
+        });
     }
 
     /// Whether reads can be held to a staleness of `bound` at most.
@@ -578,6 +590,7 @@ impl<B: Backend> Router for Cluster<B> {
             misjudged: shared.misjudged.count(),
             policy_out_of_range: count(&counters.policy_out_of_range),
             monitor_rounds: count(&counters.rounds),
+            dropped_events: shared.context.events.dropped(),
             discovery: shared
                 .discovery
                 .lock()
@@ -639,7 +652,7 @@ impl<B: Backend> ClusterBuilder<B> {
             limit.check(access.backend().pressure())?;
         }
         let pressure = || access.backend().pressure();
-        let context = Arc::new(self.settings.context(pressure));
+        let context = Arc::new(self.settings.context(self.dialect, pressure));
         let mut topology = Topology::new(&spec, &context, access)?;
         for (spec, access) in self.replicas {
             topology.add_replica(&spec, &context, access)?;

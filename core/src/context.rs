@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Instant};
 use crate::decision::Reason;
+use crate::dialect::Dialect;
+use crate::events::Events;
 use crate::fallback::Places;
 use crate::health::HealthSettings;
 use crate::live::Epoch;
@@ -22,6 +24,9 @@ pub(crate) struct Context {
     /// Those for reads that fall back, if they are limited.
     pub(crate) places: Option<Places>,
     pub(crate) health: HealthSettings,
+    pub(crate) events: Events,
+    /// The kind of server that the nodes are.
+    pub(crate) dialect: Dialect,
     epochs: AtomicU32,
     nodes: AtomicU32,
     sessions: AtomicU64,
@@ -32,6 +37,8 @@ impl Context {
         clock: Arc<dyn Clock>,
         places: Option<Places>,
         health: HealthSettings,
+        events: Events,
+        dialect: Dialect,
     ) -> Self {
         Self {
             clock,
@@ -39,6 +46,8 @@ impl Context {
             counters: Counters::default(),
             places,
             health,
+            events,
+            dialect,
             epochs: AtomicU32::new(0),
             nodes: AtomicU32::new(0),
             sessions: AtomicU64::new(0),

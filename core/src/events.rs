@@ -1,128 +1,129 @@
-//! What happens rarely and an operator should hear of. Without the feature `tracing` it is only
-//! counted, and seen in the status.
+//! How observers are told.
 
-use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// A node was found not to answer.
-pub(crate) fn lost(node: &str, error: &dyn Display) {
-    #[cfg(feature = "tracing")]
-    tracing::warn!(node, %error, "node lost");
-    #[cfg(not(feature = "tracing"))]
-    let _: (_, _) = (node, error);
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::spawn_blocking;
+
+use crate::observer::{Decided, Event, Observer};
+use crate::sync::{AtomicU64, Ordering};
+
+/// All observers of a router, shared.
+type Observers = Arc<[Arc<dyn Observer>]>;
+
+/// One router's observers, and the way to them.
+pub(crate) struct Events {
+    /// All of them.
+    observers: Observers,
+    /// Those that are told of events where they happen.
+    prompt: Observers,
+    /// Those that are told by the task.
+    patient: Observers,
+    /// To the task, once there is one.
+    sender: Mutex<Option<Sender<Event>>>,
+    dropped: AtomicU64,
 }
 
-/// The monitor has found a node to be in another state than before.
-pub(crate) fn health_changed<B>(
-    node: &crate::Node<B>,
-    before: crate::Health,
-    after: crate::Health,
-) {
-    #[cfg(feature = "tracing")]
-    match after {
-        crate::Health::Ejected => {
-            let error = node.last_error();
-            let error = error.as_deref().unwrap_or_default();
-            let at_least = node.ejected_for().unwrap_or_default();
-            tracing::warn!(node = &**node.name(), %before, ?at_least, error, "node ejected");
-        }
-        _ => {
-            tracing::info!(node = &**node.name(), role = %node.role(), %before, %after, "node found");
+impl Events {
+    /// So many events may wait to be told.
+    const MOST: usize = 1024;
+
+    pub(crate) fn new(observers: &[Arc<dyn Observer>]) -> Self {
+        let of = |prompt: bool| {
+            let mut all = observers.to_vec();
+            all.retain(|observer| observer.is_prompt() == prompt);
+            all.into()
+        };
+        Self {
+            observers: observers.into(),
+            prompt: of(true),
+            patient: of(false),
+            sender: Mutex::new(None),
+            dropped: AtomicU64::new(0),
         }
     }
-    #[cfg(not(feature = "tracing"))]
-    let _: (_, _, _, _) = (node.name(), node.ejected_for(), before, after);
-}
 
-/// Another node is the primary now.
-pub(crate) fn primary_changed(from: &str, to: &str) {
-    #[cfg(feature = "tracing")]
-    tracing::warn!(from, to, "another node is the primary");
-    #[cfg(not(feature = "tracing"))]
-    let _: (_, _) = (from, to);
-}
-
-/// Another node claims to be the primary as well, and nobody can tell which of them is.
-pub(crate) fn contested(primary: &str, rival: &str) {
-    #[cfg(feature = "tracing")]
-    tracing::error!(
-        primary,
-        rival,
-        "two nodes claim to be the primary; no writes are taken"
-    );
-    #[cfg(not(feature = "tracing"))]
-    let _: (_, _) = (primary, rival);
-}
-
-/// A node says that it is something else than it was configured to be.
-pub(crate) fn role_changed(node: &str, role: crate::Role) {
-    #[cfg(feature = "tracing")]
-    tracing::warn!(node, %role, "node changed its role");
-    #[cfg(not(feature = "tracing"))]
-    let _: (_, _) = (node, role);
-}
-
-/// A policy returned an index that no candidate has. Reported once per router.
-pub(crate) fn policy_out_of_range(index: usize, candidates: usize) {
-    #[cfg(feature = "tracing")]
-    tracing::error!(
-        index,
-        candidates,
-        "policy picked an index out of range; the first candidate is used"
-    );
-    #[cfg(not(feature = "tracing"))]
-    let _: (_, _) = (index, candidates);
-}
-
-/// A replica refused as a write what the classifier took for a read. Reported once per statement.
-pub(crate) fn misjudged(node: &str, sql: &str) {
-    #[cfg(feature = "tracing")]
-    {
-        // Enough to find the statement by; the rest may be values.
-        let statement: String = sql.chars().take(200).collect();
-        tracing::warn!(
-            node,
-            statement,
-            "a replica refused as a write what was taken for a read; it goes to the primary now"
-        );
+    /// Tells of a decision, where it was made.
+    #[inline]
+    pub(crate) fn decided<'a>(&self, decided: impl FnOnce() -> Decided<'a>) {
+        if !self.observers.is_empty() {
+            let decided = decided();
+            tell(&self.observers, |observer| observer.decided(&decided));
+        }
     }
-    #[cfg(not(feature = "tracing"))]
-    let _: (_, _) = (node, sql);
+
+    /// Tells of an event: some at once, the others as soon as they have time.
+    pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {
+        if self.observers.is_empty() {
+            return;
+        }
+        let event = event();
+        tell(&self.prompt, |observer| observer.happened(&event));
+        if !self.patient.is_empty() && !self.send(event) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many events nobody had time for.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Hands an event to the task, and starts it if there is none, or none any more because its runtime is gone.
+    fn send(&self, event: Event) -> bool {
+        let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        let event = match sender.as_ref() {
+            None => event,
+            Some(sender) => match sender.try_send(event) {
+                Ok(()) => return true,
+                Err(TrySendError::Full(_)) => return false,
+                Err(TrySendError::Closed(event)) => event,
+            },
+        };
+        self.start(&mut sender, event)
+    }
+
+    fn start(&self, place: &mut Option<Sender<Event>>, event: Event) -> bool {
+        let Ok(runtime) = Handle::try_current() else {
+            return false;
+        };
+        let (sender, receiver) = channel(Self::MOST);
+        runtime.spawn(pass_on(receiver, Arc::clone(&self.patient)));
+        let sent = sender.try_send(event).is_ok();
+        *place = Some(sender);
+        sent
+    }
 }
 
-/// What the classifier wants to know of the server could not be asked.
-pub(crate) fn not_learnt(problem: &dyn Display) {
-    #[cfg(feature = "tracing")]
-    tracing::warn!(%problem, "the server's functions could not be read; calls of unknown ones go to the primary");
-    #[cfg(not(feature = "tracing"))]
-    let _ = problem;
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events")
+            .field("observers", &self.observers.len())
+            .finish_non_exhaustive()
+    }
 }
 
-/// A source of nodes has a new one, which was added.
-#[cfg(feature = "builder")]
-pub(crate) fn discovered(node: &str) {
-    #[cfg(feature = "tracing")]
-    tracing::info!(node, "node discovered");
-    #[cfg(not(feature = "tracing"))]
-    let _ = node;
+/// Tells of one event after the other, until the router is gone.
+async fn pass_on(mut events: Receiver<Event>, observers: Observers) {
+    while let Some(event) = events.recv().await {
+        let observers = Arc::clone(&observers);
+        let told = spawn_blocking(move || {
+            tell(&observers, |observer| observer.happened(&event));
+        });
+        if told.await.is_err() {
+            // The runtime is shutting down.
+            return;
+        }
+    }
 }
 
-/// A source of nodes no longer has one, which was drained and removed.
-#[cfg(feature = "builder")]
-pub(crate) fn let_go(node: &str) {
-    #[cfg(feature = "tracing")]
-    tracing::info!(
-        node,
-        "node is no longer there, by its source; it was removed"
-    );
-    #[cfg(not(feature = "tracing"))]
-    let _ = node;
-}
-
-/// It could not be found out which nodes there are, or one of them could not be added.
-#[cfg(feature = "builder")]
-pub(crate) fn not_discovered(problem: &dyn Display) {
-    #[cfg(feature = "tracing")]
-    tracing::warn!(%problem, "discovery failed; the nodes stay as they are");
-    #[cfg(not(feature = "tracing"))]
-    let _ = problem;
+/// Tells all of them; who panics disturbs nobody else.
+fn tell(observers: &Observers, tell: impl Fn(&dyn Observer)) {
+    for observer in observers.iter() {
+        // What it leaves behind is its own affair; and that it panicked, the panic hook has said.
+        catch_unwind(AssertUnwindSafe(|| tell(&**observer))).ok();
+    }
 }

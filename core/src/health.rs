@@ -151,9 +151,11 @@ impl HealthSettings {
         self
     }
 
-    /// The same for the primary, which is never ejected while it answers: its writes have nowhere else to go.
+    /// The same for the primary, which is never ejected while it answers, however often it was away: its writes have
+    /// nowhere else to go.
     pub(crate) fn of_the_primary(mut self) -> Self {
         self.suspicions = u32::MAX;
+        self.ejection = Duration::ZERO;
         self
     }
 

@@ -185,7 +185,8 @@ mod tests {
 
     /// In milliseconds.
     fn shown(latency: &Latency, now: u64, rest: Option<Duration>) -> f32 {
-        latency.estimate(at(now), rest).unwrap().as_secs_f32() * 1e3
+        let estimate = latency.estimate(at(now), rest);
+        estimate.map_or(0.0, |estimate| estimate.as_secs_f32() * 1e3)
     }
 
     fn close(found: f32, expected: f32) {

@@ -8,8 +8,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::cluster::Shared;
 use crate::dialect::Question;
-use crate::events;
 use crate::node::Node;
+use crate::observer::Event;
 use crate::router::Backend;
 
 /// Asks the classifier's question once, if it has one. Whether it was answered.
@@ -20,7 +20,9 @@ pub(crate) async fn learn<B: Backend>(shared: &Shared<B>) -> bool {
     match ask(shared, &question).await {
         Ok(()) => true,
         Err(problem) => {
-            events::not_learnt(&problem);
+            shared.context.events.emit(|| Event::NotLearnt {
+                problem: problem.into(),
+            });
             false
         }
     }

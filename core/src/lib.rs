@@ -34,13 +34,14 @@
 //!   nobody lists.
 //! * `macros`: `on_replica`, `on_primary` and `without_writes`, attributes for functions that are a
 //!   [`scope`] as a whole.
+//! * `metrics`: [`observer`]'s `Metrics`, through the facade of that name.
 //! * `serde`: [`Status`] and [`Decision`] can be serialised.
 //! * `signed`: `TokenKeys`, which sign tokens.
 //! * `sql`: `Sql`, the classifier of SQL text. Without it, and without a classifier of your own, work
 //!   whose intent is not stated goes to the primary.
 //! * `tower`: `web`, a layer that gives each HTTP request a session, and takes tokens from request to request.
-//! * `tracing`: rare events are reported: a node lost or found, a statement misjudged, functions that could
-//!   not be read, a policy out of bounds.
+//! * `tracing`: rare events are reported, by [`observer`]'s `Tracing`: a node lost or found, a primary replaced, a
+//!   statement misjudged.
 
 mod affinity;
 #[cfg(feature = "builder")]
@@ -71,6 +72,7 @@ mod live;
 mod misjudged;
 mod monitor;
 mod node;
+pub mod observer;
 #[cfg(feature = "builder")]
 mod options;
 mod pipeline;

@@ -25,12 +25,13 @@ use crate::dialect::{
     Answer, AnswerError, Dialect, LogStanding, Position, Question, Report, Rivalry, Timeline,
     Written,
 };
-use crate::events;
-use crate::health::Sign;
+use crate::health::{Health, Sign};
 use crate::learning::{keep_learning, learn};
 use crate::node::{Node, NodeId};
+use crate::observer::Event;
 use crate::router::Backend;
 use crate::settings::Start;
+use crate::topology::Topology;
 use crate::vocabulary::{Fault, Role};
 
 pub(crate) struct Monitor<B: Backend> {
@@ -39,6 +40,8 @@ pub(crate) struct Monitor<B: Backend> {
     /// The last history that a primary was followed in, even if nothing is known of it any longer.
     followed: Option<Timeline>,
     watches: HashMap<NodeId, Watch>,
+    /// The nodes that the watches are of.
+    seen: Option<Arc<Topology<B>>>,
     questions: JoinSet<Reply>,
     /// The classifier knows what it wants to know of the server.
     learnt: bool,
@@ -162,6 +165,7 @@ impl<B: Backend> Monitor<B> {
             identity: Identity::Unknown,
             followed: None,
             watches: HashMap::new(),
+            seen: None,
             questions: JoinSet::new(),
             learnt: false,
         }
@@ -280,9 +284,13 @@ impl<B: Backend> Monitor<B> {
     fn ask_what_is_due(&mut self) -> time::Instant {
         let now = time::Instant::now();
         let topology = self.shared.topology.load_full();
-        if self.watches.len() > topology.nodes.len() {
+        let seen = self.seen.as_ref();
+        if !seen.is_some_and(|seen| Arc::ptr_eq(seen, &topology)) {
             self.watches
                 .retain(|id, _| topology.nodes.iter().any(|node| node.id() == *id));
+            // A rival that was removed contests nothing.
+            self.find_out_if_contested();
+            self.seen = Some(Arc::clone(&topology));
         }
         let mut next = later(now, self.shared.settings.monitor.interval);
         for node in &topology.nodes {
@@ -507,12 +515,7 @@ impl<B: Backend> Monitor<B> {
             }
             LogStanding::Written { timeline, written } if is_primary => {
                 self.record(asked, timeline, written);
-                let watch = self.watches.entry(node.id()).or_default();
-                // While it is ejected for longer than it was away, its answers change nothing.
-                watch.fruitless = match node.is_healthy() {
-                    true => 0,
-                    false => watch.fruitless.saturating_add(1),
-                };
+                self.watches.entry(node.id()).or_default().fruitless = 0;
             }
             // A server that calls itself primary, but is not ours. Its role keeps work away from it.
             LogStanding::Written { .. } => self.progress(node, Instant::VOID),
@@ -567,7 +570,7 @@ impl<B: Backend> Monitor<B> {
 
     /// Writes go to this node from now on. What was proved of the others was proved by another log.
     fn follow(&mut self, node: &Node<B>, timeline: Timeline) {
-        let before = Arc::clone(self.shared.topology.load().primary().name());
+        let before = Arc::clone(self.shared.topology.load().primary().peer());
         // The standing of the promoted node is changed after that, so that it is read from all the time, as a replica
         // or as the primary.
         self.shared.follow(node.id());
@@ -576,7 +579,15 @@ impl<B: Backend> Monitor<B> {
         self.watches
             .values_mut()
             .for_each(|watch| watch.proved = false);
-        events::primary_changed(&before, node.name());
+        self.shared.context.events.emit(|| Event::PrimaryChanged {
+            from: before,
+            to: Arc::clone(node.peer()),
+        });
+    }
+
+    fn find_out_if_contested(&self) {
+        let contested = self.watches.values().any(|watch| watch.contests);
+        self.shared.contest(contested);
     }
 
     /// The node contests the primary's place, or no longer.
@@ -585,11 +596,13 @@ impl<B: Backend> Monitor<B> {
         if std::mem::replace(&mut watch.contests, contests) == contests {
             return;
         }
-        let contested = self.watches.values().any(|watch| watch.contests);
-        self.shared.contest(contested);
+        self.find_out_if_contested();
         if contests {
             let topology = self.shared.topology.load();
-            events::contested(topology.primary().name(), node.name());
+            self.shared.context.events.emit(|| Event::Contested {
+                primary: Arc::clone(topology.primary().peer()),
+                rival: Arc::clone(node.peer()),
+            });
         }
     }
 
@@ -646,13 +659,16 @@ impl<B: Backend> Monitor<B> {
                 self.void(node);
             }
             if role != configured {
-                events::role_changed(node.name(), role);
+                self.shared.context.events.emit(|| Event::RoleChanged {
+                    peer: Arc::clone(node.peer()),
+                    role,
+                });
             }
             node.set_role(role);
         }
         let (before, after) = node.take(Sign::Answered, None);
         if before != after {
-            events::health_changed(node, before, after);
+            self.tell(node, before, after);
         }
     }
 
@@ -733,6 +749,26 @@ impl<B: Backend> Monitor<B> {
         self.watches.entry(node.id()).or_default().replayed = None;
     }
 
+    /// Tells that a node's health has changed.
+    fn tell(&self, node: &Node<B>, before: Health, after: Health) {
+        self.shared.context.events.emit(|| {
+            let peer = Arc::clone(node.peer());
+            match after {
+                Health::Ejected => Event::Ejected {
+                    peer,
+                    error: node.last_error().unwrap_or_default(),
+                    at_least: node.ejected_for().unwrap_or_default(),
+                },
+                _ => Event::Found {
+                    peer,
+                    role: node.role(),
+                    before,
+                    after,
+                },
+            }
+        });
+    }
+
     /// The node does not answer, or not as it should. When it is back it must say who it is, and prove
     /// anew where it stands: a standby that crashed comes back with an older state than it has shown.
     fn lose(&mut self, node: &Arc<Node<B>>, problem: &Problem) {
@@ -751,7 +787,7 @@ impl<B: Backend> Monitor<B> {
         }
         let (before, after) = node.take(Sign::Silent, Some(&problem.to_string()));
         if before != after {
-            events::health_changed(node, before, after);
+            self.tell(node, before, after);
         }
     }
 }

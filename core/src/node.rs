@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::health::{Health, Sign};
 use crate::holders::Holders;
 use crate::live::{Admission, Live};
+use crate::observer::Peer;
 use crate::request::stable_hash;
 use crate::sync::{AtomicU32, Ordering};
 use crate::tags::Tags;
@@ -31,7 +32,12 @@ pub struct NodeSpec {
     pub(crate) name: Option<String>,
     pub(crate) weight: u32,
     pub(crate) tags: Tags,
+    /// The server's host and port, where they are known.
+    pub(crate) address: Option<Address>,
 }
+
+/// A server's host and port.
+pub(crate) type Address = (Arc<str>, Option<u16>);
 
 impl NodeSpec {
     /// A node with the default name, weight and labels.
@@ -41,6 +47,7 @@ impl NodeSpec {
             name: None,
             weight: 1,
             tags: Tags::new(),
+            address: None,
         }
     }
 
@@ -88,6 +95,7 @@ pub(crate) struct Member {
     pub(crate) name_hash: u64,
     pub(crate) weight: u32,
     pub(crate) tags: Tags,
+    pub(crate) address: Option<Address>,
     pub(crate) live: Arc<Live>,
 }
 
@@ -99,6 +107,7 @@ impl Member {
             name_hash: stable_hash(name.as_bytes()),
             weight: spec.weight,
             tags: spec.tags.clone(),
+            address: spec.address.clone(),
             live: Arc::new(live),
         }
     }
@@ -155,7 +164,7 @@ impl<B: fmt::Debug> fmt::Debug for Access<B> {
 /// [identity](Self::id), with the same state. Work that is under way keeps the one that it began on.
 pub struct Node<B> {
     id: NodeId,
-    name: Arc<str>,
+    peer: Arc<Peer>,
     access: Access<B>,
     pub(crate) context: Arc<Context>,
     pub(crate) live: Arc<Live>,
@@ -170,7 +179,12 @@ impl<B> Node<B> {
     pub(crate) fn new(member: &Member, context: &Arc<Context>, access: Access<B>) -> Self {
         Self {
             id: member.id,
-            name: Arc::clone(&member.name),
+            peer: Arc::new(Peer {
+                node: Arc::clone(&member.name),
+                system: context.dialect,
+                address: member.address.as_ref().map(|(host, _)| Arc::clone(host)),
+                port: member.address.as_ref().and_then(|(_, port)| *port),
+            }),
             access,
             context: Arc::clone(context),
             live: Arc::clone(&member.live),
@@ -186,7 +200,7 @@ impl<B> Node<B> {
         let backend = reopen(role)?;
         Some(Self {
             id: self.id,
-            name: Arc::clone(&self.name),
+            peer: Arc::clone(&self.peer),
             access: Access {
                 backend,
                 reopen: Some(reopen),
@@ -208,7 +222,13 @@ impl<B> Node<B> {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
-        &self.name
+        &self.peer.node
+    }
+
+    /// The server that it is.
+    #[must_use]
+    pub fn peer(&self) -> &Arc<Peer> {
+        &self.peer
     }
 
     /// The ORM's way to it.
@@ -398,7 +418,7 @@ impl<B> Node<B> {
 impl<B> fmt::Debug for Node<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node")
-            .field("name", &self.name)
+            .field("name", self.name())
             .field("role", &self.role())
             .field("health", &self.health())
             .field("in_flight", &self.in_flight())

@@ -124,20 +124,25 @@ impl<A: Adapter> NodeOptions<A> {
             let problem = "pools can only be opened inside a Tokio runtime";
             return Err(ConfigError::new(ConfigErrorKind::Runtime, &name, problem));
         }
+        let mut spec = self.spec;
         let options = match self.place {
             Place::Pool(pool) => {
                 let backend = adapter.adopt(pool, &name)?;
-                return Ok((self.spec, backend.into()));
+                return Ok((spec, backend.into()));
             }
             Place::Options(options) => options,
-            Place::Url(url) => url::parse(&format!("{name}.url"), &url, A::dialects(), A::parse)?,
+            Place::Url(url) => {
+                let server = url::server(&url);
+                spec.address = server.map(|(host, port)| (host.into(), port));
+                url::parse(&format!("{name}.url"), &url, A::dialects(), A::parse)?
+            }
         };
         let (adapter, pool_options) = (adapter.clone(), self.pool_options);
         let open = move |role| adapter.open(options.clone(), pool_options.as_ref(), role, &name);
         let backend = open(role)?;
         // What could be opened once can be again.
         let access = Access::reopened_by(backend, move |role| open(role).ok());
-        Ok((self.spec, access))
+        Ok((spec, access))
     }
 }
 

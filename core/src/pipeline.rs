@@ -13,6 +13,7 @@ use crate::decision::{Cause, Reason, Refusal, RouteError, WhyNot};
 use crate::health::Health;
 use crate::live::{Admission, Epoch, Standing};
 use crate::node::Member;
+use crate::observer::Event;
 use crate::request::Request;
 use crate::route::Route;
 use crate::session::SessionState;
@@ -274,7 +275,11 @@ impl<B> Pipeline<'_, B> {
         if picked >= set.len() {
             let counter = &self.context.counters.policy_out_of_range;
             if counter.fetch_add(1, Ordering::Relaxed) == 0 {
-                crate::events::policy_out_of_range(picked, set.len());
+                let candidates = set.len();
+                self.context.events.emit(|| Event::PolicyOutOfRange {
+                    index: picked,
+                    candidates,
+                });
             }
         }
         set.nth(picked)

@@ -9,6 +9,7 @@ use crate::fallback::Place;
 use crate::health::Sign;
 use crate::live::Epoch;
 use crate::node::Node;
+use crate::observer::Event;
 use crate::request::Request;
 use crate::session::SessionState;
 use crate::vocabulary::{Consistency, Fault, Intent, Role};
@@ -206,7 +207,10 @@ impl<B> Route<B> {
         self.node.forget_answers();
         let (before, after) = self.node.take(Sign::WorkFailed, Some(&error.to_string()));
         if before != after {
-            crate::events::lost(self.node.name(), error);
+            self.node.context.events.emit(|| Event::Suspected {
+                peer: Arc::clone(self.node.peer()),
+                error: error.to_string().into(),
+            });
         }
         self.node.context.wake.ring();
     }

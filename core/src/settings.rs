@@ -9,10 +9,12 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::context::Context;
 use crate::dialect::Dialect;
+use crate::events::Events;
 use crate::fallback::{FallbackLimit, Places};
 use crate::freshness::Commits;
 use crate::health::HealthSettings;
 use crate::hold::Hold;
+use crate::observer::Observer;
 use crate::policy::{PeakEwma, Policy, Sticky};
 use crate::vocabulary::{Preference, Pressure};
 
@@ -32,6 +34,7 @@ pub struct Settings {
     pub(crate) hold: Hold,
     pub(crate) max_staleness: Option<Duration>,
     pub(crate) fallback_limit: Option<FallbackLimit>,
+    observers: Vec<Arc<dyn Observer>>,
 }
 
 impl Settings {
@@ -52,6 +55,7 @@ impl Settings {
             hold: Hold::closely(),
             max_staleness: None,
             fallback_limit: None,
+            observers: observers(),
         }
     }
 
@@ -177,11 +181,26 @@ impl Settings {
         self
     }
 
+    /// Somebody who is told of decisions and events. May be called several times: all are told. Defaults to nobody; with
+    /// the feature `tracing`, to [`observer::Tracing`](crate::observer), which stays.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
     /// What the parts of a router with these settings share, whose primary's pool is like this.
-    pub(crate) fn context(&self, primary: impl FnOnce() -> Pressure) -> Context {
+    pub(crate) fn context(&self, dialect: Dialect, primary: impl FnOnce() -> Pressure) -> Context {
         let limit = self.fallback_limit;
         let places = limit.map(|limit| Places::new(limit, primary()));
-        Context::new(Arc::clone(&self.clock), places, self.health)
+        let events = Events::new(&self.observers);
+        Context::new(
+            Arc::clone(&self.clock),
+            places,
+            self.health,
+            events,
+            dialect,
+        )
     }
 
     /// The classifier for servers of a kind.
@@ -250,6 +269,14 @@ impl fmt::Debug for Settings {
             .field("fallback_limit", &self.fallback_limit)
             .finish_non_exhaustive()
     }
+}
+
+/// Those that every router has.
+fn observers() -> Vec<Arc<dyn Observer>> {
+    vec![
+        #[cfg(feature = "tracing")]
+        Arc::new(crate::observer::Tracing),
+    ]
 }
 
 /// Whether a router may start while its primary cannot be reached.

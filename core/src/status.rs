@@ -31,6 +31,8 @@ pub struct Status {
     pub policy_out_of_range: u64,
     /// Questions about its log position that the monitor has asked the primary.
     pub monitor_rounds: u64,
+    /// Events that [observers](crate::observer::Observer) had no time for.
+    pub dropped_events: u64,
     /// How the source of the nodes does, if there is one.
     pub discovery: Option<DiscoveryStatus>,
 }

@@ -71,6 +71,15 @@ pub(crate) fn masked(url: &str) -> String {
 /// Where a URL leads, as `host:port`, with the port that servers of the kind listen at if it names none. `None` if it
 /// names no host, or parameters may say otherwise.
 pub(crate) fn address(url: &str) -> Option<String> {
+    let (host, port) = server(url)?;
+    Some(match port {
+        Some(port) => format!("{host}:{port}"),
+        None => host,
+    })
+}
+
+/// The same in two parts.
+pub(crate) fn server(url: &str) -> Option<(String, Option<u16>)> {
     let parsed = Url::parse(url).ok()?;
     let query = parsed.query().unwrap_or_default();
     if query.split('&').any(places) {
@@ -82,10 +91,7 @@ pub(crate) fn address(url: &str) -> Option<String> {
     let mut known = dialects.iter();
     let of_scheme = known.find(|dialect| dialect.url_schemes().contains(&parsed.scheme()));
     let port = parsed.port().or_else(|| of_scheme?.port());
-    Some(match port {
-        Some(port) => format!("{host}:{port}"),
-        None => host,
-    })
+    Some((host, port))
 }
 
 /// The same URL with another host, and with another port if there is one. `None` if the URL has no host to replace, or

@@ -16,6 +16,7 @@ use crate::cluster::Cluster;
 use crate::decision::{Cause, Decision, RouteError};
 use crate::hold::Hold;
 use crate::node::Node;
+use crate::observer::Event;
 use crate::request::Request;
 use crate::route::Route;
 use crate::router::Backend;
@@ -372,6 +373,7 @@ impl<B: Backend> Work<B> {
             // Its server is not at fault: there is another pool for it.
             Missed::Lost if route.node().is_replaced() => Ok(()),
             Missed::Lost | Missed::Late => {
+                self.goes_on(&route, Fault::Unavailable);
                 self.request.exclude(route.node().id());
                 Ok(())
             }
@@ -440,10 +442,20 @@ impl<B: Backend> Work<B> {
         }
     }
 
+    /// Tells that the work goes on elsewhere.
+    fn goes_on(&self, route: &Route<B>, fault: Fault) {
+        let node = route.node();
+        node.context.events.emit(|| Event::Retried {
+            peer: Arc::clone(node.peer()),
+            fault,
+        });
+    }
+
     /// Takes in that a statement was given up on a node that does not answer. It may still run there, and shows
     /// nobody anything.
     fn abandon(&mut self, route: Route<B>, began: Instant) {
         route.failed(began);
+        self.goes_on(&route, Fault::Unavailable);
         self.request.exclude(route.node().id());
         route.showed_nothing();
     }
@@ -568,6 +580,7 @@ impl<B: Backend> Work<B> {
         };
         match route.intent() {
             Intent::Read if elsewhere && self.request.failures() < self.cluster.retries() => {
+                self.goes_on(route, fault);
                 self.request.exclude(route.node().id());
                 self.failure = Some(error);
                 Ok(())

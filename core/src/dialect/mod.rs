@@ -165,6 +165,16 @@ impl Dialect {
         }
     }
 
+    /// What OpenTelemetry's semantic conventions call it.
+    #[cfg(any(feature = "metrics", feature = "tracing"))]
+    pub(crate) fn otel_name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgresql",
+            Self::MariaDb => "mariadb",
+            Self::Sqlite => "sqlite",
+        }
+    }
+
     /// What the schemes of these databases' URLs are called.
     #[must_use]
     pub fn url_schemes(self) -> &'static [&'static str] {

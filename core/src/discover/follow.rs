@@ -14,7 +14,7 @@ use crate::builder::Adapter;
 use crate::cluster::{Cluster, Shared};
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::Dialect;
-use crate::events;
+use crate::observer::Event;
 use crate::options::NodeOptions;
 use crate::settings::Start;
 use crate::status::DiscoveryStatus;
@@ -103,7 +103,7 @@ impl<A: Adapter> Follower<A> {
             Err(error)
                 if start == Start::ReadOnly && error.kind() == ConfigErrorKind::Discovery =>
             {
-                events::not_discovered(&error);
+                // Told as soon as there is a router that somebody observes.
                 return Ok(Vec::new());
             }
             Err(error) => return Err(error),
@@ -150,6 +150,11 @@ impl<A: Adapter> Follower<A> {
     pub(crate) fn follow(self, cluster: &Cluster<A::Backend>) {
         let shared = Arc::clone(cluster.shared());
         let failed = self.first.failures > 0;
+        if let Some(problem) = &self.first.last_error {
+            let problem = || problem.as_str().into();
+            let events = &shared.context.events;
+            events.emit(|| Event::NotDiscovered { problem: problem() });
+        }
         record(&shared, |status| *status = self.first);
         let (opener, configured) = (self.opener, self.configured);
         let nodes = Nodes::of(cluster, opener, configured, self.set, self.members);
@@ -191,8 +196,11 @@ async fn run<A: Adapter>(
                 }
             }
             Err(error) => {
-                events::not_discovered(&error);
-                record(&shared, |status| status.failed(&error.in_full()));
+                let problem = error.in_full();
+                shared.context.events.emit(|| Event::NotDiscovered {
+                    problem: problem.clone().into(),
+                });
+                record(&shared, |status| status.failed(&problem));
                 pause = backoff.failed();
             }
         }

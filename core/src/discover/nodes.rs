@@ -15,8 +15,8 @@ use super::opener::{Opener, Wanted};
 use crate::builder::Adapter;
 use crate::cluster::{Cluster, Shared, WeakCluster};
 use crate::config::{ConfigError, ConfigErrorKind};
-use crate::events;
 use crate::node::{Node, NodeId};
+use crate::observer::Event;
 use crate::router::Backend;
 use crate::status::DiscoveryStatus;
 
@@ -61,6 +61,13 @@ pub(super) fn record<B: Backend>(shared: &Shared<B>, change: impl FnOnce(&mut Di
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
     change(status.get_or_insert_default());
+}
+
+/// Tells what is wrong with a set.
+fn not_discovered<B: Backend>(shared: &Shared<B>, problem: &ConfigError) {
+    shared.context.events.emit(|| Event::NotDiscovered {
+        problem: problem.to_string().into(),
+    });
 }
 
 /// The names of those that have not said who they are.
@@ -145,8 +152,9 @@ impl<A: Adapter> Nodes<A> {
     async fn settle(&mut self) -> Option<String> {
         let (wanted, faults) = sorted(&self.opener, &self.configured, &self.last);
         let mut fault = None;
+        let shared = Arc::clone(&self.shared);
         let mut failed = |problem: &ConfigError| {
-            events::not_discovered(problem);
+            not_discovered(&shared, problem);
             fault.get_or_insert_with(|| problem.to_string());
         };
         faults.iter().for_each(&mut failed);
@@ -173,7 +181,9 @@ impl<A: Adapter> Nodes<A> {
         for opened in openings.opened {
             match cluster.add_replica(&opened.spec, opened.access) {
                 Ok(()) => {
-                    events::discovered(&opened.name);
+                    let node = || Arc::from(&*opened.name);
+                    let events = &self.shared.context.events;
+                    events.emit(|| Event::Discovered { node: node() });
                     self.joined(&cluster, opened.name, opened.endpoint);
                 }
                 Err(problem) => failed(&problem),
@@ -282,7 +292,10 @@ impl<A: Adapter> Nodes<A> {
         match end {
             Ok(()) => {
                 self.members.remove(&*name);
-                events::let_go(&name);
+                let events = &self.shared.context.events;
+                events.emit(|| Event::LetGo {
+                    node: Arc::clone(&name),
+                });
                 let names = self
                     .last
                     .iter()
@@ -295,7 +308,7 @@ impl<A: Adapter> Nodes<A> {
                 member.state = State::There;
                 if error.kind() != ConfigErrorKind::NotDrained {
                     let enabled = cluster.enable(&name);
-                    enabled.unwrap_or_else(|error| events::not_discovered(&error));
+                    enabled.unwrap_or_else(|error| not_discovered(&self.shared, &error));
                 }
                 false
             }

@@ -234,6 +234,21 @@ async fn of_two_primaries_in_one_history_neither_is_written_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rival_that_is_removed_contests_nothing() {
+    let world = World::of(2).await;
+    world.replicas[1].promote();
+    pass(200).await;
+    assert!(writer(&world.db).is_err());
+    world.db.remove("replica-2").unwrap();
+    // Another takes its place in the count of nodes.
+    let another = Server::standby_of(&world.primary);
+    world.db.add_replica(&NodeSpec::new(), another).unwrap();
+    pass(200).await;
+    assert_eq!(writer(&world.db).unwrap(), "primary");
+    assert!(!world.db.status().contested);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_of_the_same_or_an_earlier_history_takes_no_lost_primarys_place() {
     for timeline in [0, 1] {
         let world = World::of(2).await;

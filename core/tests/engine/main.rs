@@ -15,8 +15,11 @@ mod in_flight;
 mod learning;
 mod limit;
 mod measuring;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod misjudged;
 mod monitor;
+mod observer;
 mod patience;
 mod pipeline;
 mod policies;

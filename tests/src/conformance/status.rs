@@ -68,6 +68,11 @@ async fn roles_and_health<S: Subject>(site: &Site<S>) -> Result<()> {
             .all(|node| node.healthy && node.in_flight == 0),
         status.to_string(),
     )?;
+    if Site::<S>::server().is_some() {
+        let node = db.cluster().node(site.name(1)).ok_or("no such node")?;
+        expect("port", node.peer().port(), Some(site.port(1)?))?;
+        expect("address", node.peer().address(), Some("127.0.0.1"))?;
+    }
     let table = status.to_string();
     check(
         table.contains("healthy") && table.contains(site.name(2)),

@@ -6,7 +6,6 @@ use std::time::Duration;
 use dbrouter::{Cluster, HealthSettings, Hold, Settings, Terms};
 use dbrouter_tests::history::{Key, Predecessor};
 use fastrand::Rng;
-use tokio::task::JoinHandle;
 use tokio::{runtime, time};
 
 use crate::pool::Pool;
@@ -151,7 +150,7 @@ fn convergence(replicas: usize, name: &str) -> [Duration; 2] {
                 break;
             }
         }
-        readers.iter().for_each(JoinHandle::abort);
+        readers.iter().for_each(tokio::task::JoinHandle::abort);
         [left, world.elapsed() - back]
     })
 }

@@ -5,10 +5,7 @@
 //! first, and `DBROUTER_SIM_SEED` replays one. `DBROUTER_SIM_FIGURES=1` prints how evenly the policies spread reads,
 //! and how soon the router follows what happens, instead.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "in a world of our own making, what is not there is a mistake of the world's"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod clients;
 mod faults;
