@@ -331,15 +331,15 @@ fn no_replica_writes() {
     breaks(Rule::WriteOnReplica, &history(&[wrote(1, 1, FIRST)]));
     keeps(&history(&[wrote(1, 1, PRIMARY)]));
     let mut executed = history(&[one(1, Outcome::WriteUnknown, None)]).with_outage_of_the_primary();
-    let execution = |served: Option<Served>| Execution {
+    let execution = |served: Served| Execution {
         operation: 0,
         version: Version(1),
-        served: served.unwrap(),
+        served,
         at: ms(1),
     };
-    executed.executed(vec![execution(FIRST)]);
+    executed.executed(FIRST.map(execution).into_iter().collect());
     breaks(Rule::WriteOnReplica, &executed);
-    executed.executed(vec![execution(PRIMARY)]);
+    executed.executed(PRIMARY.map(execution).into_iter().collect());
     keeps(&executed);
 }
 
@@ -348,7 +348,10 @@ fn each_write_is_carried_out_once() {
     let execution = |version: u64| Execution {
         operation: 0,
         version: Version(version),
-        served: PRIMARY.unwrap(),
+        served: Served {
+            server: ServerId(0),
+            role: Role::Primary,
+        },
         at: ms(1),
     };
     let with = |outcome: Outcome, versions: &[u64]| {

@@ -1,7 +1,7 @@
 //! The engine in virtual time: worlds of chance, one per seed, in which servers lag, freeze, crash and are replaced, and
 //! clients record what they see of that. The checker says whether the router kept its promises.
 //!
-//! `DBROUTER_SIM_SEEDS` says how many seeds are run (a few hundred if it does not), `DBROUTER_SIM_FIRST` which is the
+//! `DBROUTER_SIM_SEEDS` says how many seeds are run (150 if it does not), `DBROUTER_SIM_FIRST` which is the
 //! first, and `DBROUTER_SIM_SEED` replays one. `DBROUTER_SIM_FIGURES=1` prints how evenly the policies spread reads,
 //! and how soon the router follows what happens, instead.
 
@@ -28,7 +28,7 @@ use dbrouter_tests::harness::{self, Case};
 use crate::run::{Broken, Outcomes, run};
 
 /// How many seeds are enough for every day.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 150;
 
 fn main() -> ExitCode {
     if setting("DBROUTER_SIM_FIGURES").is_some() {

@@ -240,7 +240,8 @@ async fn live(plan: &Plan, mut random: Rng) -> (Vec<Violation>, Outcomes) {
         history.handed_over(handover);
     }
     let limits = Limits {
-        read: Duration::from_millis(700),
+        // Two servers in a row that do not answer, each until the monitor's question is over.
+        read: Duration::from_millis(1300),
         write: Duration::from_millis(100),
         patience: PATIENCE + Duration::from_millis(1),
         settle: SETTLE,

@@ -329,6 +329,9 @@ impl World {
                 }
                 let now = world.elapsed();
                 if state.log.lose_unflushed(timeline, now) && state.primary == index {
+                    // All that was proved is void, as if another one had been promoted.
+                    state.is_known = false;
+                    state.met = None;
                     let at = world.tick(state);
                     let place = world.place(state, index);
                     let survived = state.log.versions(place, world.0.shape.keys);
