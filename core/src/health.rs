@@ -266,7 +266,10 @@ impl Fitness {
             (Health::Healthy | Health::Suspect | Health::Recovering, Sign::Silent) => {
                 self.eject(now, settings);
             }
-            (Health::Ejected, Sign::Answered) if now >= self.until => {
+            // Who was ejected as a replica and has been promoted meanwhile is the primary, and that is never kept out.
+            (Health::Ejected, Sign::Answered)
+                if now >= self.until || settings.ejection.is_zero() =>
+            {
                 self.suspicions = 0;
                 self.back_since = Some(now);
                 self.recover(now, settings);
@@ -433,6 +436,18 @@ mod tests {
             primary.take(sign, at(index), &SETTINGS.of_the_primary());
             assert_ne!(primary.health(), Ejected);
         }
+    }
+
+    #[test]
+    fn who_is_promoted_while_it_is_ejected_is_back_as_soon_as_it_answers() {
+        let mut fitness = Fitness::new();
+        for (millis, sign) in [(0, Answered), (1, Silent), (2, Answered), (3, Silent)] {
+            fitness.take(sign, at(millis), &SETTINGS);
+        }
+        fitness.take(Answered, at(4), &SETTINGS);
+        assert_eq!(fitness.health(), Ejected);
+        fitness.take(Answered, at(5), &SETTINGS.of_the_primary());
+        assert_eq!(fitness.health(), Recovering);
     }
 
     #[test]
