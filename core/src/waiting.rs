@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::Instant as Needed;
 use crate::cluster::Cluster;
@@ -94,6 +94,9 @@ impl<B: Backend> Cluster<B> {
         placed.await.unwrap_or(Err(refusal))
     }
 
+    /// As long as somebody waits for a primary, all nodes are asked again after that.
+    const AGAIN: Duration = Duration::from_millis(10);
+
     /// A place for work that was to be sent to a primary which is gone: on another one, or on the same when it is
     /// back. It waits as long as is left of what the router says.
     pub(crate) async fn route_to_another_primary(
@@ -102,7 +105,13 @@ impl<B: Backend> Cluster<B> {
         session: &SessionState,
     ) -> Result<Route<B>, RouteError> {
         let found = match self.waits_for_primary(request) {
-            true => self.when_primary(request, session).await,
+            true => {
+                // One that answers the monitor and refuses the application's connections would be tried again and
+                // again without a pause.
+                sleep(Self::AGAIN).await;
+                request.waited_for_primary(Self::AGAIN);
+                self.when_primary(request, session).await
+            }
             false => self.find(request, session),
         };
         self.take(found, request, session)
@@ -130,8 +139,6 @@ impl<B: Backend> Cluster<B> {
         request: &mut Request,
         session: &SessionState,
     ) -> Result<Route<B>, RouteError> {
-        /// All nodes are asked again after that, as long as somebody waits.
-        const AGAIN: Duration = Duration::from_millis(10);
         let begun = Instant::now();
         let limit = self.shared().settings.wait_for_primary;
         let left = limit.saturating_sub(request.wait_for_primary());
@@ -145,7 +152,7 @@ impl<B: Backend> Cluster<B> {
             }
             found.map(Route::unsent).ok();
             self.ask_for_primary();
-            let rest = AGAIN.min(left.saturating_sub(waited));
+            let rest = Self::AGAIN.min(left.saturating_sub(waited));
             timeout(rest, proof).await.ok();
         };
         request.waited_for_primary(begun.elapsed());

@@ -545,3 +545,15 @@ async fn who_waits_for_the_former_pool_goes_on_to_the_new_one() {
     assert!(waiting.await.unwrap().is_ok());
     assert_eq!(&**db.primary().name(), "replica-1");
 }
+
+/// The simulation found it: the monitor's word that it is there and the pool's that it is not were each other's turn.
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_answers_and_refuses_connections_is_not_tried_without_a_pause() {
+    let world = patient(1000).await;
+    world.primary.refuses_connections(true);
+    let (ended, waited) = write(&world.db).await;
+    assert!(ended.is_err());
+    assert!((1000..=1020).contains(&waited), "{waited}");
+    let tried = world.primary.refused_connections();
+    assert!((10..=102).contains(&tried), "{tried}");
+}

@@ -60,6 +60,8 @@ struct State {
     stuck: bool,
     /// Its pool cannot connect.
     refuses: bool,
+    /// How often that was tried.
+    refused: usize,
     pool: Pool,
 }
 
@@ -139,6 +141,7 @@ impl Server {
             full: false,
             stuck: false,
             refuses: false,
+            refused: 0,
             pool: Pool::default(),
         })))
     }
@@ -188,6 +191,11 @@ impl Server {
     /// Whether its pool cannot connect, and says so.
     pub(crate) fn refuses_connections(&self, refuses: bool) {
         self.state().refuses = refuses;
+    }
+
+    /// How often its pool could not connect.
+    pub(crate) fn refused_connections(&self) -> usize {
+        self.state().refused
     }
 
     /// Its pool has so many connections at most.
@@ -381,6 +389,7 @@ impl Backend for Server {
                     return Err(Failure("no room"));
                 }
                 if state.refuses {
+                    state.refused += 1;
                     return Err(Failure("connection refused"));
                 }
                 let pool = &mut state.pool;
