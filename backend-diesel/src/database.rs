@@ -64,6 +64,10 @@ pub trait RoutedConnection:
 /// A question as a query. Unlike [`sql_query`](diesel::sql_query) it is prepared only once per connection, if it is
 /// asked more than once.
 #[derive(Debug)]
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "mysql", feature = "sqlite")),
+    expect(dead_code, reason = "each kind of database asks this way")
+)]
 struct Ask<'q>(&'q Question);
 
 impl Query for Ask<'_> {

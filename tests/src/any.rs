@@ -335,6 +335,11 @@ impl<'a> Node<'a> {
         both!(self, primary, node => node.rejoin(primary).await)
     }
 
+    /// Throws away what it has and takes what another has. Neither may run.
+    pub async fn copy(self, other: Node<'_>) -> Result<()> {
+        both!(self, other, node => node.copy(other).await)
+    }
+
     /// Waits until this standby shows every write that `primary` has acknowledged so far.
     pub async fn catch_up_with(self, primary: Node<'_>) -> Result<()> {
         both!(self, primary, node => node.catch_up_with(primary).await)
@@ -372,6 +377,21 @@ impl Connection {
             Ok(row.try_get_unchecked(0)?)
         })
     }
+
+    /// Rows of integers.
+    pub async fn numbers<const N: usize>(&mut self, question: &str) -> Result<Vec<[i64; N]>> {
+        either!(self, connection => {
+            let rows = raw_sql(AssertSqlSafe(question)).fetch_all(connection).await?;
+            let numbers = rows.iter().map(|row| {
+                let mut numbers = [0; N];
+                for (column, number) in numbers.iter_mut().enumerate() {
+                    *number = row.try_get_unchecked(column)?;
+                }
+                Ok(numbers)
+            });
+            numbers.collect()
+        })
+    }
 }
 
 #[cfg(test)]
@@ -398,6 +418,7 @@ mod tests {
             sends(node.promote());
             sends(node.follow(node));
             sends(node.rejoin(node));
+            sends(node.copy(node));
             sends(node.catch_up_with(node));
             sends(node.served(""));
             sends(node.statement_counts());

@@ -33,7 +33,8 @@ use tokio::{runtime, time};
 use crate::{Failure, Result, mariadb, postgres};
 
 const REQUIRE_SERVERS: &str = "DBROUTER_REQUIRE_SERVERS";
-const LIMIT: Duration = Duration::from_secs(120);
+/// How long a case may take that does not say how long.
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 /// What a case that no longer awaits anything gets on top, before it is left to itself.
 const GRACE: Duration = Duration::from_secs(5);
 

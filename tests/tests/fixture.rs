@@ -60,6 +60,7 @@ fn cases(kind: Kind) -> Vec<Case> {
         case(kind, "promotes_what_is_paused", promotes_what_is_paused),
         case(kind, "promotes_what_is_delayed", promotes_what_is_delayed),
         case(kind, "rejoins", rejoins),
+        case(kind, "comes_back_as_a_copy", comes_back_as_a_copy),
         case(kind, "awaits_each_commit", awaits_each_commit),
         case(kind, "identities", identities),
         case(kind, "settings", settings),
@@ -255,6 +256,44 @@ async fn rejoins(kind: Kind) -> Result<()> {
     heir.rejoin(old).await?;
     heir.catch_up_with(old).await?;
     assert_eq!(count(heir).await?, 5);
+    Ok(())
+}
+
+/// A primary that has what its successor lacks.
+async fn comes_back_as_a_copy(kind: Kind) -> Result<()> {
+    let cluster = orders(kind, 2).await?;
+    let [old, heir, other] = [0, 1, 2].map(|number| cluster.node(number));
+    insert(old).await?;
+    cluster.wait_caught_up().await?;
+    for standby in [other, heir] {
+        standby.stop().await?;
+    }
+    insert(old).await?;
+    old.kill()?;
+    heir.start().await?;
+    heir.promote().await?;
+    insert(heir).await?;
+    insert(heir).await?;
+    let refused = heir.copy(other).await.map_err(|error| error.to_string());
+    assert!(refused.is_err_and(|error| error.contains("runs")));
+
+    other.rejoin(heir).await?;
+    other.catch_up_with(heir).await?;
+    other.stop().await?;
+    old.copy(other).await?;
+    for standby in [old, other] {
+        standby.rejoin(heir).await?;
+        standby.catch_up_with(heir).await?;
+        assert_eq!(count(standby).await?, 3, "{}", standby.name());
+        assert!(insert(standby).await.is_err(), "it accepts writes");
+    }
+    // It is a standby as any other.
+    heir.stop().await?;
+    old.promote().await?;
+    insert(old).await?;
+    other.follow(old).await?;
+    other.catch_up_with(old).await?;
+    assert_eq!(count(other).await?, 4);
     Ok(())
 }
 

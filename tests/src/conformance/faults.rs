@@ -1,7 +1,7 @@
 //! A replica that fails under load, in each of the ways in which one can; a primary that does (contracts: `Work`,
 //! `Router`).
 //!
-//! What each cost in time is printed, and asserted nowhere: `benches/faults.rs` measures it.
+//! What each cost in time is printed, and asserted nowhere.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

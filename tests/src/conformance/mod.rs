@@ -137,13 +137,6 @@ impl<S: Subject> Mount<S> {
         self
     }
 
-    /// Says of a case why it is not run.
-    fn by_hand(&mut self, name: &str, reason: &'static str) -> &mut Self {
-        let name = format!("{}::{}::{name}", S::NAME, self.chapter);
-        self.cases.push(Case::inapplicable(name, reason));
-        self
-    }
-
     /// Adds a case that bears no company: others' load would spoil it.
     fn case_alone<B>(&mut self, name: &str, needs: &[Need], body: B) -> &mut Self
     where
@@ -152,6 +145,15 @@ impl<S: Subject> Mount<S> {
         let case = self.make(name, needs, body).alone();
         self.cases.push(case);
         self
+    }
+
+    /// Adds a case that may take so long.
+    fn case_within<B>(&mut self, limit: Duration, name: &str, needs: &[Need], body: B)
+    where
+        B: AsyncFnOnce(&Site<S>) -> Result<()> + Send + 'static,
+    {
+        let case = self.make(name, needs, body).within(limit);
+        self.cases.push(case);
     }
 
     fn make<B>(&self, name: &str, needs: &[Need], body: B) -> Case

@@ -136,6 +136,16 @@ impl<S: Subject> Site<S> {
             .await
     }
 
+    /// Rows of numbers that a server tells.
+    pub async fn numbers<const N: usize>(
+        &self,
+        number: usize,
+        question: &str,
+    ) -> Result<Vec<[i64; N]>> {
+        let mut connection = self.server_of(number)?.connect().await?;
+        connection.numbers(question).await
+    }
+
     /// Lets the application see at once which timeline a server follows, and not only after its next restartpoint.
     pub async fn show_timelines(&self) -> Result<()> {
         if S::DATABASE != Dialect::Postgres {
@@ -315,6 +325,11 @@ impl<S: Subject> Site<S> {
         self.harm(number)?.execute(sql).await
     }
 
+    /// Executes a statement as the servers' administrator.
+    pub async fn administer(&self, number: usize, sql: &str) -> Result<()> {
+        self.harm(number)?.admin().await?.execute(sql).await
+    }
+
     /// Ends a connection to a server, by its number.
     pub async fn end_connection(&self, number: usize, connection: i64) -> Result<()> {
         let sql = match S::DATABASE {
@@ -356,7 +371,12 @@ impl<S: Subject> Site<S> {
 
     /// Waits until a replica shows what the first primary has acknowledged.
     pub async fn catch_up(&self, number: usize) -> Result<()> {
-        let primary = self.server_of(0)?;
+        self.catch_up_with(number, 0).await
+    }
+
+    /// Waits until a replica shows what a primary has acknowledged.
+    pub async fn catch_up_with(&self, number: usize, primary: usize) -> Result<()> {
+        let primary = self.server_of(primary)?;
         self.server_of(number)?.catch_up_with(primary).await
     }
 
@@ -401,6 +421,12 @@ impl<S: Subject> Site<S> {
     /// Makes a primary of a replica.
     pub async fn promote(&self, number: usize) -> Result<()> {
         self.harm(number)?.promote().await
+    }
+
+    /// Throws away what a server has for what another has, both of them shut down.
+    pub async fn copy(&self, number: usize, other: usize) -> Result<()> {
+        let other = self.server_of(other)?;
+        self.harm(number)?.copy(other).await
     }
 
     /// Brings a primary that was stopped back as a replica of the one that was promoted since.

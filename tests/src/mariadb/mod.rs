@@ -61,6 +61,7 @@ impl Installation for Binaries {
 
     const SCHEME: &'static str = "mysql";
     const ADMIN: &'static str = "admin";
+    const CONFIGURATION: &'static str = "my.cnf";
     const STOP: Signal = Signal::SIGTERM;
 
     fn find() -> Result<Self, Missing> {

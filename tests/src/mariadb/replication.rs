@@ -93,8 +93,9 @@ impl Node {
     pub async fn rejoin(&self, primary: &Node) -> Result<()> {
         self.keep("read-only", "ON")?;
         self.start().await?;
-        // Where a standby begins is recorded only of what it received, not of what was written here.
-        self.run("STOP SLAVE; SET GLOBAL gtid_slave_pos = @@gtid_binlog_pos")
+        // Where a standby begins is recorded only of what it received, not of what was written here. Whom it followed
+        // before, if it did, is of no interest, and neither is whether it was paused.
+        self.run("STOP SLAVE; RESET SLAVE ALL; SET GLOBAL gtid_slave_pos = @@gtid_binlog_pos")
             .await?;
         self.follow(primary).await
     }

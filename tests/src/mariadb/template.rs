@@ -31,7 +31,8 @@ aria-pagecache-buffer-size = 1M
 table-open-cache = 100
 # Its rings are locked in memory, of which a user may lock little, and many nodes run at once.
 innodb-use-native-aio = OFF
-innodb-flush-log-at-trx-commit = 0
+# At each commit to the system, which outlives the server, and not further.
+innodb-flush-log-at-trx-commit = 2
 innodb-doublewrite = OFF
 innodb-flush-method = fsync
 innodb-fast-shutdown = 2
@@ -131,7 +132,7 @@ fn on_data(mut command: Command, data: &Path) -> Command {
 }
 
 fn configuration(data: &Path) -> PathBuf {
-    data.join("my.cnf")
+    data.join(Binaries::CONFIGURATION)
 }
 
 fn option(name: &str, path: &Path) -> String {

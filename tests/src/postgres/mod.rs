@@ -59,6 +59,7 @@ impl Installation for Binaries {
 
     const SCHEME: &'static str = "postgres";
     const ADMIN: &'static str = "postgres";
+    const CONFIGURATION: &'static str = "postgresql.conf";
     const STOP: Signal = Signal::SIGINT;
 
     fn find() -> Result<Self, Missing> {

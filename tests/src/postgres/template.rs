@@ -7,7 +7,7 @@ use std::{
 use super::{Binaries, Node, replication::conninfo};
 use crate::{
     Result,
-    server::{APP_PASSWORD, Account, Home, Layout, template},
+    server::{APP_PASSWORD, Account, Home, Installation, Layout, template},
 };
 
 /// What all nodes have in common.
@@ -91,7 +91,7 @@ pub(super) fn configure_node(node: &Node, follows: Option<&Node>) -> Result<()> 
 
 /// Appends to the configuration in a data directory.
 fn configure(account: Account, data: &Path, lines: &str) -> Result<()> {
-    Ok(account.append(&data.join("postgresql.conf"), lines)?)
+    Ok(account.append(&data.join(Binaries::CONFIGURATION), lines)?)
 }
 
 /// Copies the template of this installation.
@@ -119,12 +119,12 @@ fn make(home: &Home, binaries: &Binaries, at: &Path) -> Result<()> {
     let [roles, extension, tidy] = setup();
     configure(account, at, CONFIGURATION)?;
     run_single(home, binaries, at, "postgres", &roles)?;
-    let without = fs::read_to_string(at.join("postgresql.conf"))?;
+    let without = fs::read_to_string(at.join(Binaries::CONFIGURATION))?;
     configure(account, at, ACCOUNTING)?;
     if run_single(home, binaries, at, "app", &extension).is_err() {
         // Some distributions package the extension apart, and only cases that count statements need
         // it.
-        account.write(&at.join("postgresql.conf"), &without)?;
+        account.write(&at.join(Binaries::CONFIGURATION), &without)?;
     }
     run_single(home, binaries, at, "app", &tidy)
 }

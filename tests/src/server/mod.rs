@@ -54,6 +54,9 @@ pub trait Installation: fmt::Debug + Clone + Send + Sync + 'static {
     /// The superuser that the fixture works as, without a password.
     const ADMIN: &'static str;
 
+    /// The file in the data directory that has the configuration.
+    const CONFIGURATION: &'static str;
+
     /// What asks a server for a fast shutdown: clients are disconnected, the log is written to its
     /// end.
     const STOP: Signal;

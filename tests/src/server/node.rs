@@ -139,6 +139,29 @@ impl<I: Installation> Node<I> {
         self.start().await
     }
 
+    /// Throws away what it has and takes what another has, under its own configuration. Neither may run.
+    ///
+    /// It is how a primary comes back that has what its successor lacks: as a copy of another standby, to
+    /// [`rejoin`](crate::any::Node::rejoin) then. That standby should have caught up with the successor: a server of
+    /// MariaDB's skips what arrives under its own server id, so what it has once written itself must be in the copy.
+    pub async fn copy(&self, other: &Self) -> Result<()> {
+        for node in [self, other] {
+            if node.is_running() {
+                return Err(node.failure("runs, and its files change").into());
+            }
+        }
+        let (account, from, to) = (self.account, other.data.clone(), self.data.clone());
+        let copy = move || {
+            let configuration = to.join(I::CONFIGURATION);
+            let own = fs::read_to_string(&configuration)?;
+            fs::remove_dir_all(&to)?;
+            account.run(account.command("cp").arg("-a").arg(from).arg(&to))?;
+            Ok(account.write(&configuration, &own)?)
+        };
+        // Not on a thread that others need.
+        tokio::task::spawn_blocking(copy).await?
+    }
+
     /// Stops all its processes where they are: connections are accepted by the system, and nothing
     /// answers.
     pub fn freeze(&self) -> Result<()> {

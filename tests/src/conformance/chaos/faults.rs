@@ -1,0 +1,330 @@
+//! What is done to servers and networks, and when they are well again.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::time::sleep;
+
+use super::log::{self, Loss};
+use super::{Record, server};
+use crate::Result;
+use crate::conformance::{Handle, Site, Subject, until};
+use crate::history::{Ability, Outage, Predecessor, Promotion};
+use crate::proxy::{Mode, Proxy};
+
+/// What happens to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Its server is killed, and started again.
+    Kill,
+    /// Its server is shut down, and started again.
+    Restart,
+    /// Its server's processes stand still.
+    Freeze,
+    /// It receives, and shows nothing new.
+    PauseReplay,
+    /// What its proxy does.
+    Network(Mode),
+    /// It is the primary, and shut down; a replica that has all that it had takes its place.
+    SwitchOver,
+    /// It is the primary, and killed when no replica has all that it has; one of them takes its place.
+    FailOver,
+}
+
+/// Slow, not lost: what is said of slow nodes is said by the policies' benchmark.
+const SLOW: Mode = Mode::Delay(Duration::from_millis(50));
+/// Bytes a second: some tens of statements.
+const THIN: Mode = Mode::Throttle(20_000);
+
+const FAULTS: [Fault; 12] = [
+    Fault::Kill,
+    Fault::Restart,
+    Fault::Freeze,
+    Fault::PauseReplay,
+    Fault::Network(Mode::Refuse),
+    Fault::Network(Mode::Reset),
+    Fault::Network(Mode::Swallow),
+    Fault::Network(Mode::HalfOpen),
+    Fault::Network(SLOW),
+    Fault::Network(THIN),
+    Fault::SwitchOver,
+    Fault::FailOver,
+];
+
+impl Fault {
+    /// What a node that it has struck cannot do.
+    fn takes(self) -> Ability {
+        match self {
+            Self::PauseReplay | Self::Network(Mode::Delay(_) | Mode::Throttle(_)) => Ability::Proof,
+            _ => Ability::Service,
+        }
+    }
+}
+
+/// One turn of what happens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Strike {
+    fault: Fault,
+    /// Whom it strikes, counted from the primary on.
+    whom: usize,
+    /// Beside it, on another node.
+    beside: Option<(Mode, usize)>,
+    after: Duration,
+    lasts: Duration,
+}
+
+/// All faults in some order, and again in another.
+pub(super) struct Schedule {
+    random: Rng,
+    deck: Vec<Fault>,
+}
+
+impl Schedule {
+    pub(super) fn new(mut random: Rng) -> Self {
+        let mut deck = FAULTS.to_vec();
+        random.shuffle(&mut deck);
+        Self { random, deck }
+    }
+
+    /// Whether each fault has had its turn.
+    pub(super) fn is_through(&self) -> bool {
+        self.deck.is_empty()
+    }
+
+    pub(super) fn next(&mut self) -> Strike {
+        if self.deck.is_empty() {
+            *self = Self::new(self.random.clone());
+        }
+        let random = &mut self.random;
+        let fault = self.deck.pop().unwrap_or(Fault::Kill);
+        let whom = match fault {
+            Fault::SwitchOver | Fault::FailOver => 0,
+            Fault::PauseReplay => random.usize(1..3),
+            _ => random.usize(..3),
+        };
+        let mode = [Mode::Refuse, Mode::Reset, Mode::Swallow, SLOW][random.usize(..4)];
+        let beside = (mode, (whom + random.usize(1..3)) % 3);
+        // Who says nothing is waited for, so it must last to show for how long.
+        let is_silent = matches!(
+            fault,
+            Fault::Freeze | Fault::Network(Mode::Swallow | Mode::HalfOpen)
+        );
+        let lasts = random.u64(150..1300) + if is_silent { 4_500 } else { 0 };
+        let is_alone = matches!(fault, Fault::SwitchOver | Fault::FailOver) || random.u8(..3) > 0;
+        Strike {
+            fault,
+            whom,
+            beside: (!is_alone).then_some(beside),
+            after: Duration::from_millis(random.u64(50..400)),
+            lasts: Duration::from_millis(lasts),
+        }
+    }
+}
+
+/// Who strikes.
+pub(super) struct Chaos<'a, S: Subject> {
+    site: &'a Site<S>,
+    db: &'a S::Handle,
+    proxies: &'a [Proxy],
+    record: &'a Record,
+    primary: usize,
+    losses: Vec<Loss>,
+    strikes: usize,
+}
+
+impl<'a, S: Subject> Chaos<'a, S> {
+    pub(super) fn new(
+        site: &'a Site<S>,
+        db: &'a S::Handle,
+        proxies: &'a [Proxy],
+        record: &'a Record,
+    ) -> Self {
+        Self {
+            site,
+            db,
+            proxies,
+            record,
+            primary: 0,
+            losses: Vec::new(),
+            strikes: 0,
+        }
+    }
+
+    /// Who is the primary now.
+    pub(super) fn primary(&self) -> usize {
+        self.primary
+    }
+
+    /// When something was lost with its server.
+    pub(super) fn losses(&self) -> &[Loss] {
+        &self.losses
+    }
+
+    pub(super) fn strikes(&self) -> usize {
+        self.strikes
+    }
+
+    /// Does something, undoes it, and waits until all are well.
+    pub(super) async fn strike(&mut self, strike: &Strike) -> Result<()> {
+        sleep(strike.after).await;
+        self.strikes += 1;
+        let primary = self.primary;
+        let number = (primary + strike.whom) % 3;
+        let beside = strike
+            .beside
+            .map(|(mode, whom)| (mode, (primary + whom) % 3));
+        let (fault, lasts) = (strike.fault, strike.lasts);
+        let from = self.record.now();
+        println!(
+            "  {from:?}: {fault:?} of {number} for {lasts:?}, {primary} is the primary{}",
+            beside.map_or(String::new(), |(mode, number)| format!(
+                ", beside {mode:?} of {number}"
+            ))
+        );
+        if let Some((mode, number)) = beside {
+            self.proxies[number].set(mode);
+        }
+        match fault {
+            Fault::SwitchOver => self.switch_over(lasts).await?,
+            Fault::FailOver => self.fail_over(lasts).await?,
+            _ => {
+                self.harm(fault, number).await?;
+                sleep(lasts).await;
+                self.mend(fault, number).await?;
+            }
+        }
+        if let Some((_, number)) = beside {
+            self.proxies[number].set(Mode::Pass);
+        }
+        self.settle().await?;
+        let to = self.record.now();
+        let unable = |number: usize, of: Ability| Outage {
+            server: server(number),
+            from,
+            to,
+            of,
+        };
+        self.record.history(|history| {
+            if primary != self.primary {
+                // All follow anew, one after the other.
+                (0..3).for_each(|number| history.unable(unable(number, Ability::Service)));
+            }
+            let beside = beside.map(|(mode, number)| (Fault::Network(mode), number));
+            for (fault, number) in [(fault, number)].into_iter().chain(beside) {
+                history.unable(unable(number, fault.takes()));
+                if number == primary {
+                    // Who cannot ask the primary can prove nothing.
+                    (0..3).for_each(|number| history.unable(unable(number, Ability::Proof)));
+                }
+            }
+        });
+        Ok(())
+    }
+
+    async fn harm(&self, fault: Fault, number: usize) -> Result<()> {
+        match fault {
+            Fault::Kill => self.site.kill(number).await,
+            Fault::Restart => self.site.stop(number).await,
+            Fault::Freeze => self.site.freeze(number),
+            Fault::PauseReplay => self.site.pause(number).await,
+            Fault::Network(mode) => {
+                self.proxies[number].set(mode);
+                Ok(())
+            }
+            Fault::SwitchOver | Fault::FailOver => Ok(()),
+        }
+    }
+
+    async fn mend(&self, fault: Fault, number: usize) -> Result<()> {
+        match fault {
+            Fault::Kill | Fault::Restart => self.site.start(number).await,
+            Fault::Freeze => self.site.thaw(number),
+            Fault::PauseReplay => self.site.resume(number).await,
+            Fault::Network(_) => {
+                self.proxies[number].set(Mode::Pass);
+                Ok(())
+            }
+            Fault::SwitchOver | Fault::FailOver => Ok(()),
+        }
+    }
+
+    /// The primary, who follows it, and who does not. Which standby is next follows from how long it lasts.
+    fn roles(&self, lasts: Duration) -> (usize, usize, usize) {
+        let heir = 1 + usize::from(lasts.as_millis() % 2 == 0);
+        let (old, heir, other) = (0, heir, 3 - heir);
+        let number = |whom: usize| (self.primary + whom) % 3;
+        (number(old), number(heir), number(other))
+    }
+
+    /// As an operator does it: a primary that is shut down sends all that it has to its standbys first.
+    async fn switch_over(&mut self, lasts: Duration) -> Result<()> {
+        let (old, heir, other) = self.roles(lasts);
+        self.site.stop(old).await?;
+        let at = self.record.now();
+        self.site.promote(heir).await?;
+        // Nothing is lost: what it shows now is no less than it had then.
+        let survived = log::versions(self.site, heir).await?;
+        self.promoted(Promotion {
+            at,
+            server: server(heir),
+            survived,
+            predecessor: Predecessor::Gone,
+        });
+        self.site.stop(other).await?;
+        self.site.rejoin(other, heir).await?;
+        self.site.rejoin(old, heir).await?;
+        self.primary = heir;
+        Ok(())
+    }
+
+    /// What the primary has taken when both standbys are down dies with it.
+    async fn fail_over(&mut self, lasts: Duration) -> Result<()> {
+        let (old, heir, other) = self.roles(lasts);
+        self.site.stop(other).await?;
+        // Who is promoted must not have less than who follows it then.
+        self.site.catch_up_with(heir, old).await?;
+        self.site.stop(heir).await?;
+        sleep(lasts / 4).await;
+        self.site.kill(old).await?;
+        // Nobody reaches the heir until it has been asked what it has.
+        self.proxies[heir].set(Mode::Reset);
+        self.site.start(heir).await?;
+        self.site.promote(heir).await?;
+        let survived = log::versions(self.site, heir).await?;
+        let at = self.record.now();
+        self.proxies[heir].set(Mode::Pass);
+        self.losses.push(Loss {
+            at,
+            survived: survived.clone(),
+        });
+        self.promoted(Promotion {
+            at,
+            server: server(heir),
+            survived,
+            predecessor: Predecessor::Gone,
+        });
+        self.site.rejoin(other, heir).await?;
+        self.site.catch_up_with(other, heir).await?;
+        self.site.stop(other).await?;
+        self.site.copy(old, other).await?;
+        self.site.rejoin(other, heir).await?;
+        self.site.rejoin(old, heir).await?;
+        self.primary = heir;
+        Ok(())
+    }
+
+    fn promoted(&self, promotion: Promotion) {
+        self.record.history(|history| history.promoted(promotion));
+    }
+
+    /// Waits until the router finds all nodes well, and takes writes.
+    async fn settle(&self) -> Result<()> {
+        let primary = self.site.name(self.primary).to_owned();
+        until(self.db, "well", |status| {
+            let well = status.nodes.iter().all(|node| node.healthy);
+            let fresh = status.nodes.iter().all(|node| node.staleness.is_some());
+            well && fresh && &**self.db.cluster().primary().name() == primary.as_str()
+        })
+        .await
+    }
+}
