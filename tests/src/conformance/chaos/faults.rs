@@ -77,13 +77,20 @@ pub(super) struct Strike {
 pub(super) struct Schedule {
     random: Rng,
     deck: Vec<Fault>,
+    silence: Duration,
 }
 
 impl Schedule {
-    pub(super) fn new(mut random: Rng) -> Self {
+    /// Servers that say nothing do so for at least `silence`: it shows for how long they are waited for if it is longer than
+    /// reads may take.
+    pub(super) fn new(mut random: Rng, silence: Duration) -> Self {
         let mut deck = FAULTS.to_vec();
         random.shuffle(&mut deck);
-        Self { random, deck }
+        Self {
+            random,
+            deck,
+            silence,
+        }
     }
 
     /// Whether each fault has had its turn.
@@ -93,7 +100,7 @@ impl Schedule {
 
     pub(super) fn next(&mut self) -> Strike {
         if self.deck.is_empty() {
-            *self = Self::new(self.random.clone());
+            *self = Self::new(self.random.clone(), self.silence);
         }
         let random = &mut self.random;
         let fault = self.deck.pop().unwrap_or(Fault::Kill);
@@ -104,19 +111,22 @@ impl Schedule {
         };
         let mode = [Mode::Refuse, Mode::Reset, Mode::Swallow, SLOW][random.usize(..4)];
         let beside = (mode, (whom + random.usize(1..3)) % 3);
-        // Who says nothing is waited for, so it must last to show for how long.
         let is_silent = matches!(
             fault,
             Fault::Freeze | Fault::Network(Mode::Swallow | Mode::HalfOpen)
         );
-        let lasts = random.u64(150..1300) + if is_silent { 4_500 } else { 0 };
+        let more = if is_silent {
+            self.silence
+        } else {
+            Duration::ZERO
+        };
         let is_alone = matches!(fault, Fault::SwitchOver | Fault::FailOver) || random.u8(..3) > 0;
         Strike {
             fault,
             whom,
             beside: (!is_alone).then_some(beside),
             after: Duration::from_millis(random.u64(50..400)),
-            lasts: Duration::from_millis(lasts),
+            lasts: Duration::from_millis(random.u64(150..1300)) + more,
         }
     }
 }
