@@ -423,6 +423,16 @@ impl<S: Subject> Site<S> {
         self.harm(number)?.promote().await
     }
 
+    /// Shuts a primary down that is to lose nothing: its heir has all that it has.
+    pub async fn retire(&self, number: usize, heir: usize) -> Result<()> {
+        if S::DATABASE == Dialect::MariaDb {
+            // Unlike PostgreSQL, it does not wait until its standbys have received everything.
+            self.harm(number)?.set("read_only", "ON").await?;
+            self.catch_up_with(heir, number).await?;
+        }
+        self.stop(number).await
+    }
+
     /// Throws away what a server has for what another has, both of them shut down.
     pub async fn copy(&self, number: usize, other: usize) -> Result<()> {
         let other = self.server_of(other)?;

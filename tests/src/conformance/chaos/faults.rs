@@ -51,6 +51,17 @@ const FAULTS: [Fault; 12] = [
     Fault::FailOver,
 ];
 
+/// What may go on beside another. A replica that lags and another that is lost send whoever read from that one where
+/// less is shown.
+const BESIDE: [Fault; 6] = [
+    Fault::PauseReplay,
+    Fault::PauseReplay,
+    Fault::Network(Mode::Refuse),
+    Fault::Network(Mode::Reset),
+    Fault::Network(Mode::Swallow),
+    Fault::Network(SLOW),
+];
+
 impl Fault {
     /// What a node that it has struck cannot do.
     fn takes(self) -> Ability {
@@ -67,8 +78,8 @@ pub(super) struct Strike {
     fault: Fault,
     /// Whom it strikes, counted from the primary on.
     whom: usize,
-    /// Beside it, on another node.
-    beside: Option<(Mode, usize)>,
+    /// What has struck another node shortly before, and goes on for as long.
+    beside: Option<(Fault, usize)>,
     after: Duration,
     lasts: Duration,
 }
@@ -109,8 +120,12 @@ impl Schedule {
             Fault::PauseReplay => random.usize(1..3),
             _ => random.usize(..3),
         };
-        let mode = [Mode::Refuse, Mode::Reset, Mode::Swallow, SLOW][random.usize(..4)];
-        let beside = (mode, (whom + random.usize(1..3)) % 3);
+        let beside = BESIDE[random.usize(..BESIDE.len())];
+        let other = match (whom, beside) {
+            // Of the two others only one is a replica.
+            (1 | 2, Fault::PauseReplay) => 3 - whom,
+            _ => (whom + random.usize(1..3)) % 3,
+        };
         let is_silent = matches!(
             fault,
             Fault::Freeze | Fault::Network(Mode::Swallow | Mode::HalfOpen)
@@ -120,11 +135,11 @@ impl Schedule {
         } else {
             Duration::ZERO
         };
-        let is_alone = matches!(fault, Fault::SwitchOver | Fault::FailOver) || random.u8(..3) > 0;
+        let is_alone = matches!(fault, Fault::SwitchOver | Fault::FailOver) || random.bool();
         Strike {
             fault,
             whom,
-            beside: (!is_alone).then_some(beside),
+            beside: (!is_alone).then_some((beside, other)),
             after: Duration::from_millis(random.u64(50..400)),
             lasts: Duration::from_millis(random.u64(150..1300)) + more,
         }
@@ -182,17 +197,18 @@ impl<'a, S: Subject> Chaos<'a, S> {
         let number = (primary + strike.whom) % 3;
         let beside = strike
             .beside
-            .map(|(mode, whom)| (mode, (primary + whom) % 3));
+            .map(|(fault, whom)| (fault, (primary + whom) % 3));
         let (fault, lasts) = (strike.fault, strike.lasts);
         let from = self.record.now();
         println!(
             "  {from:?}: {fault:?} of {number} for {lasts:?}, {primary} is the primary{}",
-            beside.map_or(String::new(), |(mode, number)| format!(
-                ", beside {mode:?} of {number}"
+            beside.map_or(String::new(), |(fault, number)| format!(
+                ", beside {fault:?} of {number}"
             ))
         );
-        if let Some((mode, number)) = beside {
-            self.proxies[number].set(mode);
+        if let Some((fault, number)) = beside {
+            self.harm(fault, number).await?;
+            sleep(lasts / 4).await;
         }
         match fault {
             Fault::SwitchOver => self.switch_over(lasts).await?,
@@ -203,8 +219,8 @@ impl<'a, S: Subject> Chaos<'a, S> {
                 self.mend(fault, number).await?;
             }
         }
-        if let Some((_, number)) = beside {
-            self.proxies[number].set(Mode::Pass);
+        if let Some((fault, number)) = beside {
+            self.mend(fault, number).await?;
         }
         self.settle().await?;
         let to = self.record.now();
@@ -219,7 +235,6 @@ impl<'a, S: Subject> Chaos<'a, S> {
                 // All follow anew, one after the other.
                 (0..3).for_each(|number| history.unable(unable(number, Ability::Service)));
             }
-            let beside = beside.map(|(mode, number)| (Fault::Network(mode), number));
             for (fault, number) in [(fault, number)].into_iter().chain(beside) {
                 history.unable(unable(number, fault.takes()));
                 if number == primary {
@@ -266,10 +281,10 @@ impl<'a, S: Subject> Chaos<'a, S> {
         (number(old), number(heir), number(other))
     }
 
-    /// As an operator does it: a primary that is shut down sends all that it has to its standbys first.
+    /// As an operator does it, who loses nothing.
     async fn switch_over(&mut self, lasts: Duration) -> Result<()> {
         let (old, heir, other) = self.roles(lasts);
-        self.site.stop(old).await?;
+        self.site.retire(old, heir).await?;
         let at = self.record.now();
         self.site.promote(heir).await?;
         // Nothing is lost: what it shows now is no less than it had then.
