@@ -84,6 +84,11 @@ impl Case {
         }
     }
 
+    /// Its name, as on the command line.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Says what must be installed. Defaults to nothing.
     pub fn needs(mut self, need: Need) -> Self {
         self.needs.push(need);

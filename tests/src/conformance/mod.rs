@@ -91,6 +91,16 @@ pub fn cases<S: Subject>() -> Vec<Case> {
     mount.cases
 }
 
+/// The cases of some chapters, for what differs from a mount of all of them in one respect only, such as its pool.
+pub fn chapters<S: Subject>(names: &[&str]) -> Vec<Case> {
+    let mut cases = cases::<S>();
+    cases.retain(|case| {
+        let mut parts = case.name().split("::");
+        parts.nth(1).is_some_and(|chapter| names.contains(&chapter))
+    });
+    cases
+}
+
 /// What a case cannot do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Need {

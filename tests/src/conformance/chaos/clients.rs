@@ -16,6 +16,8 @@ use crate::history::{Handover, Key, Operation, Outcome, Role, Served, SessionId,
 const CLIENTS: usize = 8;
 /// How many keys each client writes at a time, and nobody else, so that a version says which write it was.
 const OWN: usize = 8;
+/// How many of the keys that it has last touched a client comes back to.
+const RECENT: usize = 4;
 /// How many keys there are.
 const KEYS: u64 = 16_384;
 
@@ -66,6 +68,7 @@ struct Client<S: Subject> {
     names: Arc<[String]>,
     random: Rng,
     own: Vec<Own>,
+    recent: [u64; RECENT],
     id: SessionId,
     session: S::Handle,
 }
@@ -89,6 +92,7 @@ pub(super) fn start<S: Subject>(
         names: Arc::clone(&names),
         random: Rng::with_seed(random.u64(..)),
         own: (number * OWN..(number + 1) * OWN).map(own).collect(),
+        recent: [1; RECENT],
         id: record.session(),
         session: db.session(),
     };
@@ -146,6 +150,7 @@ impl<S: Subject> Client<S> {
         let own = &mut self.own[index];
         let (id, version) = (own.key, own.next);
         own.next += 1;
+        touch(&mut self.recent, id);
         let begin = self.record.now();
         let written = match self.random.u8(..4) {
             0 => {
@@ -184,7 +189,12 @@ impl<S: Subject> Client<S> {
     }
 
     async fn read_with(&mut self, id: SessionId, session: &S::Handle) {
-        let key = self.record.keys.any(&mut self.random);
+        // What is read but once in a session shows nothing of its order.
+        let key = match self.random.bool() {
+            true => self.recent[self.random.usize(..RECENT)],
+            false => self.record.keys.any(&mut self.random),
+        };
+        touch(&mut self.recent, key);
         let begin = self.record.now();
         let mut seen = session.get(row(key)).await;
         if !matches!(S::capabilities().retries, Support::Yes) {
@@ -232,6 +242,14 @@ impl<S: Subject> Client<S> {
                 dbrouter::Intent::Read => Role::Replica,
             },
         })
+    }
+}
+
+/// The key was touched last.
+fn touch(recent: &mut [u64; RECENT], key: u64) {
+    if !recent.contains(&key) {
+        recent.rotate_right(1);
+        recent[0] = key;
     }
 }
 

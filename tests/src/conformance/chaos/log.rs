@@ -91,7 +91,10 @@ pub(super) fn contradictions(
     for row in written {
         let (key, version) = (row.key, row.version);
         if by.insert((key, version), row.by).is_some() {
-            found.push(format!("{version:?} of {key:?} was written twice"));
+            found.push(format!(
+                "version {} of key {} was written twice",
+                version.0, key.0
+            ));
         }
     }
     for operation in operations {
@@ -101,10 +104,80 @@ pub(super) fn contradictions(
         let server = operation.served.map(|served| served.server);
         match by.get(&(operation.key, version)) {
             Some(by) if *by == server => {}
-            Some(by) => found.push(format!("it was {by:?} that has written: {operation}")),
+            Some(by) => {
+                let by = by.map_or("none of them".to_owned(), |by| format!("server {}", by.0));
+                found.push(format!("it was {by} that has written: {operation}"));
+            }
             None if losses.iter().any(|loss| loss.takes(operation, version)) => {}
             None => found.push(format!("no server has written: {operation}")),
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Role, Served, SessionId};
+
+    const KEY: Key = Key(7);
+
+    /// Server 0 has acknowledged this version, in the second of that number.
+    fn wrote(version: u64) -> Operation {
+        Operation {
+            session: SessionId(1),
+            key: KEY,
+            begin: Duration::from_secs(version),
+            end: Duration::from_secs(version + 1),
+            served: Some(Served {
+                server: server(0),
+                role: Role::Primary,
+            }),
+            outcome: Outcome::Wrote(Version(version)),
+        }
+    }
+
+    fn row(version: u64, by: usize) -> Written {
+        Written {
+            key: KEY,
+            version: Version(version),
+            by: Some(server(by)),
+        }
+    }
+
+    fn loss(at: u64, survived: u64) -> Loss {
+        Loss {
+            at: Duration::from_secs(at),
+            survived: HashMap::from([(KEY, Version(survived))]),
+        }
+    }
+
+    #[test]
+    fn what_was_acknowledged_was_written_once_and_there() {
+        let operations = [wrote(1), wrote(2)];
+        let found = |rows: &[Written]| contradictions(&operations, rows, &[]);
+        assert_eq!(found(&[row(1, 0), row(2, 0)]), Vec::<String>::new());
+        let twice = found(&[row(1, 0), row(2, 0), row(2, 0)]);
+        assert!(twice.len() == 1 && twice[0].contains("twice"), "{twice:?}");
+        let elsewhere = found(&[row(1, 0), row(2, 1)]);
+        let expected = "it was server 1 that has written: 2s to 3s";
+        assert!(
+            elsewhere.len() == 1 && elsewhere[0].starts_with(expected),
+            "{elsewhere:?}"
+        );
+        let missing = found(&[row(2, 0)]);
+        let expected = "no server has written: 1s to 2s";
+        assert!(
+            missing.len() == 1 && missing[0].starts_with(expected),
+            "{missing:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_missing_died_with_its_server() {
+        let found = |losses: &[Loss]| contradictions(&[wrote(5)], &[], losses).len();
+        assert_eq!(found(&[loss(9, 4)]), 0);
+        assert_eq!(found(&[loss(3, 2)]), 1, "it was lost before it was written");
+        assert_eq!(found(&[loss(9, 5)]), 1, "it had survived");
+    }
 }
