@@ -10,8 +10,10 @@
 )]
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use dbrouter::observer::{Decided, Observer};
 use dbrouter::policy::{
     LeastInFlight, Nearest, PeakEwma, Policy, PowerOfTwo, Random, Rendezvous, RoundRobin, Sticky,
     WeightedRandom, WeightedRoundRobin,
@@ -60,7 +62,10 @@ impl Backend for File {
 
 /// A router over a primary and so many replicas. Its monitor has met them and rests.
 fn router(policy: impl Policy, replicas: u32) -> Cluster<File> {
-    let settings = Settings::new().policy(policy);
+    router_with(Settings::new().policy(policy), replicas)
+}
+
+fn router_with(settings: Settings, replicas: u32) -> Cluster<File> {
     let mut builder = Cluster::builder(Dialect::Sqlite, settings).primary(NodeSpec::new(), File);
     for number in 0..replicas {
         builder = builder.replica(NodeSpec::new().weight(1 + number % 3), File);
@@ -143,6 +148,23 @@ policies! {
     nearest: Nearest::new();
     rendezvous: Rendezvous::new();
     sticky: Sticky::new(PeakEwma::new());
+}
+
+/// Somebody is told of each decision.
+struct Count(AtomicU64);
+
+impl Observer for Count {
+    fn decided(&self, _: &Decided<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// As `root::random`, with an observer that counts.
+#[divan::bench]
+fn observed(bencher: Bencher<'_, '_>) {
+    let settings = Settings::new().policy(Random::new());
+    let db = router_with(settings.observer(Count(AtomicU64::new(0))), 2);
+    measure(bencher, &db, &db.current_session());
 }
 
 /// A read of a session that has just written.

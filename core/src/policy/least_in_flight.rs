@@ -2,42 +2,63 @@ use std::cmp::Ordering;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Policy;
+use super::dice::Dice;
 use crate::candidates::{Candidate, Candidates};
 use crate::request::Request;
 
 /// The candidate with the least work under way for its weight.
 ///
 /// A slow node finishes its work later, so its work piles up and it gets less: the policy adapts to
-/// speed without measuring time. Only this process's work is seen. Among equals it takes turns by
-/// weight, lest an idle cluster's first node get everything.
-#[derive(Debug, Default)]
+/// speed without measuring time. Only this process's work is seen. If all are equal it takes turns by
+/// weight, lest an idle cluster's first node get everything. If some are, it draws one of them by weight: turns
+/// among a number that changes in a constant rhythm would always meet the same ones.
+#[derive(Debug)]
 pub struct LeastInFlight {
     turn: AtomicU64,
+    dice: Dice,
 }
 
 impl LeastInFlight {
     /// Begins with the first candidate.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            turn: AtomicU64::new(0),
+            // What it draws settles ties and nothing else, so one sequence is as good as another.
+            dice: Dice::seeded(0),
+        }
+    }
+}
+
+impl Default for LeastInFlight {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl Policy for LeastInFlight {
     fn pick(&self, candidates: Candidates<'_>, _: &Request) -> Option<usize> {
-        let turn = self.turn.fetch_add(1, Relaxed);
         let (least, idlest) = candidates
             .iter()
             .enumerate()
             .min_by(|a, b| by_load(&a.1, &b.1))?;
         let load = Load::of(&idlest);
         let equal = |candidate: &Candidate<'_>| Load::of(candidate).cmp(load) == Ordering::Equal;
-        let weights = candidates
-            .iter()
-            .filter(equal)
-            .map(|candidate| u64::from(candidate.weight()));
-        let mut place = turn.checked_rem(weights.sum()).unwrap_or(0);
-        let in_turn = candidates.iter().position(|candidate| {
+        let (mut all, mut equals) = (0, 0);
+        for candidate in candidates.iter() {
+            let weight = u64::from(candidate.weight());
+            all += weight;
+            equals += if equal(&candidate) { weight } else { 0 };
+        }
+        let mut place = match equals == all {
+            true => self
+                .turn
+                .fetch_add(1, Relaxed)
+                .checked_rem(all)
+                .unwrap_or(0),
+            false => self.dice.below(equals),
+        };
+        let chosen = candidates.iter().position(|candidate| {
             let weight = u64::from(candidate.weight());
             let found = equal(&candidate) && place < weight;
             if equal(&candidate) {
@@ -46,7 +67,7 @@ impl Policy for LeastInFlight {
             found
         });
         // Work may begin and end between the two looks; then the first look decides.
-        Some(in_turn.unwrap_or(least))
+        Some(chosen.unwrap_or(least))
     }
 }
 

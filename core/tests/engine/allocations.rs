@@ -2,16 +2,24 @@
 
 use std::time::Duration;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dbrouter::observer::{Decided, Observer};
 use dbrouter::policy::{
-    LeastInFlight, Policy, Random, Rendezvous, RoundRobin, Sticky, WeightedRandom,
-    WeightedRoundRobin,
+    LeastInFlight, Nearest, PeakEwma, Policy, PowerOfTwo, Random, Rendezvous, RoundRobin, Sticky,
+    WeightedRandom, WeightedRoundRobin,
 };
-use dbrouter::{FallbackLimit, ManualClock, NodeSpec, Reason, Request, Router};
+use dbrouter::{FallbackLimit, ManualClock, NodeSpec, Reason, Request, Router, Settings};
 
 use crate::world::{World, settings};
 
 async fn allocations(policy: impl Policy, replicas: usize) -> u64 {
-    let settings = settings().clock(ManualClock::new()).policy(policy);
+    allocations_with(settings().policy(policy), replicas).await
+}
+
+async fn allocations_with(settings: Settings, replicas: usize) -> u64 {
+    let settings = settings.clock(ManualClock::new());
     let world = World::with(settings, vec![NodeSpec::new(); replicas]).await;
     let (root, session) = (world.db.current_session(), world.db.session());
     let (read, write) = (Request::read().key("a key"), Request::write());
@@ -54,9 +62,29 @@ async fn routing_allocates_nothing_under_any_policy() {
     assert_eq!(allocations(RoundRobin::new(), 3).await, 0);
     assert_eq!(allocations(WeightedRoundRobin::new(), 3).await, 0);
     assert_eq!(allocations(LeastInFlight::new(), 3).await, 0);
+    assert_eq!(allocations(PowerOfTwo::new(), 3).await, 0);
+    assert_eq!(allocations(PeakEwma::new(), 3).await, 0);
+    assert_eq!(allocations(Nearest::new(), 3).await, 0);
     assert_eq!(allocations(Rendezvous::new(), 3).await, 0);
     assert_eq!(allocations(Sticky::new(LeastInFlight::new()), 3).await, 0);
     assert_eq!(allocations(Sticky::new(Random::new()), 1000).await, 0);
+}
+
+#[tokio::test]
+async fn to_be_observed_allocates_nothing() {
+    /// Counts decisions.
+    struct Count(Arc<AtomicU64>);
+
+    impl Observer for Count {
+        fn decided(&self, _: &Decided<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    let decisions = Arc::new(AtomicU64::new(0));
+    let observed = settings().observer(Count(Arc::clone(&decisions)));
+    assert_eq!(allocations_with(observed, 3).await, 0);
+    assert_eq!(decisions.load(Ordering::Relaxed), 2 * 3 * 4);
 }
 
 #[cfg(feature = "sql")]

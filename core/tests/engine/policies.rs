@@ -297,6 +297,28 @@ proptest! {
     }
 }
 
+/// Work that begins and ends in a constant rhythm, as much of it under way all the time.
+#[test]
+fn least_in_flight_leaves_no_node_out_whatever_the_rhythm() {
+    for under_way in [1, 7, 19, 20, 21, 40, 50] {
+        let world = world(LeastInFlight::new(), &[1; 20]);
+        let root = world.db.current_session();
+        let mut routes = std::collections::VecDeque::new();
+        let mut picked = std::collections::HashMap::new();
+        for _ in 0..4000 {
+            let route = world.db.route(&Request::read(), &root).unwrap();
+            *picked.entry(route.node().id()).or_insert(0) += 1;
+            routes.push_back(route);
+            if routes.len() > under_way {
+                routes.pop_front();
+            }
+        }
+        let (least, most) = (picked.values().min(), picked.values().max());
+        let shares = picked.len() == 20 && least >= Some(&100) && most <= Some(&300);
+        assert!(shares, "{under_way} under way: {picked:?}");
+    }
+}
+
 #[test]
 fn weighted_round_robin_copes_with_the_largest_weights() {
     let weights = [u32::MAX; 7];
