@@ -23,6 +23,8 @@ pub(super) enum Fault {
     Freeze,
     /// It receives, and shows nothing new.
     PauseReplay,
+    /// Its connections are reset when it has heard what its answers do not say any more. New ones work.
+    Cut,
     /// What its proxy does.
     Network(Mode),
     /// It is the primary, and shut down; a replica that has all that it had takes its place.
@@ -36,11 +38,15 @@ const SLOW: Mode = Mode::Delay(Duration::from_millis(50));
 /// Bytes a second: some tens of statements.
 const THIN: Mode = Mode::Throttle(20_000);
 
-const FAULTS: [Fault; 12] = [
+/// Long enough for some statements to be sent.
+const MOMENT: Duration = Duration::from_millis(20);
+
+const FAULTS: [Fault; 13] = [
     Fault::Kill,
     Fault::Restart,
     Fault::Freeze,
     Fault::PauseReplay,
+    Fault::Cut,
     Fault::Network(Mode::Refuse),
     Fault::Network(Mode::Reset),
     Fault::Network(Mode::Swallow),
@@ -73,7 +79,7 @@ impl Fault {
 }
 
 /// One turn of what happens.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Strike {
     fault: Fault,
     /// Whom it strikes, counted from the primary on.
@@ -252,6 +258,13 @@ impl<'a, S: Subject> Chaos<'a, S> {
             Fault::Restart => self.site.stop(number).await,
             Fault::Freeze => self.site.freeze(number),
             Fault::PauseReplay => self.site.pause(number).await,
+            Fault::Cut => {
+                for mode in [Mode::HalfOpen, Mode::Reset, Mode::Pass] {
+                    self.proxies[number].set(mode);
+                    sleep(MOMENT).await;
+                }
+                Ok(())
+            }
             Fault::Network(mode) => {
                 self.proxies[number].set(mode);
                 Ok(())
@@ -269,7 +282,7 @@ impl<'a, S: Subject> Chaos<'a, S> {
                 self.proxies[number].set(Mode::Pass);
                 Ok(())
             }
-            Fault::SwitchOver | Fault::FailOver => Ok(()),
+            Fault::Cut | Fault::SwitchOver | Fault::FailOver => Ok(()),
         }
     }
 
@@ -351,5 +364,54 @@ impl<'a, S: Subject> Chaos<'a, S> {
             well && fresh && &**self.db.cluster().primary().name() == primary.as_str()
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schedule(seed: u64) -> Vec<Strike> {
+        let mut schedule = Schedule::new(Rng::with_seed(seed), Duration::ZERO);
+        (0..10 * FAULTS.len()).map(|_| schedule.next()).collect()
+    }
+
+    #[test]
+    fn a_seed_is_a_schedule() {
+        assert_eq!(schedule(7), schedule(7));
+        assert_ne!(schedule(7), schedule(8));
+    }
+
+    #[test]
+    fn each_fault_has_its_turn_before_any_has_another() {
+        for turns in schedule(7).chunks(FAULTS.len()) {
+            for fault in FAULTS {
+                let strikes = turns.iter().filter(|strike| strike.fault == fault);
+                assert_eq!(strikes.count(), 1, "{fault:?}");
+            }
+        }
+        let mut schedule = Schedule::new(Rng::with_seed(7), Duration::ZERO);
+        for _ in FAULTS {
+            assert!(!schedule.is_through());
+            schedule.next();
+        }
+        assert!(schedule.is_through());
+    }
+
+    #[test]
+    fn two_faults_strike_two_nodes_and_no_primary_is_to_lag() {
+        for Strike {
+            fault,
+            whom,
+            beside,
+            ..
+        } in schedule(7)
+        {
+            assert!(fault != Fault::PauseReplay || whom != 0);
+            if let Some((beside, other)) = beside {
+                assert!(other < 3 && other != whom);
+                assert!(beside != Fault::PauseReplay || other != 0);
+            }
+        }
     }
 }
