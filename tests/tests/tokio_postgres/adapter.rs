@@ -51,9 +51,7 @@ impl Backend for Node {
         };
         match error.as_db_error() {
             Some(error) => Dialect::Postgres.fault(error.code().code(), error.message()),
-            None if error.is_closed() || error.to_string().contains("connect") => {
-                Fault::Unavailable
-            }
+            None if error.is_closed() || is_of_the_network(error) => Fault::Unavailable,
             None => Fault::Other,
         }
     }
@@ -81,6 +79,10 @@ impl Backend for Node {
         let columns = (0..question.columns()).map(|column| row.try_get(column));
         Ok(columns.collect::<Result<_, _>>()?)
     }
+}
+
+fn is_of_the_network(error: &tokio_postgres::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
 }
 
 /// How pools are opened: how many connections, and how long one is waited for.

@@ -164,6 +164,7 @@ impl<S: Subject> Client<S> {
                 self.session.set(row(id), version).await
             }
         };
+        let failure = written.as_ref().err().map(ToString::to_string);
         let outcome = match written {
             Ok(()) => Outcome::Wrote(Version(version)),
             Err(_) => {
@@ -174,7 +175,10 @@ impl<S: Subject> Client<S> {
                 Outcome::WriteUnknown
             }
         };
-        self.push(self.id, id, begin, outcome, &self.session.clone());
+        let number = self.push(self.id, id, begin, outcome, &self.session);
+        if let Some(failure) = failure {
+            self.record.failed(number, failure);
+        }
     }
 
     async fn read(&mut self) {
@@ -205,6 +209,7 @@ impl<S: Subject> Client<S> {
                 }
             }
         }
+        let failure = seen.as_ref().err().map(ToString::to_string);
         let outcome = match seen {
             Ok(version) => {
                 let version = version.unwrap_or_default();
@@ -212,10 +217,20 @@ impl<S: Subject> Client<S> {
             }
             Err(_) => Outcome::ReadFailed,
         };
-        self.push(id, key, begin, outcome, session);
+        let number = self.push(id, key, begin, outcome, session);
+        if let Some(failure) = failure {
+            self.record.failed(number, failure);
+        }
     }
 
-    fn push(&self, id: SessionId, key: u64, begin: Duration, outcome: Outcome, on: &S::Handle) {
+    fn push(
+        &self,
+        id: SessionId,
+        key: u64,
+        begin: Duration,
+        outcome: Outcome,
+        on: &S::Handle,
+    ) -> usize {
         let done = matches!(outcome, Outcome::Saw(_) | Outcome::Wrote(_));
         let operation = Operation {
             session: id,
@@ -225,7 +240,7 @@ impl<S: Subject> Client<S> {
             served: if done { self.served(on) } else { None },
             outcome,
         };
-        self.record.history(|history| history.push(operation));
+        self.record.history(|history| history.push(operation))
     }
 
     /// Where the session's last work went, by the router's account. What the servers say of writes is compared in the end.

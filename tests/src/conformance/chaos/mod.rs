@@ -20,6 +20,7 @@ mod clients;
 mod faults;
 mod log;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ use std::time::{Duration, Instant};
 use dbrouter::NodeOptions;
 
 use super::{Mount, Need, Site, Subject, Support, check};
-use crate::history::{History, Limits, ServerId, SessionId, Visibility};
+use crate::history::{History, Limits, ServerId, SessionId, Violation, Visibility};
 use crate::proxy::Proxy;
 use crate::{Failure, Result};
 use clients::Keys;
@@ -83,6 +84,8 @@ fn setting(name: &str) -> Option<u64> {
 struct Record {
     begun: Instant,
     history: Mutex<History>,
+    /// Why operations failed, by their numbers.
+    errors: Mutex<HashMap<usize, String>>,
     sessions: AtomicU64,
     keys: Keys,
     stop: AtomicBool,
@@ -95,6 +98,19 @@ impl Record {
 
     fn history<T>(&self, record: impl FnOnce(&mut History) -> T) -> T {
         record(&mut self.history.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn failed(&self, operation: usize, why: String) {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.insert(operation, why);
+    }
+
+    /// The violation, with the errors of the operations that it is about.
+    fn explain(&self, violation: &Violation) -> String {
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |(number, _): &(usize, _)| Some(format!("\n  #{number}: {}", errors.get(number)?));
+        let why: String = violation.operations.iter().filter_map(of).collect();
+        format!("{violation}{why}")
     }
 
     fn session(&self) -> SessionId {
@@ -128,6 +144,7 @@ async fn no_promise_is_broken<S: Subject>(site: &Site<S>) -> Result<()> {
     let record = Arc::new(Record {
         begun: Instant::now(),
         history: Mutex::new(History::new(server(0))),
+        errors: Mutex::default(),
         sessions: AtomicU64::new(0),
         keys: Keys::new(),
         stop: AtomicBool::new(false),
@@ -155,7 +172,7 @@ async fn no_promise_is_broken<S: Subject>(site: &Site<S>) -> Result<()> {
         let operations = history.operations();
         let mut violations = log::contradictions(operations, &written, chaos.losses());
         let by_rules = history.check(&limits::<S>());
-        violations.extend(by_rules.iter().map(ToString::to_string));
+        violations.extend(by_rules.iter().map(|violation| record.explain(violation)));
         (history.operations().len(), written.len(), violations)
     });
     println!(
