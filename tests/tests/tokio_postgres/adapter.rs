@@ -82,7 +82,7 @@ impl Backend for Node {
 }
 
 fn is_of_the_network(error: &tokio_postgres::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
 /// How pools are opened: how many connections, and how long one is waited for.

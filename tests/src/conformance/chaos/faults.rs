@@ -288,7 +288,7 @@ impl<'a, S: Subject> Chaos<'a, S> {
 
     /// The primary, who follows it, and who does not. Which standby is next follows from how long it lasts.
     fn roles(&self, lasts: Duration) -> (usize, usize, usize) {
-        let heir = 1 + usize::from(lasts.as_millis() % 2 == 0);
+        let heir = 1 + usize::from(lasts.as_millis().is_multiple_of(2));
         let (old, heir, other) = (0, heir, 3 - heir);
         let number = |whom: usize| (self.primary + whom) % 3;
         (number(old), number(heir), number(other))
