@@ -287,7 +287,10 @@ fn must_be_apart(before: &str, piece: &str, grammar: Grammar) -> bool {
     let Some(last) = before.chars().last() else {
         return false;
     };
-    let in_name = |character: char| character.is_alphanumeric() || "_$".contains(character);
+    // Whatever is above ASCII is a part of a name.
+    let in_name = |character: char| {
+        !character.is_ascii() || character.is_ascii_alphanumeric() || "_$".contains(character)
+    };
     let behind_variable = before.trim_end_matches(in_name).ends_with('@');
     match first {
         // In MySQL a dot is a part of a variable's name, which is left to its parser.
