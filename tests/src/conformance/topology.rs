@@ -26,6 +26,11 @@ async fn discovered_replicas<S: Subject>(site: &Site<S>) -> Result<()> {
     let builder = S::builder().primary(site.node(0));
     let source = Static::new([endpoint(1), endpoint(2)]);
     let db = S::root(builder.discover(source).connect().await?);
+    // Who did not answer at once, such as a file that another connection is just opening, is asked again.
+    until(&db, "all there", |status| {
+        status.nodes.len() == 3 && status.nodes.iter().all(|node| node.healthy)
+    })
+    .await?;
     for number in [1, 2] {
         let other = site.name(3 - number);
         db.cluster().disable(other)?;
