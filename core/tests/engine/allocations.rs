@@ -1,9 +1,8 @@
 //! Routing allocates nothing, and neither does the end of the work.
 
-use std::time::Duration;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use dbrouter::observer::{Decided, Observer};
 use dbrouter::policy::{

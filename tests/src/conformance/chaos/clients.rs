@@ -175,10 +175,7 @@ impl<S: Subject> Client<S> {
                 Outcome::WriteUnknown
             }
         };
-        let number = self.push(self.id, id, begin, outcome, &self.session);
-        if let Some(failure) = failure {
-            self.record.failed(number, failure);
-        }
+        self.push(self.id, id, begin, outcome, failure, &self.session);
     }
 
     async fn read(&mut self) {
@@ -217,10 +214,7 @@ impl<S: Subject> Client<S> {
             }
             Err(_) => Outcome::ReadFailed,
         };
-        let number = self.push(id, key, begin, outcome, session);
-        if let Some(failure) = failure {
-            self.record.failed(number, failure);
-        }
+        self.push(id, key, begin, outcome, failure, session);
     }
 
     fn push(
@@ -229,8 +223,9 @@ impl<S: Subject> Client<S> {
         key: u64,
         begin: Duration,
         outcome: Outcome,
+        failure: Option<String>,
         on: &S::Handle,
-    ) -> usize {
+    ) {
         let done = matches!(outcome, Outcome::Saw(_) | Outcome::Wrote(_));
         let operation = Operation {
             session: id,
@@ -240,7 +235,10 @@ impl<S: Subject> Client<S> {
             served: if done { self.served(on) } else { None },
             outcome,
         };
-        self.record.history(|history| history.push(operation))
+        let number = self.record.history(|history| history.push(operation));
+        if let Some(failure) = failure {
+            self.record.failed(number, failure);
+        }
     }
 
     /// Where the session's last work went, by the router's account. What the servers say of writes is compared in the end.

@@ -1,5 +1,6 @@
 //! What is done to servers and networks, and when they are well again.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -9,7 +10,7 @@ use super::log::{self, Loss};
 use super::{Record, server};
 use crate::Result;
 use crate::conformance::{Handle, Site, Subject, until};
-use crate::history::{Ability, Outage, Predecessor, Promotion};
+use crate::history::{Ability, Key, Outage, Predecessor, Promotion, Version};
 use crate::proxy::{Mode, Proxy};
 
 /// What happens to a node.
@@ -302,12 +303,7 @@ impl<'a, S: Subject> Chaos<'a, S> {
         self.site.promote(heir).await?;
         // Nothing is lost: what it shows now is no less than it had then.
         let survived = log::versions(self.site, heir).await?;
-        self.promoted(Promotion {
-            at,
-            server: server(heir),
-            survived,
-            predecessor: Predecessor::Gone,
-        });
+        self.promoted(heir, at, survived);
         self.site.stop(other).await?;
         self.site.rejoin(other, heir).await?;
         self.site.rejoin(old, heir).await?;
@@ -335,12 +331,7 @@ impl<'a, S: Subject> Chaos<'a, S> {
             at,
             survived: survived.clone(),
         });
-        self.promoted(Promotion {
-            at,
-            server: server(heir),
-            survived,
-            predecessor: Predecessor::Gone,
-        });
+        self.promoted(heir, at, survived);
         self.site.rejoin(other, heir).await?;
         self.site.catch_up_with(other, heir).await?;
         self.site.stop(other).await?;
@@ -351,7 +342,13 @@ impl<'a, S: Subject> Chaos<'a, S> {
         Ok(())
     }
 
-    fn promoted(&self, promotion: Promotion) {
+    fn promoted(&self, heir: usize, at: Duration, survived: HashMap<Key, Version>) {
+        let promotion = Promotion {
+            at,
+            server: server(heir),
+            survived,
+            predecessor: Predecessor::Gone,
+        };
         self.record.history(|history| history.promoted(promotion));
     }
 
