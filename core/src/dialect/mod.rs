@@ -110,7 +110,7 @@ impl Dialect {
     #[must_use]
     pub fn fault(self, code: &str, message: &str) -> Fault {
         match self {
-            Self::Postgres => postgres::fault(code),
+            Self::Postgres => postgres::fault(code, message),
             Self::MariaDb => mariadb::fault(code, message),
             Self::Sqlite => sqlite::fault(code, message),
         }
