@@ -12,6 +12,7 @@ use crate::fallback::Places;
 use crate::health::HealthSettings;
 use crate::live::Epoch;
 use crate::node::NodeId;
+use crate::offenders::Offenders;
 use crate::sync::AtomicU32;
 use crate::wake::Wake;
 
@@ -25,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) places: Option<Places>,
     pub(crate) health: HealthSettings,
     pub(crate) events: Events,
+    /// Statements that break their connection wherever they run.
+    pub(crate) offenders: Offenders,
     /// The kind of server that the nodes are.
     pub(crate) dialect: Dialect,
     epochs: AtomicU32,
@@ -47,6 +50,7 @@ impl Context {
             places,
             health,
             events,
+            offenders: Offenders::default(),
             dialect,
             epochs: AtomicU32::new(0),
             nodes: AtomicU32::new(0),

@@ -401,11 +401,19 @@ impl<B> Node<B> {
             self.live.count_failure();
         }
         let (before, after) = self.vitals.take(sign, error, &self.live, &self.context);
+        if after == Health::Ejected && before != after {
+            self.context.offenders.forget();
+        }
         if before.is_fit() != after.is_fit() {
             // Who waits for it to become fresh waits for others now, or for none; or may have it.
             self.context.wake.proved();
         }
         (before, after)
+    }
+
+    /// The last suspicion was not the node's fault, but a statement's.
+    pub(crate) fn acquit(&self) {
+        self.vitals.acquit();
     }
 
     /// The role that it has, by its own account.
