@@ -52,6 +52,9 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 ///   error is the caller's.
 /// * A statement that breaks its connection on two nodes, while neither is found gone, is at fault itself, and costs
 ///   neither node its place.
+/// * Work that had to wait for a connection is checked against the topology again before anything is sent on it: a
+///   write whose node no longer takes the writes, and a read whose node has begun a new epoch or is no longer there,
+///   gives the connection back and is routed anew.
 /// * A read that is [to wait](Request::wait_for_fresh) for a fresh replica does so for that long in all, whatever fails it
 ///   meanwhile, and holds nothing. One that falls back to the primary has one of the
 ///   [places](crate::FallbackLimit) for that until its work ends, where they are limited; if there is none, that is its
@@ -76,6 +79,8 @@ pub struct Work<B: Backend> {
     accused: Option<Accused<B>>,
     /// For how long the session keeps the connection afterwards.
     hold: Hold,
+    /// How often the work was routed anew because its node had changed while it waited.
+    moves: u32,
 }
 
 /// A node that may be gone, because a statement's connection to it broke.
@@ -124,6 +129,9 @@ enum Missed<E> {
     Failed(E),
     /// The node was found lost meanwhile, by somebody who has reported it.
     Lost,
+    /// The node is no longer where the work was routed to: it takes no writes any more, its epoch ended, or another
+    /// pool has taken the place of this one.
+    Moved,
     /// It takes too long, and another node would serve the read.
     Late,
 }
@@ -132,6 +140,10 @@ impl<B: Backend> Work<B> {
     /// How long a read waits for a connection before the monitor is asked whether the node is there at all:
     /// longer than a connection within one region takes to open, and shorter than anybody notices.
     const PATIENCE: Duration = Duration::from_millis(10);
+
+    /// How often work is routed anew because its node has changed while it waited. After that, the node counts as one
+    /// that has failed the work, so that this ends even if the topology changes all the time.
+    const MOVES: u32 = 8;
 
     pub(crate) fn new(
         cluster: &Cluster<B>,
@@ -149,6 +161,7 @@ impl<B: Backend> Work<B> {
             suspicion: None,
             accused: None,
             hold,
+            moves: 0,
         }
     }
 
@@ -388,8 +401,8 @@ impl<B: Backend> Work<B> {
         let going_on = match missed {
             Missed::Failed(error) => self.unreached(&route, error),
             Missed::Lost if route.intent() == Intent::Write => Ok(()),
-            // Its server is not at fault: there is another pool for it.
-            Missed::Lost if route.node().is_replaced() => Ok(()),
+            // The server is not at fault.
+            Missed::Moved => return self.routed_anew(route).await,
             Missed::Lost | Missed::Late => {
                 self.goes_on(&route, Fault::Unavailable);
                 self.request.exclude(route.node().id());
@@ -419,6 +432,19 @@ impl<B: Backend> Work<B> {
         let route = route.map_err(|refusal| self.refused(refusal))?;
         self.cluster.count_failover();
         Ok(route)
+    }
+
+    /// Routes work again whose node has changed while it waited for a connection. Nothing has been sent.
+    async fn routed_anew(&mut self, route: Route<B>) -> Result<Route<B>, B::Error> {
+        self.moves += 1;
+        if self.moves > Self::MOVES {
+            self.request.exclude(route.node().id());
+        }
+        route.unsent();
+        self.cluster.count_failover();
+        let cluster = &self.cluster;
+        let route = cluster.route_within(&mut self.request, &self.session);
+        route.await.map_err(|refusal| self.refused(refusal))
     }
 
     /// Runs a statement. `None` if it is a read that has shown nothing, its node was found not to answer, and another
@@ -481,18 +507,32 @@ impl<B: Backend> Work<B> {
     /// Waits for something from the node's pool. Pools try to reach a server that refuses connections until
     /// their own limit, 30 s by default for many, and one that does not answer at all. Nobody need wait for that: when
     /// the node is found lost, or takes longer than the limit for one of several, a read goes elsewhere, and a write
-    /// is told when the primary is known to be gone. While somebody waits, no idle connection of that node is kept
-    /// from its pool.
+    /// is told when the primary is known to be gone, or that another node is the primary now. While somebody waits, no
+    /// idle connection of that node is kept from its pool.
+    ///
+    /// What the pool gave after a wait is only handed on if the work would still be routed to this node.
     async fn reach<T>(
         &self,
         route: &Route<B>,
         wanted: impl Future<Output = Result<T, B::Error>> + Send,
     ) -> Result<T, Missed<B::Error>> {
-        let node = route.node();
         let mut wanted = pin!(wanted);
         if let Poll::Ready(result) = polled(&mut wanted).await {
             return result.map_err(Missed::Failed);
         }
+        let got = self.wait_for(route, wanted).await;
+        match got {
+            Ok(_) | Err(Missed::Lost) if !self.cluster.leads(route) => Err(Missed::Moved),
+            got => got,
+        }
+    }
+
+    async fn wait_for<T>(
+        &self,
+        route: &Route<B>,
+        mut wanted: Pin<&mut (impl Future<Output = Result<T, B::Error>> + Send)>,
+    ) -> Result<T, Missed<B::Error>> {
+        let node = route.node();
         // A pool that is not full opens a connection, or checks one. Nobody else's is needed for that.
         let mut waiting = Self::is_full(node).then(|| node.holders.wait(Self::is_overloaded(node)));
         let limit = self.cluster.acquire_limit();
@@ -502,7 +542,11 @@ impl<B: Backend> Work<B> {
                 Intent::Read if was_fit => node.lost().await,
                 // It is tried because nothing else is left.
                 Intent::Read => sleep(limit).await,
-                Intent::Write => node.ejected().await,
+                Intent::Write => {
+                    let is_gone = || node.health() == Health::Ejected;
+                    let unseated = || is_gone() || !self.cluster.leads(route);
+                    node.until(unseated).await;
+                }
             }
         });
         let mut either = pin!(poll_fn(|cx| {
