@@ -311,6 +311,7 @@ impl<B: Backend> Cluster<B> {
             topology,
             context: &shared.context,
             settings: &shared.settings,
+            history: &shared.history,
             request,
             session,
         }
