@@ -346,6 +346,7 @@ impl<B: Backend> Cluster<B> {
             topology,
             context: &shared.context,
             settings: &shared.settings,
+            history: &shared.history,
             request,
             session,
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::causality::RootNeeds;
 use crate::clock::{Clock, Instant};
 use crate::decision::Reason;
 use crate::dialect::Dialect;
@@ -21,6 +22,8 @@ use crate::wake::Wake;
 pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) wake: Wake,
+    /// What the root session must see.
+    pub(crate) root: RootNeeds,
     pub(crate) counters: Counters,
     /// Those for reads that fall back, if they are limited.
     pub(crate) places: Option<Places>,
@@ -46,6 +49,7 @@ impl Context {
         Self {
             clock,
             wake: Wake::new(),
+            root: RootNeeds::new(),
             counters: Counters::default(),
             places,
             health,
