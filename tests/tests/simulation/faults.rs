@@ -228,6 +228,7 @@ pub(crate) async fn run(world: &World, routers: &[Cluster<Pool>; PROCESSES], sch
 }
 
 async fn inflict(world: World, routers: [Cluster<Pool>; PROCESSES], fault: Fault) {
+    world.while_quiet().await;
     let (set, server, long): (fn(&mut crate::world::Server, bool), _, _) = match fault {
         Fault::Crash(server, down) => {
             if !world.state().servers[server].up {
@@ -257,7 +258,12 @@ async fn inflict(world: World, routers: [Cluster<Pool>; PROCESSES], fault: Fault
         Fault::Replace(begin, records, down, heals) => {
             return replace(&world, begin, records, down, heals).await;
         }
-        Fault::Admit(address) => return admit(&world, &routers, address),
+        Fault::Admit(address) => {
+            if world.introduces_stranger() {
+                admit(&world, &routers, address);
+            }
+            return;
+        }
         Fault::Open(server, long) => return open(&world, server, long).await,
         Fault::Storm(server, breaks, answers, long) => {
             return storm(&world, &routers, server, (breaks, answers), long).await;
@@ -374,6 +380,10 @@ async fn promote_behind_address(world: &World, wanted: usize, others: u64) {
 
 async fn to_and_fro(world: &World, address: usize, server: usize, gap: u64, stays: u64) {
     let home = world.state().addresses[address].server;
+    let is_stranger = world.state().servers[server].stranger;
+    if is_stranger && (address == 0 || !world.introduces_stranger()) {
+        return;
+    }
     for (server, stays) in [(server, stays), (home, 0)] {
         world.close(address);
         pass(gap).await;

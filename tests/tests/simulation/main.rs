@@ -3,7 +3,8 @@
 //!
 //! `DBROUTER_SIM_SEEDS` says how many seeds are run (150 if it does not), `DBROUTER_SIM_FIRST` which is the
 //! first, and `DBROUTER_SIM_SEED` replays one. `DBROUTER_SIM_KINDS` says which [kinds](kinds::Kind) of worlds a seed may
-//! draw beside what all worlds have: names with commas, `none` or `all`. `DBROUTER_SIM_FIGURES=1` prints how evenly the policies spread reads,
+//! draw beside what all worlds have: names with commas, `none` or `all`. `DBROUTER_SIM_TRACE=1`
+//! prints what the routers tell meanwhile. `DBROUTER_SIM_FIGURES=1` prints how evenly the policies spread reads,
 //! and how soon the router follows what happens, instead.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]

@@ -1,10 +1,12 @@
 //! One seed: a world, its routers, its clients, what befalls it, and what is to be said of all that.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use dbrouter::observer::{Event, Observer};
 use dbrouter::policy::{
     LeastInFlight, Nearest, PeakEwma, Policy, PowerOfTwo, Random, Rendezvous, RoundRobin, Sticky,
     WeightedRandom, WeightedRoundRobin,
@@ -261,11 +263,38 @@ pub(crate) fn run(seed: u64, switched_on: Kinds) -> Result<Outcomes, Box<Broken>
     }
 }
 
+/// Prints what a router tells, as it happens.
+struct Printer {
+    world: World,
+    process: usize,
+}
+
+impl Observer for Printer {
+    fn happened(&self, event: &Event) {
+        println!(
+            "{:?}, process {}: {event:?}",
+            self.world.elapsed(),
+            self.process
+        );
+    }
+
+    fn is_prompt(&self) -> bool {
+        true
+    }
+}
+
 async fn live(plan: &Plan, mut random: Rng) -> (Vec<Violation>, Outcomes) {
     let world = World::new(plan.shape, &plan.second_names, random.fork());
-    let settings = |seed| {
+    let settings = |process, seed| {
         let monitor = MonitorSettings::new().timeout(Duration::from_millis(500));
-        Settings::new()
+        let settings = match is_traced() {
+            true => Settings::new().observer(Printer {
+                world: world.clone(),
+                process,
+            }),
+            false => Settings::new(),
+        };
+        settings
             .clock(VirtualClock::new(plan.tick))
             .policy(policy(plan.policy, plan.sticky, seed))
             .monitor(monitor)
@@ -277,8 +306,8 @@ async fn live(plan: &Plan, mut random: Rng) -> (Vec<Violation>, Outcomes) {
         nodes += plan.shape.strangers;
     }
     let processes = [
-        router(&world, nodes, 0, settings(seeds[0])).await,
-        router(&world, nodes, 1, settings(seeds[1])).await,
+        router(&world, nodes, 0, settings(0, seeds[0])).await,
+        router(&world, nodes, 1, settings(1, seeds[1])).await,
     ];
     let lasts = faults::length(&plan.schedule);
     let until = time::Instant::now() + Duration::from_millis(lasts + 1500);
@@ -316,6 +345,11 @@ async fn live(plan: &Plan, mut random: Rng) -> (Vec<Violation>, Outcomes) {
     let mut violations = history.check(&limits);
     violations.extend(world.violations(&history));
     (violations, outcomes)
+}
+
+/// Whether what the routers tell is printed.
+fn is_traced() -> bool {
+    env::var_os("DBROUTER_SIM_TRACE").is_some()
 }
 
 /// A process's router over the first so many addresses.

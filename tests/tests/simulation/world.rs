@@ -72,6 +72,8 @@ pub(crate) struct State {
     met: Option<Duration>,
     is_known: bool,
     ticks: u64,
+    /// Until then nothing is done to the servers.
+    quiet_until: Duration,
     /// What the routers did wrong, beyond what a history shows.
     pub(crate) faults: Vec<(Rule, Option<usize>, String)>,
 }
@@ -241,6 +243,7 @@ impl World {
             met: Some(Duration::ZERO),
             is_known: true,
             ticks: 0,
+            quiet_until: Duration::ZERO,
             faults: Vec::new(),
         };
         let world = Self(Arc::new(Inner {
@@ -472,6 +475,30 @@ impl World {
             state.servers[index].incarnation += 1;
             world.interrupt(state, index);
         });
+    }
+
+    /// Whether a stranger may come now: while a primary is known. Until both have been asked nothing else happens: a router
+    /// that has no primary cannot tell a stranger from a server that has been promoted.
+    pub(crate) fn introduces_stranger(&self) -> bool {
+        let now = self.elapsed();
+        let mut state = self.state();
+        let may = state.has_known_primary(now);
+        if may {
+            state.quiet_until = now + Duration::from_millis(1500);
+        }
+        may
+    }
+
+    /// Waits until something may be done to the servers.
+    pub(crate) async fn while_quiet(&self) {
+        loop {
+            let now = self.elapsed();
+            let until = self.state().quiet_until;
+            match until.checked_sub(now) {
+                None | Some(Duration::ZERO) => break,
+                Some(rest) => time::sleep(rest).await,
+            }
+        }
     }
 
     /// For a moment the server can do nothing for anybody.
