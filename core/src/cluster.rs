@@ -374,14 +374,7 @@ impl<B: Backend> Cluster<B> {
         spec: &NodeSpec,
         access: impl Into<Access<B>>,
     ) -> Result<(), ConfigError> {
-        if tokio::runtime::Handle::try_current().is_err() {
-            let problem = "replicas can only be added inside a Tokio runtime, which watches them";
-            return Err(ConfigError::new(
-                ConfigErrorKind::Runtime,
-                "replica",
-                problem,
-            ));
-        }
+        inside_a_runtime()?;
         let access = access.into();
         self.change(|topology| topology.add_replica(spec, &self.shared().context, access))?;
         self.be_watched();
@@ -650,6 +643,7 @@ impl<B: Backend> ClusterBuilder<B> {
     /// Whatever is wrong with the configuration, by its kind: see [`ConfigErrorKind`]. A replica that
     /// cannot be reached is no error: it is not healthy yet.
     pub async fn connect(self) -> Result<Cluster<B>, ConfigError> {
+        inside_a_runtime()?;
         self.settings.check(self.dialect)?;
         let Some((spec, access)) = self.primary else {
             let problem = "no primary was given; name the server that takes the writes";
@@ -677,6 +671,19 @@ impl<B: Backend> ClusterBuilder<B> {
             cluster.0.monitor.get_or_init(|| cluster.watch(monitor));
         }
         Ok(cluster)
+    }
+}
+
+/// An error outside of a Tokio runtime, where nothing could watch the nodes.
+pub(crate) fn inside_a_runtime() -> Result<(), ConfigError> {
+    match tokio::runtime::Handle::try_current() {
+        Ok(_) => Ok(()),
+        Err(_) => {
+            let problem =
+                "there is no Tokio runtime here, which would watch the nodes; call this inside one";
+            let kind = ConfigErrorKind::Runtime;
+            Err(ConfigError::new(kind, "runtime", problem))
+        }
     }
 }
 
