@@ -83,6 +83,7 @@ mod router;
 pub mod scope;
 mod session;
 mod settings;
+mod standstill;
 mod status;
 mod sync;
 mod tags;

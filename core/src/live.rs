@@ -22,15 +22,32 @@ pub enum Admission {
     Draining,
 }
 
-/// A node's standing in one word, so that a route reads role, health and admission of the same moment.
+/// Whether a replica's replay goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replay {
+    /// As far as is known.
+    GoesOn,
+    /// The primary has written, and the replica has replayed nothing of it for some time: see
+    /// [`standstill`](crate::standstill).
+    StandsStill,
+}
+
+/// A node's standing in one word, so that a route reads all of it as of the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) role: Role,
     pub(crate) health: Health,
     pub(crate) admission: Admission,
+    pub(crate) replay: Replay,
 }
 
 impl Standing {
+    /// Whether it is a replica whose replay stands still.
+    #[inline]
+    pub(crate) fn stands_still(self) -> bool {
+        self.replay == Replay::StandsStill && self.role == Role::Replica
+    }
+
     #[inline]
     fn pack(self) -> u32 {
         let role = match self.role {
@@ -43,8 +60,12 @@ impl Standing {
             Admission::Disabled => 1,
             Admission::Draining => 2,
         };
+        let replay = match self.replay {
+            Replay::GoesOn => 0,
+            Replay::StandsStill => 1,
+        };
         // Fewer than 256 states, each at its own index.
-        role | admission << 2 | (self.health as u32) << 4
+        role | admission << 2 | (self.health as u32) << 4 | replay << 12
     }
 
     #[inline]
@@ -56,9 +77,13 @@ impl Standing {
                 _ => Role::Unknown,
             },
             health: Health::ALL
-                .get((word >> 4) as usize)
+                .get((word >> 4 & 0xFF) as usize)
                 .copied()
                 .unwrap_or(Health::New),
+            replay: match word >> 12 & 1 {
+                0 => Replay::GoesOn,
+                _ => Replay::StandsStill,
+            },
             admission: match (word >> 2) & 0b11 {
                 0 => Admission::Enabled,
                 1 => Admission::Disabled,
@@ -101,6 +126,7 @@ impl Live {
             role,
             health: Health::New,
             admission: Admission::Enabled,
+            replay: Replay::GoesOn,
         };
         Self {
             standing: AtomicU32::new(standing.pack()),
@@ -270,12 +296,15 @@ mod tests {
         for role in [Role::Unknown, Role::Primary, Role::Replica] {
             for health in Health::ALL {
                 for admission in [Admission::Enabled, Admission::Disabled, Admission::Draining] {
-                    let standing = Standing {
-                        role,
-                        health,
-                        admission,
-                    };
-                    assert_eq!(Standing::unpack(standing.pack()), standing);
+                    for replay in [Replay::GoesOn, Replay::StandsStill] {
+                        let standing = Standing {
+                            role,
+                            health,
+                            admission,
+                            replay,
+                        };
+                        assert_eq!(Standing::unpack(standing.pack()), standing);
+                    }
                 }
             }
         }

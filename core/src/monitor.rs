@@ -31,6 +31,7 @@ use crate::node::{Node, NodeId};
 use crate::observer::Event;
 use crate::router::Backend;
 use crate::settings::Start;
+use crate::standstill::Standstill;
 use crate::topology::Topology;
 use crate::vocabulary::{Fault, Role};
 
@@ -70,6 +71,7 @@ struct Watch {
     fruitless: u32,
     waits: Waits,
     replayed: Option<Position>,
+    standstill: Standstill,
     /// It has been proved to follow the primary in the history that is known.
     proved: bool,
     /// It claims to be the primary like the one that is, and neither can be preferred.
@@ -527,6 +529,7 @@ impl<B: Backend> Monitor<B> {
                 if is_primary && self.shared.history.timeline().is_some() {
                     self.forget();
                 }
+                self.note_standstill(node, asked, position.as_ref());
                 self.replayed(node, position);
             }
         }
@@ -691,6 +694,17 @@ impl<B: Backend> Monitor<B> {
             self.disprove(replica);
             self.watches.entry(replica.id()).or_default().met = false;
         }
+    }
+
+    /// Notes whether the replica's replay stands still; before what it had replayed so far is replaced.
+    fn note_standstill(&mut self, node: &Node<B>, asked: Instant, position: Option<&Position>) {
+        let limit = self.shared.settings.standstill_limit;
+        let watch = self.watches.entry(node.id()).or_default();
+        let replayed = [watch.replayed.as_ref(), position];
+        let history = &self.shared.history;
+        watch
+            .standstill
+            .learn(node, asked, replayed, history, limit);
     }
 
     fn replayed(&mut self, node: &Arc<Node<B>>, replayed: Option<Position>) {

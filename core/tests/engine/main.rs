@@ -26,6 +26,7 @@ mod policies;
 mod scope;
 mod sessions;
 mod staleness;
+mod standstill;
 mod status;
 mod tokens;
 mod told_to_wait;
