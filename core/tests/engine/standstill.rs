@@ -58,7 +58,8 @@ fn hanging_on(terms: Terms<Server>, on: &[&Server]) -> JoinHandle<(bool, u128)> 
                 Ok(standby)
             })
         });
-        let (standby, route) = run.await.unwrap();
+        let hour = Duration::from_secs(3600);
+        let (standby, route) = time::timeout(hour, run).await.unwrap().unwrap();
         drop(route);
         (standby, begun.elapsed().as_millis())
     })
