@@ -33,6 +33,7 @@ use crate::node::{Node, NodeId};
 use crate::observer::Event;
 use crate::router::Backend;
 use crate::settings::Start;
+use crate::standstill::Standstill;
 use crate::topology::Topology;
 use crate::vocabulary::{Fault, Role};
 
@@ -89,6 +90,7 @@ struct Watch {
     /// It has answered since it was last lost, so that it leads to `server` now.
     answers: bool,
     following: Following,
+    standstill: Standstill,
     /// It is not the primary and has said that it is: what is known of that.
     claim: Option<Claim>,
     /// It claims to be the primary like the one that is, and neither can be preferred.
@@ -582,7 +584,7 @@ impl<B: Backend> Monitor<B> {
         }
         match &report.standing {
             LogStanding::Replayed { position, .. } if membership != Membership::Astray => {
-                self.told(node, position.clone())?;
+                self.told(node, asked, position.clone())?;
             }
             _ => {}
         }
@@ -819,10 +821,22 @@ impl<B: Backend> Monitor<B> {
         }
     }
 
-    /// Takes in where a replica stands. It is an error if that is on another history than the primary's.
-    fn told(&mut self, node: &Arc<Node<B>>, position: Option<Position>) -> Result<(), Problem> {
+    /// Takes in where a replica stands, which was asked at `asked`. It is an error if that is on another history than
+    /// the primary's.
+    fn told(
+        &mut self,
+        node: &Arc<Node<B>>,
+        asked: Instant,
+        position: Option<Position>,
+    ) -> Result<(), Problem> {
         let sent = self.sent;
+        let limit = self.shared.settings.standstill_limit;
         let watch = self.watches.entry(node.id()).or_default();
+        let positions = [watch.following.position(), position.as_ref()];
+        let history = &self.shared.history;
+        watch
+            .standstill
+            .learn(node, asked, positions, history, limit);
         let went_back = watch.following.told(position, sent);
         let beyond = watch.following.beyond();
         if went_back || node.fresh_as_of() == Instant::ALWAYS {

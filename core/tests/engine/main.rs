@@ -29,6 +29,7 @@ mod scope;
 mod servers;
 mod sessions;
 mod staleness;
+mod standstill;
 mod status;
 mod tokens;
 mod told_to_wait;

@@ -17,6 +17,7 @@ mod reader;
 mod routing;
 mod safety_net;
 mod sessions;
+mod standstill;
 mod statements;
 mod support;
 mod web;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         jobs::cases(),
         monotonic::cases(),
         outside::cases(),
+        standstill::cases(),
         config::cases(),
         discovery::cases(),
         drop_in::cases(),
