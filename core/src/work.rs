@@ -52,8 +52,8 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 /// * A read that a replica could not run for want of something that it may not have replayed yet
 ///   ([`Fault::Missing`]) is asked of the primary, once. It is never remembered as a write, and the primary's own
 ///   error is the caller's.
-/// * A statement that breaks its connection on two nodes, while neither is found gone, is at fault itself, and costs
-///   neither node its place.
+/// * A statement that breaks its connection on one node and fails on another, while neither is found gone, is at fault
+///   itself, and costs neither node its place.
 /// * Work that had to wait for a connection is checked against the topology again before anything is sent on it: a
 ///   write whose node no longer takes the writes, and a read whose node has begun a new epoch or is no longer there,
 ///   gives the connection back and is routed anew.
@@ -645,13 +645,19 @@ impl<B: Backend> Work<B> {
             }
             Fault::Missing if presumed => self.request.not_replayed(),
             fault => {
-                if fault == Fault::Unavailable && route.intent() == Intent::Read {
-                    self.broke(sql, &route, began, &error);
-                } else {
-                    if let Fault::Busy | Fault::Conflict = fault {
-                        route.failed(began);
+                match fault {
+                    Fault::Unavailable if route.intent() == Intent::Read => {
+                        self.broke(sql, &route, began, &error);
                     }
-                    route.report(fault, &error);
+                    Fault::Other => {
+                        self.is_at_fault(sql, &route);
+                    }
+                    _ => {
+                        if let Fault::Busy | Fault::Conflict = fault {
+                            route.failed(began);
+                        }
+                        route.report(fault, &error);
+                    }
                 }
                 self.go_on(&route, fault, error)?;
                 route.showed_nothing();
@@ -664,32 +670,35 @@ impl<B: Backend> Work<B> {
     }
 
     /// Takes in that a statement's connection broke. Mostly it is the node that is gone. But a statement that breaks
-    /// its connection on two nodes, neither of which is found gone, is at fault itself: neither is suspect for it,
-    /// and none will be if the statement is sent again.
+    /// its connection on one node and fails on another, neither of which is found gone, is at fault itself: neither is
+    /// suspect for it, and none will be if the statement is sent again.
     fn broke(&mut self, sql: &str, route: &Route<B>, began: Instant, error: &B::Error) {
         let node = route.node();
-        let offenders = &node.context.offenders;
-        if offenders.contains(sql) {
+        if node.context.offenders.contains(sql) || self.is_at_fault(sql, route) {
             node.doubt();
             return;
         }
-        match self.accused.take() {
-            Some(other)
-                if other.node.health() != Health::Ejected && node.health() != Health::Ejected =>
-            {
-                offenders.remember(sql);
-                if other.suspected {
-                    other.node.acquit();
-                }
-                node.doubt();
-            }
-            _ => {
-                route.failed(began);
-                let suspected = route.accuse(Fault::Unavailable, error);
-                let node = Arc::clone(node);
-                self.accused = Some(Accused { node, suspected });
-            }
+        route.failed(began);
+        let suspected = route.accuse(Fault::Unavailable, error);
+        let node = Arc::clone(node);
+        self.accused = Some(Accused { node, suspected });
+    }
+
+    /// Whether a statement that has failed on a node is at fault for having broken its connection to another one: that
+    /// is so unless one of the two is found gone.
+    fn is_at_fault(&mut self, sql: &str, route: &Route<B>) -> bool {
+        let Some(accused) = self.accused.take() else {
+            return false;
+        };
+        let node = route.node();
+        if accused.node.health() == Health::Ejected || node.health() == Health::Ejected {
+            return false;
         }
+        node.context.offenders.remember(sql);
+        if accused.suspected {
+            accused.node.acquit();
+        }
+        true
     }
 
     /// Takes in that a node's pool gave no connection, or that a transaction could not be begun. Nothing of the work

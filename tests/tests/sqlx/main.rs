@@ -7,6 +7,7 @@ mod conformance;
 mod discovery;
 mod drop_in;
 mod embedded;
+mod errors;
 mod failover;
 mod jobs;
 mod journeys;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         discovery::cases(),
         drop_in::cases(),
         embedded::cases(),
+        errors::cases(),
         classifier::cases(),
         safety_net::cases(),
         web::cases(),
