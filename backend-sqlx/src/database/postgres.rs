@@ -1,7 +1,7 @@
 use dbrouter::{Answer, Dialect, Fault, Question};
-use sqlx::Postgres;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgPoolOptions};
+use sqlx::{Executor, Postgres};
 
 use super::{RoutedDatabase, ask};
 
@@ -21,6 +21,10 @@ impl RoutedDatabase for Postgres {
             true => Fault::Other,
             false => Self::DIALECT.fault(&error.code().unwrap_or_default(), error.message()),
         }
+    }
+
+    async fn execute(connection: &mut PgConnection, sql: &'static str) -> Result<(), sqlx::Error> {
+        Executor::execute(connection, sql).await.map(drop)
     }
 
     async fn ask(

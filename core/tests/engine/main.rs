@@ -27,6 +27,7 @@ mod policies;
 mod scope;
 mod sessions;
 mod staleness;
+mod stated_reads;
 mod status;
 mod tokens;
 mod told_to_wait;

@@ -83,6 +83,16 @@ struct Pool {
 pub(crate) struct Lent {
     server: Server,
     pub(crate) number: u32,
+    pub(crate) access: Access,
+}
+
+/// What a connection was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Unrestricted,
+    ReadOnly,
+    /// For a single statement.
+    ReadOnlyOnce,
 }
 
 impl Deref for Lent {
@@ -90,6 +100,13 @@ impl Deref for Lent {
 
     fn deref(&self) -> &Server {
         &self.server
+    }
+}
+
+impl Lent {
+    fn with(mut self, access: Access) -> Self {
+        self.access = access;
+        self
     }
 }
 
@@ -401,12 +418,29 @@ impl Backend for Server {
                 });
                 if let Some(number) = number {
                     let server = self.clone();
-                    return Ok(Lent { server, number });
+                    let access = Access::Unrestricted;
+                    return Ok(Lent {
+                        server,
+                        number,
+                        access,
+                    });
                 }
                 Arc::clone(&pool.returned)
             };
             returned.notified().await;
         }
+    }
+
+    async fn acquire_read_only(&self) -> Result<Lent, Failure> {
+        let lent = self.acquire().await?;
+        let access = Access::ReadOnly;
+        Ok(lent.with(access))
+    }
+
+    async fn acquire_read_only_once(&self) -> Result<Lent, Failure> {
+        let lent = self.acquire().await?;
+        let access = Access::ReadOnlyOnce;
+        Ok(lent.with(access))
     }
 
     fn pressure(&self) -> Pressure {

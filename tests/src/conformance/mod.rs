@@ -39,6 +39,7 @@ mod scopes;
 mod sessions;
 mod site;
 mod spare;
+mod stated_reads;
 mod status;
 mod streams;
 mod subject;
@@ -73,6 +74,7 @@ pub fn run(cases: impl IntoIterator<Item = Case>) -> ExitCode {
 pub fn cases<S: Subject>() -> Vec<Case> {
     let mut mount = Mount::<S>::new();
     routing::mount(mount.chapter("routing"));
+    stated_reads::mount(mount.chapter("stated_reads"));
     preferences::mount(mount.chapter("preferences"));
     policies::mount(mount.chapter("policies"));
     sessions::mount(mount.chapter("sessions"));
@@ -113,6 +115,7 @@ enum Need {
     OpensEarly,
     ReadOnlyTransactions,
     Snapshots,
+    RefusesStatedWrites,
     /// Replicas that can be told to wait.
     Waits,
 }
@@ -207,6 +210,7 @@ fn support<S: Subject>(need: Need) -> Support {
         Need::OpensEarly => capabilities.opens_early,
         Need::ReadOnlyTransactions => capabilities.read_only_transactions,
         Need::Snapshots => capabilities.snapshots,
+        Need::RefusesStatedWrites => capabilities.refuses_stated_writes,
     }
 }
 
