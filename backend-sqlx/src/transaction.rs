@@ -74,7 +74,8 @@ impl<DB: RoutedDatabase> DerefMut for Open<DB> {
     }
 }
 
-/// Nobody gets the connection before it is what it was. (Outside a runtime sqlx gives back none.)
+/// A connection that refuses writes goes back to its pool only after a task has had it take them again. (Without a runtime
+/// sqlx cannot give back any connection.)
 impl<DB: RoutedDatabase> Drop for Open<DB> {
     fn drop(&mut self) {
         if self.refuses_writes

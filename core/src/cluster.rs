@@ -115,6 +115,16 @@ impl<B: Backend> Shared<B> {
         }
     }
 
+    /// The node's address leads to another server: its pool is opened anew, so that no connection to the former one is
+    /// used any longer. Work that is under way keeps its connection.
+    pub(crate) fn reopen(&self, id: NodeId) {
+        let replaced = self.change(|topology| topology.reopen(id).ok_or(()));
+        // Not before the new pool is in its place: work that waits for the old one goes on there.
+        if let Ok(node) = replaced {
+            node.replace();
+        }
+    }
+
     /// Whether another node than the primary claims to be it, and neither can be preferred.
     pub(crate) fn contest(&self, contested: bool) {
         if self.topology.load().contested != contested {
@@ -336,6 +346,7 @@ impl<B: Backend> Cluster<B> {
             topology,
             context: &shared.context,
             settings: &shared.settings,
+            history: &shared.history,
             request,
             session,
         }
@@ -389,14 +400,7 @@ impl<B: Backend> Cluster<B> {
         spec: &NodeSpec,
         access: impl Into<Access<B>>,
     ) -> Result<(), ConfigError> {
-        if tokio::runtime::Handle::try_current().is_err() {
-            let problem = "replicas can only be added inside a Tokio runtime, which watches them";
-            return Err(ConfigError::new(
-                ConfigErrorKind::Runtime,
-                "replica",
-                problem,
-            ));
-        }
+        inside_a_runtime()?;
         let access = access.into();
         self.change(|topology| topology.add_replica(spec, &self.shared().context, access))?;
         self.be_watched();
@@ -594,6 +598,7 @@ impl<B: Backend> Router for Cluster<B> {
                     failures,
                     pressure: node.backend().pressure(),
                     last_error: node.last_error().map(|error| error.as_ref().to_owned()),
+                    same_server_as: node.same_server_as().map(|name| name.as_ref().to_owned()),
                 }
             });
         let counters = &shared.context.counters;
@@ -664,6 +669,7 @@ impl<B: Backend> ClusterBuilder<B> {
     /// Whatever is wrong with the configuration, by its kind: see [`ConfigErrorKind`]. A replica that
     /// cannot be reached is no error: it is not healthy yet.
     pub async fn connect(self) -> Result<Cluster<B>, ConfigError> {
+        inside_a_runtime()?;
         self.settings.check(self.dialect)?;
         let Some((spec, access)) = self.primary else {
             let problem = "no primary was given; name the server that takes the writes";
@@ -691,6 +697,19 @@ impl<B: Backend> ClusterBuilder<B> {
             cluster.0.monitor.get_or_init(|| cluster.watch(monitor));
         }
         Ok(cluster)
+    }
+}
+
+/// An error outside of a Tokio runtime, where nothing could watch the nodes.
+pub(crate) fn inside_a_runtime() -> Result<(), ConfigError> {
+    match tokio::runtime::Handle::try_current() {
+        Ok(_) => Ok(()),
+        Err(_) => {
+            let problem =
+                "there is no Tokio runtime here, which would watch the nodes; call this inside one";
+            let kind = ConfigErrorKind::Runtime;
+            Err(ConfigError::new(kind, "runtime", problem))
+        }
     }
 }
 

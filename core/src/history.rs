@@ -4,6 +4,7 @@
 //! primary a single question, or none.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -11,13 +12,26 @@ use crate::clock::Instant;
 use crate::dialect::{Position, Timeline, Written};
 use crate::freshness::{Commits, Marks};
 use crate::request::stable_hash;
+use crate::sync::{AtomicU64, Ordering};
 use crate::token::Place;
 
 /// The primary's log, as far as it is known.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct History {
     known: Mutex<Known>,
     recorded: Notify,
+    /// When the primary was last asked and answered, for routes, which take no lock; `VOID` if it never was.
+    asked: AtomicU64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            known: Mutex::default(),
+            recorded: Notify::new(),
+            asked: AtomicU64::new(Instant::VOID.as_nanos()),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +63,13 @@ impl History {
         known.marks.last().map(|written| written.inserted.clone())
     }
 
+    /// Whether the primary had inserted more when it was last asked than it says now that it has flushed.
+    pub(crate) fn is_unflushed(&self, written: &Written) -> bool {
+        let known = self.known();
+        let mut last = known.marks.last().into_iter();
+        last.any(|last| !written.flushed.covers(&last.inserted))
+    }
+
     /// Whether the primary is now in another history than it was, or further back: then nothing that was
     /// proved before holds any longer.
     pub(crate) fn is_broken_by(&self, timeline: Timeline, written: &Written) -> bool {
@@ -63,6 +84,7 @@ impl History {
         let mut known = self.known();
         known.timeline = Some(timeline);
         known.marks.record(asked, written);
+        self.note_asked(&known);
         drop(known);
         self.recorded.notify_waiters();
     }
@@ -72,6 +94,29 @@ impl History {
         let mut known = self.known();
         known.timeline = None;
         known.marks.clear();
+        self.note_asked(&known);
+    }
+
+    fn note_asked(&self, known: &Known) {
+        let asked = known.marks.asked().unwrap_or(Instant::VOID);
+        self.asked.store(asked.as_nanos(), Ordering::Release);
+    }
+
+    /// The instant as of which a replica must be fresh that lags by `bound` at most; `VOID` while nobody can know.
+    ///
+    /// How far it lags is what the primary had written when it last answered and the replica does not show yet. So no
+    /// replica gets older while the primary does not answer: then nobody knows of anything that it lacks.
+    #[inline]
+    pub(crate) fn back(&self, bound: Duration) -> Instant {
+        match Instant::from_nanos(self.asked.load(Ordering::Acquire)) {
+            Instant::VOID => Instant::VOID,
+            asked => asked.back(bound).max(Instant::PROVED),
+        }
+    }
+
+    /// Forgets where the primary's log stood, in a history that may be the same.
+    pub(crate) fn forget_marks(&self) {
+        self.known().marks.clear();
     }
 
     /// The latest instant as of which a node that has replayed `replayed` is fresh.

@@ -11,7 +11,8 @@ use crate::clock::Instant;
 use crate::context::Context;
 use crate::decision::{Cause, Reason, Refusal, RouteError, WhyNot};
 use crate::health::Health;
-use crate::live::{Admission, Epoch, Standing};
+use crate::history::History;
+use crate::live::{Admission, Alias, Epoch, Standing};
 use crate::node::Member;
 use crate::observer::Event;
 use crate::request::Request;
@@ -26,6 +27,7 @@ pub(crate) struct Pipeline<'a, B> {
     pub(crate) topology: &'a Topology<B>,
     pub(crate) context: &'a Arc<Context>,
     pub(crate) settings: &'a Settings,
+    pub(crate) history: &'a History,
     pub(crate) request: &'a Request,
     pub(crate) session: &'a SessionState,
 }
@@ -43,6 +45,14 @@ enum Step {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Among {
     Replicas,
+    All,
+}
+
+/// Which nodes are candidates that are only second names of a server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Aliases {
+    LeftOut,
+    OfReplicas,
     All,
 }
 
@@ -93,31 +103,47 @@ impl<B> Pipeline<'_, B> {
         // Before the session's needs: who no longer leans towards the primary needs what has been written.
         let steps = self.steps();
         let needs = self.needs();
-        for fitness in [Fitness::Required, Fitness::Ignored] {
-            let mut reason = match self.is_not_replayed() {
-                true => Reason::NotReplayed,
-                false => Reason::PreferenceIsPrimary,
-            };
-            for step in steps {
-                match step {
-                    Step::Policy(among) => match self.candidate(*among, fitness, needs) {
-                        Ok(route) => return Ok(route),
-                        Err(without) => reason = without,
-                    },
-                    Step::Primary => {
-                        if let Some(route) = self.primary(fitness, reason) {
-                            return Ok(route);
-                        }
+        let in_service = self.in_service(needs);
+        // What is left out first is tried last: who is only suspected, then who is too old, then who was found gone.
+        let looks = [
+            (Fitness::Required, in_service),
+            (Fitness::Possible, in_service),
+            (Fitness::Required, needs),
+            (Fitness::Ignored, needs),
+        ];
+        for (fitness, needs) in looks {
+            if let Some(route) = self.look(steps, fitness, needs) {
+                return Ok(route);
+            }
+        }
+        Err(self.read_refused(in_service, None))
+    }
+
+    fn look(&self, steps: &[Step], fitness: Fitness, needs: Needs) -> Option<Route<B>> {
+        let mut reason = match self.is_not_replayed() {
+            true => Reason::NotReplayed,
+            false => Reason::PreferenceIsPrimary,
+        };
+        for step in steps {
+            match step {
+                Step::Policy(among) => match self.candidate(*among, fitness, needs) {
+                    Ok(route) => return Some(route),
+                    Err(without) => reason = without,
+                },
+                Step::Primary => {
+                    if let Some(route) = self.primary(fitness, reason) {
+                        return Some(route);
                     }
                 }
             }
         }
-        Err(self.read_refused(needs, None))
+        None
     }
 
     /// The read was to fall back to the primary, where there are too many such reads.
     pub(crate) fn fallback_refused(&self) -> RouteError {
-        self.read_refused(self.needs(), Some(WhyNot::FallbackLimit))
+        let needs = self.in_service(self.needs());
+        self.read_refused(needs, Some(WhyNot::FallbackLimit))
     }
 
     /// No node serves the read; `limit` is why the primary does not if nothing else is the matter with it.
@@ -129,7 +155,8 @@ impl<B> Pipeline<'_, B> {
                 }
                 Step::Policy(among) if *among == Among::All || !self.acts_as_primary(member) => {
                     let why_not = self.why_not(member, *among, Fitness::Required, needs);
-                    why_not.or(Some(WhyNot::PolicyDeclined))
+                    let alias = || self.why_not_by(member, self.aliases());
+                    why_not.or_else(alias).or(Some(WhyNot::PolicyDeclined))
                 }
                 _ => None,
             });
@@ -159,7 +186,7 @@ impl<B> Pipeline<'_, B> {
         self.request.cause() == Cause::NotReplayed
     }
 
-    /// What the read must see: what its session must, and all that is older than it may be.
+    /// What the read must see: what its session must, and what its request promises.
     fn needs(&self) -> Needs {
         let needs = if self.request.stated_consistency() == Consistency::Eventual {
             Needs::NONE
@@ -168,10 +195,20 @@ impl<B> Pipeline<'_, B> {
         } else {
             self.session.causal_needs()
         };
-        let bound = self.request.stated_max_staleness();
-        match bound.or(self.settings.max_staleness) {
+        match self.request.promised_staleness() {
             None => needs,
-            Some(bound) => needs.as_of(self.context.now().back(bound)),
+            // Who has proved nothing may be of any age.
+            Some(bound) => needs.as_of(self.context.now().back(bound).max(Instant::PROVED)),
+        }
+    }
+
+    /// These needs, and what a replica must show that is not too old to be in service. A request that states its own
+    /// bound is not concerned.
+    #[inline]
+    fn in_service(&self, needs: Needs) -> Needs {
+        match self.settings.bound_for(self.request) {
+            None => needs,
+            Some(bound) => needs.as_of(self.history.back(bound)),
         }
     }
 
@@ -190,6 +227,7 @@ impl<B> Pipeline<'_, B> {
 
     /// Lets the policy choose among the candidates; or says why there are none.
     fn candidate(&self, among: Among, fitness: Fitness, needs: Needs) -> Result<Route<B>, Reason> {
+        let mut aliases = Aliases::LeftOut;
         loop {
             let mut set = IndexSet::new();
             let mut recovering = false;
@@ -197,6 +235,7 @@ impl<B> Pipeline<'_, B> {
             let mut sick = false;
             for (index, member) in self.topology.members.iter().enumerate() {
                 match self.why_not(member, among, fitness, needs) {
+                    None if self.why_not_by(member, aliases).is_some() => {}
                     None => {
                         recovering |= member.live.standing().health == Health::Recovering;
                         set.add(index);
@@ -213,6 +252,11 @@ impl<B> Pipeline<'_, B> {
                     }
                     Some(_) => {}
                 }
+            }
+            if set.len() == 0 && aliases == Aliases::LeftOut {
+                // A second name of a server is better than none.
+                aliases = self.aliases();
+                continue;
             }
             if set.len() == 0 {
                 return Err(match (stale, sick) {
@@ -236,6 +280,7 @@ impl<B> Pipeline<'_, B> {
             // The node may have changed since it became a candidate, and what the session remembers
             // of this read is tied to this epoch. Then the next look leaves it out.
             if self.why_not(member, among, fitness, needs).is_none()
+                && self.why_not_by(member, aliases).is_none()
                 && let Some(route) = self.enter(index, epoch, reason)
             {
                 return Ok(route);
@@ -345,6 +390,24 @@ impl<B> Pipeline<'_, B> {
             return Some(WhyNot::NotFresh(short));
         }
         None
+    }
+
+    /// Which second names of servers may serve the read if no first one does. One of the primary may not where the
+    /// primary itself may: there are as many reads on it as there are to be.
+    fn aliases(&self) -> Aliases {
+        match self.preference() {
+            Preference::Replica => Aliases::All,
+            _ => Aliases::OfReplicas,
+        }
+    }
+
+    /// Why a node that is a candidate otherwise is none because of other nodes that lead to its server.
+    fn why_not_by(&self, member: &Member, aliases: Aliases) -> Option<WhyNot> {
+        let alias = member.live.standing().alias;
+        match (alias, aliases) {
+            (Alias::No, _) | (_, Aliases::All) | (Alias::OfReplica, Aliases::OfReplicas) => None,
+            (Alias::OfPrimary | Alias::OfReplica, _) => Some(WhyNot::SameServer),
+        }
     }
 
     /// Why the node, whatever its role, takes no work at this moment.

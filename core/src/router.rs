@@ -55,7 +55,8 @@ pub trait Router: Send + Sync + 'static {
 ///   how the monitor learns that a server was restarted. The next probe then uses a new connection.
 /// * Of a question that is not [repeated](Question::is_repeated) no prepared statement is kept. A replica may take as
 ///   long for its answer as the monitor's [interval](crate::MonitorSettings::interval) is.
-/// * The backend of a replica opens its connections read-only, where it is the one who opens them.
+/// * The backend of a replica opens its connections read-only and at an isolation level that replicas take, where it is
+///   the one who opens them: see [`Dialect::replica_session`](crate::Dialect::replica_session).
 /// * On a connection from `acquire_read_only` or `acquire_read_only_once` the server refuses writes, whatever it does on
 ///   others of the same pool. However it is given back, in the midst of a statement or of its own opening, the next
 ///   who gets it from `acquire` may write. An adapter that leaves these to their defaults promises none of that.

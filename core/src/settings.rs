@@ -16,6 +16,7 @@ use crate::health::HealthSettings;
 use crate::hold::Hold;
 use crate::observer::Observer;
 use crate::policy::{PeakEwma, Policy, Sticky};
+use crate::request::Request;
 use crate::vocabulary::{Preference, Pressure};
 
 /// Everything about a router that is not a node. Adapters' builders fill it in.
@@ -31,6 +32,7 @@ pub struct Settings {
     pub(crate) retries: u32,
     pub(crate) wait_for_primary: Duration,
     pub(crate) start: Start,
+    pub(crate) promotion: Promotion,
     pub(crate) hold: Hold,
     pub(crate) max_staleness: Option<Duration>,
     pub(crate) fallback_limit: Option<FallbackLimit>,
@@ -38,6 +40,8 @@ pub struct Settings {
 }
 
 impl Settings {
+    const USUAL_STALENESS: Duration = Duration::from_secs(60);
+
     /// The defaults.
     #[must_use]
     pub fn new() -> Self {
@@ -52,6 +56,7 @@ impl Settings {
             retries: 3,
             wait_for_primary: Duration::ZERO,
             start: Start::default(),
+            promotion: Promotion::default(),
             hold: Hold::closely(),
             max_staleness: None,
             fallback_limit: None,
@@ -148,6 +153,13 @@ impl Settings {
         self
     }
 
+    /// When another node takes over the writes. Defaults to [`Promotion::WhenSeenToFollow`].
+    #[must_use]
+    pub fn promotion(mut self, promotion: Promotion) -> Self {
+        self.promotion = promotion;
+        self
+    }
+
     /// For how long sessions keep the replica connection that they read from, between their statements.
     /// Defaults to [`Hold::closely`]: several reads in a row cost little more than half of what they cost through
     /// a pool, one alone costs the same, and nobody waits for a connection that is kept.
@@ -157,15 +169,28 @@ impl Settings {
         self
     }
 
-    /// How old what a replica shows may be: a read only goes to one that is known to show all that was
-    /// acknowledged so long before the read began, to whomever. It holds for reads that do not say so themselves,
-    /// also for those that are [eventual](crate::Consistency::Eventual). It is at least the monitor's
-    /// [interval](MonitorSettings::interval), since nobody knows more of a replica between two rounds; from three
-    /// times the interval on, no replica that keeps up is ever found too old.
+    /// By how much a replica may lag that serves reads. One that lags by more, or has not proved yet where it stands,
+    /// serves none, whatever they need, [eventual](crate::Consistency::Eventual) ones included; they go to another
+    /// replica or to the primary, where a [limit](Self::fallback_limit) keeps the load bearable. Defaults to 60 s, or
+    /// three times the monitor's interval if that is more. `Duration::MAX` lifts it.
     ///
-    /// Defaults to no bound: what its own session wrote and read, a read sees in any case, and of others' writes
-    /// most applications ask no more than that they come soon. A bound costs each read a look at the clock, and
-    /// while the replicas lag it sends reads to the primary, all of them at once.
+    /// Behind that default stands what people see: a replica that is a minute behind is broken, or is being repaired,
+    /// and nobody who reads without needs expects an hour-old page from it. GitLab's load balancer draws the line at
+    /// the same 60 s, for all reads; ProxySQL shuns a server beyond its `max_replication_lag` in the same way.
+    ///
+    /// It says which replicas are in service, and is no promise about a read. (For that a handle or a
+    /// [request](crate::Request::max_staleness) states a bound of its own, which takes the place of this one.)
+    ///
+    /// * How far a replica lags is measured at the primary's last answer. While the primary does not answer, nobody
+    ///   knows of anything that the replicas lack, and they serve as before, however long that lasts. So they do when a
+    ///   router [starts](Self::start) without its primary.
+    /// * A replica that is too old serves all the same when nothing else is left: the primary is gone, or the
+    ///   preference rules it out.
+    /// * Replicas that lag on purpose (PostgreSQL's `recovery_min_apply_delay`) are read by handles with
+    ///   `max_staleness(Duration::MAX)`.
+    ///
+    /// It is at least the monitor's [interval](MonitorSettings::interval), since nobody knows more of a replica between
+    /// two rounds; from three times the interval on, no replica that keeps up is ever found too old.
     #[must_use]
     pub fn max_staleness(mut self, bound: Duration) -> Self {
         self.max_staleness = Some(bound);
@@ -227,6 +252,22 @@ impl Settings {
         }
     }
 
+    /// By how much a replica may lag that serves reads, if that is limited.
+    pub(crate) fn max_lag(&self) -> Option<Duration> {
+        let usual = || Self::USUAL_STALENESS.max(self.monitor.interval.saturating_mul(3));
+        let bound = self.max_staleness.unwrap_or_else(usual);
+        (bound != Duration::MAX).then_some(bound)
+    }
+
+    /// By how much a replica may lag that serves this read, if it does not say so itself.
+    #[inline]
+    pub(crate) fn bound_for(&self, request: &Request) -> Option<Duration> {
+        match request.stated_max_staleness() {
+            None => self.max_lag(),
+            Some(_) => None,
+        }
+    }
+
     /// Whether it can be known of servers of a kind that what they show is no older than `bound`.
     pub(crate) fn check_max_staleness(
         &self,
@@ -264,8 +305,9 @@ impl fmt::Debug for Settings {
             .field("retries", &self.retries)
             .field("wait_for_primary", &self.wait_for_primary)
             .field("start", &self.start)
+            .field("promotion", &self.promotion)
             .field("hold", &self.hold)
-            .field("max_staleness", &self.max_staleness)
+            .field("max_staleness", &self.max_lag())
             .field("fallback_limit", &self.fallback_limit)
             .finish_non_exhaustive()
     }
@@ -289,6 +331,24 @@ pub enum Start {
     /// The router starts all the same. Writes are refused until the primary has been met, and so are
     /// reads that must see it; replicas serve the others.
     ReadOnly,
+}
+
+/// When a node that says it is the primary takes over the writes from the one that had them.
+///
+/// Whatever is chosen, a node that claims to be the primary beside one that answers, and that this router has never seen
+/// follow it, takes nothing: it may be a copy that was restored from a backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Promotion {
+    /// Also while the primary still answers and says that it is one, if the node's history is the later one and this
+    /// router has seen the node follow the primary before. The default: a promotion is somebody's decision, and the old
+    /// primary is often still there for a while, where what is written would be lost.
+    #[default]
+    WhenSeenToFollow,
+    /// Only once the primary no longer answers, or no longer says that it is one. For replicas that are promoted to
+    /// serve something else under the same address.
+    WhenPrimaryIsGone,
+    /// Never. Writes are refused until the configured primary is there again.
+    Never,
 }
 
 /// How a router's monitor watches its nodes.
@@ -350,8 +410,8 @@ impl MonitorSettings {
         self
     }
 
-    /// Whether the application commits asynchronously. Defaults to
-    /// [`Commits::MayBeAsynchronous`], which is right for all.
+    /// What is trusted of commits that are acknowledged before they are flushed. Defaults to
+    /// [`Commits::MayBeAsynchronous`], which trusts nothing and is right for all.
     #[must_use]
     pub fn commits(mut self, commits: Commits) -> Self {
         self.commits = commits;

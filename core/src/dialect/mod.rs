@@ -58,17 +58,6 @@ impl Dialect {
         }
     }
 
-    /// The question which server it is, whatever address it was reached by; the answer is one text. `None` if that
-    /// cannot be told.
-    #[cfg(feature = "builder")]
-    pub(crate) fn which(self) -> Option<Question> {
-        match self {
-            Self::Postgres => Some(postgres::WHICH),
-            Self::MariaDb => Some(mariadb::WHICH),
-            Self::Sqlite => None,
-        }
-    }
-
     /// The question that a replica answers once it has replayed `position`, or after `limit`. `None` if servers of
     /// this kind have none for such a position.
     pub(crate) fn wait(self, position: &Position, limit: Duration) -> Option<Question> {
@@ -76,6 +65,15 @@ impl Dialect {
             (Self::Postgres, Position::Log(position)) => Some(postgres::wait(*position, limit)),
             (Self::MariaDb, Position::Domains(domains)) => Some(mariadb::wait(domains, limit)),
             _ => None,
+        }
+    }
+
+    /// The question that a primary answers once all that it had written is flushed, and so on its way to the replicas.
+    /// `None` if servers of this kind acknowledge nothing before that.
+    pub(crate) fn flush(self) -> Option<Question> {
+        match self {
+            Self::Postgres => Some(postgres::FLUSH),
+            Self::MariaDb | Self::Sqlite => None,
         }
     }
 
@@ -110,7 +108,7 @@ impl Dialect {
     #[must_use]
     pub fn fault(self, code: &str, message: &str) -> Fault {
         match self {
-            Self::Postgres => postgres::fault(code),
+            Self::Postgres => postgres::fault(code, message),
             Self::MariaDb => mariadb::fault(code, message),
             Self::Sqlite => sqlite::fault(code, message),
         }
@@ -169,6 +167,32 @@ impl Dialect {
                 "SELECT CAST(query_only AS text) FROM pragma_query_only",
                 1,
             )),
+        }
+    }
+
+    /// The statements, as one text, that make a new connection fit for a replica whatever the database's, the role's or
+    /// the server's defaults are, for drivers that cannot open one so. The server refuses writes on it, as after
+    /// [`read_only`](Self::read_only). Its isolation level is *repeatable read*: a hot standby of PostgreSQL refuses
+    /// every statement at the level *serializable*, and a read of MariaDB's at that level takes locks that replication
+    /// waits for. And in MariaDB each statement is a transaction of its own (`autocommit`): otherwise its first read
+    /// would begin one that shows the same moment for as long as the connection lives.
+    ///
+    /// ```
+    /// use dbrouter::Dialect;
+    ///
+    /// assert_eq!(Dialect::Sqlite.replica_session(), Dialect::Sqlite.read_only());
+    /// ```
+    #[must_use]
+    pub fn replica_session(self) -> &'static str {
+        match self {
+            Self::Postgres => {
+                "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+            }
+            Self::MariaDb => {
+                "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
+                 SET SESSION autocommit = 1"
+            }
+            Self::Sqlite => self.read_only(),
         }
     }
 
@@ -252,7 +276,7 @@ impl Question {
         Self { sql, columns }
     }
 
-    /// The statement. It has no parameters and changes nothing.
+    /// The statement. It has no parameters and changes no data.
     #[must_use]
     pub fn sql(&self) -> &str {
         &self.sql
@@ -360,6 +384,10 @@ pub(crate) struct Report {
     pub(crate) identity: Option<String>,
     /// Whether it can be told to [wait](Dialect::wait), if that was asked.
     pub(crate) waits: Option<bool>,
+    /// Which server it is, whatever address it was reached by, if that can be told. It has another one after a restart.
+    pub(crate) server: Option<String>,
+    /// The database, or the schema, that its connections lead to, if that was asked for; empty if there is none.
+    pub(crate) database: Option<String>,
     /// Where it stands in the cluster's log.
     pub(crate) standing: LogStanding,
 }
@@ -390,9 +418,10 @@ pub(crate) enum LogStanding {
 pub(crate) struct Written {
     /// Covers every acknowledged write.
     pub(crate) inserted: Position,
-    /// Covers every write acknowledged `flush_delay` earlier, and travels to the replicas by itself.
+    /// Covers every write that was acknowledged `flush_delay` earlier, if the server keeps that bound, and travels to
+    /// the replicas by itself. Never beyond `inserted`.
     pub(crate) flushed: Position,
-    /// The longest that an acknowledged write may stay unflushed.
+    /// The longest that an acknowledged write stays unflushed, by the server's documentation.
     pub(crate) flush_delay: Duration,
 }
 
@@ -462,6 +491,22 @@ pub(crate) enum Position {
     Domains(Vec<(u32, u64)>),
 }
 
+impl fmt::Display for Position {
+    /// As servers write it; of a GTID only what is compared: `0-*-42`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log(offset) => write!(f, "{:X}/{:X}", offset >> 32, offset & 0xFFFF_FFFF),
+            Self::Domains(domains) => {
+                for (index, (domain, sequence)) in domains.iter().enumerate() {
+                    let separator = if index == 0 { "" } else { "," };
+                    write!(f, "{separator}{domain}-*-{sequence}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
 impl Position {
     /// Whether a node that has replayed up to here shows all that was written up to `other`.
     pub(crate) fn covers(&self, other: &Self) -> bool {
@@ -474,6 +519,18 @@ impl Position {
                 })
             }
             // Servers of two kinds have nothing in common.
+            _ => false,
+        }
+    }
+
+    /// Whether it lies further on than `other` in a log that both have.
+    pub(crate) fn is_beyond(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Log(here), Self::Log(there)) => here > there,
+            (Self::Domains(here), Self::Domains(there)) => here.iter().any(|(domain, reached)| {
+                let mut known = there.iter();
+                known.any(|(known, sequence)| known == domain && reached > sequence)
+            }),
             _ => false,
         }
     }

@@ -4,7 +4,8 @@
 //! a commit is acknowledged before it is written or flushed. It has two traps. At a page boundary it
 //! already counts the next page's header, which no replay position reaches on an idle system; so it is
 //! brought back to the end of the last record. And what nobody flushes does not travel; so the flush
-//! position is asked for as well, together with the setting that bounds how far it may be behind.
+//! position is asked for as well, together with the setting that bounds how far it may be behind; and the primary can be
+//! made to flush.
 //!
 //! Positions of two timelines do not compare: a standby of a primary that was replaced may have replayed
 //! further than the new primary has written, and lack its writes. Who a standby is therefore includes its
@@ -17,28 +18,38 @@ use std::time::Duration;
 use super::{Answer, AnswerError, LogStanding, Position, Question, Report, Timeline, Written};
 use crate::vocabulary::{Fault, Role};
 
-const COLUMNS: usize = 10;
+const COLUMNS: usize = 12;
 
 /// The first version that knows `WAIT FOR`, as `server_version_num` has it.
 const WAITS: u32 = 190_000;
 
+// Every function is named with its schema: a `search_path` may put the application's own in front.
 macro_rules! question {
-    ($identity:literal, $timeline:literal, $version:literal) => {
+    ($identity:literal, $timeline:literal, $version:literal, $database:literal) => {
         Question::new(
             concat!(
-                "SELECT pg_is_in_recovery()::text, ",
-                "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()::text END, ",
-                "CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_insert_lsn()::text END, ",
-                "CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_flush_lsn()::text END, ",
-                "CASE WHEN pg_is_in_recovery() THEN NULL ",
-                "ELSE substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END, ",
-                "current_setting('wal_segment_size'), ",
-                "current_setting('wal_writer_delay'), ",
+                "SELECT pg_catalog.pg_is_in_recovery()::pg_catalog.text, ",
+                "CASE WHEN pg_catalog.pg_is_in_recovery() ",
+                "THEN pg_catalog.pg_last_wal_replay_lsn()::pg_catalog.text END, ",
+                "CASE WHEN pg_catalog.pg_is_in_recovery() ",
+                "THEN NULL ELSE pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text END, ",
+                "CASE WHEN pg_catalog.pg_is_in_recovery() ",
+                "THEN NULL ELSE pg_catalog.pg_current_wal_flush_lsn()::pg_catalog.text END, ",
+                "CASE WHEN pg_catalog.pg_is_in_recovery() THEN NULL ELSE pg_catalog.substr(",
+                "pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END, ",
+                "pg_catalog.current_setting('wal_segment_size'), ",
+                "pg_catalog.current_setting('wal_writer_delay'), ",
                 $identity,
                 ", ",
                 $timeline,
                 ", ",
                 $version,
+                ", ",
+                // All servers of a cluster have one identity, but no two of them were started in the same
+                // microsecond.
+                "pg_catalog.concat(extract(epoch FROM pg_catalog.pg_postmaster_start_time()), ' ', ",
+                "pg_catalog.current_setting('port'), ' ', pg_catalog.current_setting('cluster_name')), ",
+                $database,
             ),
             COLUMNS,
         )
@@ -46,25 +57,27 @@ macro_rules! question {
 }
 
 pub(super) const IDENTIFY: Question = question!(
-    "(SELECT system_identifier::text FROM pg_control_system())",
+    "(SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system())",
     "(SELECT greatest(timeline_id, min_recovery_end_timeline, \
-      (SELECT received_tli FROM pg_stat_wal_receiver))::text \
-      FROM pg_control_checkpoint(), pg_control_recovery())",
-    "current_setting('server_version_num')"
+      (SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver))::pg_catalog.text \
+      FROM pg_catalog.pg_control_checkpoint(), pg_catalog.pg_control_recovery())",
+    "pg_catalog.current_setting('server_version_num')",
+    "pg_catalog.current_database()::pg_catalog.text"
 );
 
 pub(super) const LOCATE: Question = question!(
-    "NULL::text",
-    "(SELECT received_tli::text FROM pg_stat_wal_receiver)",
-    "NULL::text"
+    "NULL::pg_catalog.text",
+    "(SELECT received_tli::pg_catalog.text FROM pg_catalog.pg_stat_wal_receiver)",
+    "NULL::pg_catalog.text",
+    "NULL::pg_catalog.text"
 );
 
-/// All servers of a cluster have one identity, but no two of them were started in the same microsecond.
-#[cfg(feature = "builder")]
-pub(super) const WHICH: Question = Question::new(
-    "SELECT concat(extract(epoch FROM pg_postmaster_start_time()), ' ', current_setting('port'), ' ', \
-     current_setting('cluster_name'))",
-    1,
+/// A transaction that writes to the log flushes all of it when it commits, whatever the WAL writer does. `local` does not
+/// wait for synchronous standbys, and overrides a default of `off`.
+pub(super) const FLUSH: Question = Question::new(
+    "SELECT pg_catalog.set_config('synchronous_commit', 'local', true), \
+     pg_catalog.pg_logical_emit_message(true, 'dbrouter', '')::pg_catalog.text",
+    2,
 );
 
 /// It needs no snapshot, so it keeps nothing from being cleaned up. Without `NO_THROW`, a time limit that is
@@ -111,6 +124,8 @@ pub(super) fn read(answer: &Answer) -> Result<Report, AnswerError> {
         waits: answer
             .column(9)
             .map(|version| version.parse().is_ok_and(|version: u32| version >= WAITS)),
+        server: answer.column(10).map(str::to_owned),
+        database: answer.column(11).map(str::to_owned),
         standing,
     })
 }
@@ -130,7 +145,9 @@ fn written(answer: &Answer) -> Result<LogStanding, AnswerError> {
     let insert = "pg_current_wal_insert_lsn";
     let inserted = location(insert, answer.required(2, insert)?)?;
     let flush = "pg_current_wal_flush_lsn";
-    let flushed = location(flush, answer.required(3, flush)?)?;
+    // The server looks at this position later than at the other, and may have written in between. What is
+    // inserted by then is flushed up to the earlier of the two in any case.
+    let flushed = location(flush, answer.required(3, flush)?)?.min(inserted);
     let file = answer.required(4, "timeline")?;
     let timeline = u64::from_str_radix(file, 16)
         .map_err(|_| AnswerError::new("timeline", file, "eight hexadecimal digits"))?;
@@ -147,25 +164,84 @@ fn written(answer: &Answer) -> Result<LogStanding, AnswerError> {
     })
 }
 
-/// By SQLSTATE.
-pub(super) fn fault(code: &str) -> Fault {
+/// By SQLSTATE (appendix A of PostgreSQL's manual). The words of some messages tell apart what has one code; where
+/// the server speaks another language than English, such an error is taken for the graver of the two.
+pub(super) fn fault(code: &str, message: &str) -> Fault {
+    let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
     match code {
-        // Shut down, crashed, starting up, idle for too long.
+        // The server was shut down, has crashed or is starting up, or it closed an idle connection.
         "57P01" | "57P02" | "57P03" | "57P05" => Fault::Unavailable,
-        // Too many connections.
+        // Too many connections: of all, of the database, or of the role.
         "53300" => Fault::Busy,
         "25006" => Fault::ReadOnly,
+        // A conflict with recovery, as an error or as a deadlock. A lock that replay holds. A database that replay
+        // drops. A snapshot that is too old.
+        "40001" | "40P01" | "55P03" | "57P04" | "72000" => Fault::Conflict,
+        // A hot standby refuses every statement at this isolation level. It is the connection's, not the statement's.
+        "0A000" if says(&["serializable mode in a hot standby"]) => Fault::Conflict,
+        // A prepared statement that is older than a change of its tables; a materialized view that is not filled yet.
+        "0A000" if says(&["cached plan must not change result type"]) => Fault::Missing,
+        "55000" if says(&["has not been populated"]) => Fault::Missing,
         // What recovery does not allow, not every time as a read-only transaction.
-        "0A000" | "55000" | "XX000" => Fault::Unsupported,
-        // An unknown schema, column, type, function or table.
-        "3F000" | "42703" | "42704" | "42883" | "42P01" => Fault::Missing,
-        // On a standby: a conflict with recovery, as an error or as a deadlock.
-        "40001" | "40P01" => Fault::Conflict,
-        // The class of connection exceptions.
+        "0A000" | "55000" => Fault::Unsupported,
+        // An internal error is never translated. Unless it is about recovery, the catalog has changed under the
+        // statement ("cache lookup failed for type"), or the server's files or its program are broken.
+        "XX000" if says(&["during recovery"]) => Fault::Unsupported,
+        // The statement breaks the protocol, such as one without a value for a parameter. PgBouncer has no code but
+        // this one for its own errors.
+        "08P01" if says(&POOLER_FULL) => Fault::Busy,
+        "08P01" if says(&POOLER_WITHOUT_SERVER) => Fault::Unavailable,
+        "08P01" => Fault::Other,
+        code if may_be_missing(code) => Fault::Missing,
+        // Connection exceptions, which a pooler or a load balancer in front of the server reports.
         code if code.starts_with("08") => Fault::Unavailable,
         _ => Fault::Other,
     }
 }
+
+/// What PgBouncer says when it has no room, under the code of a protocol violation.
+const POOLER_FULL: [&str; 2] = ["no more connections allowed", "query_wait_timeout"];
+
+/// What PgBouncer says when it has no server, under the code of a protocol violation.
+const POOLER_WITHOUT_SERVER: [&str; 5] = [
+    "pgbouncer cannot connect to server",
+    "server login has been failing",
+    "server conn crashed",
+    "server closed the connection",
+    "client_idle_timeout",
+];
+
+/// Whether a replica may raise this error only because it has not replayed a change yet that the statement relies on:
+/// of a schema, a type or its values, a function, an extension, a privilege, a role or a setting. Errors that the
+/// text of a statement, its parameters or its rows decide alone are not among them.
+fn may_be_missing(code: &str) -> bool {
+    NOT_REPLAYED.contains(&code)
+        || NOT_REPLAYED_CLASSES
+            .iter()
+            .any(|class| code.starts_with(class))
+            && !OF_THE_TEXT.contains(&code)
+}
+
+const NOT_REPLAYED: [&str; 17] = [
+    // A value that its type does not know: a new label of an enum, a column that was widened, a format that a setting
+    // decides, an argument that a new version of a function knows.
+    "22003", "22007", "22008", "22023", "22P02", "22P03",
+    // A domain's constraint that was dropped; a function's own error, which its next version may not have.
+    "20000", "23502", "23514", "P0001",
+    // A role or a database that does not exist here, or may not do that here; a schema.
+    "0P000", "28000", "28P01", "3D000", "3F000",
+    // A foreign server that cannot be reached from here.
+    "08001", "08003",
+];
+
+/// Objects that are not there, are of another kind, or may not be used. Foreign data. The server's files, an
+/// extension's library among them, and its internal errors.
+const NOT_REPLAYED_CLASSES: [&str; 4] = ["42", "HV", "58", "XX"];
+
+/// What the text alone decides in those classes: syntax, names, aliases, cursors, parameters, prepared statements.
+const OF_THE_TEXT: [&str; 9] = [
+    "42601", "42602", "42622", "42712", "42939", "42P02", "42P03", "42P05", "42P19",
+];
 
 /// `16/B374D848` as an offset.
 fn location(column: &'static str, text: &str) -> Result<u64, AnswerError> {
@@ -255,6 +331,8 @@ mod tests {
             Some("7301"),
             None,
             Some("190000"),
+            Some("1700000000.5 5432 "),
+            Some("shop"),
         ]))
         .unwrap();
         assert_eq!(report.waits, Some(true));
@@ -265,6 +343,8 @@ mod tests {
         };
         assert_eq!(report.role, Some(Role::Primary));
         assert_eq!(report.identity.as_deref(), Some("7301"));
+        assert_eq!(report.server.as_deref(), Some("1700000000.5 5432 "));
+        assert_eq!(report.database.as_deref(), Some("shop"));
         assert_eq!(
             report.standing,
             LogStanding::Written {
@@ -272,6 +352,23 @@ mod tests {
                 written
             }
         );
+    }
+
+    /// The server evaluates the insert position first, so the flush position may be the later one.
+    #[test]
+    fn a_flush_position_beyond_the_insert_position_counts_as_that() {
+        let mut columns = [None; COLUMNS];
+        columns[0] = Some("false");
+        columns[2] = Some("0/A0");
+        columns[3] = Some("0/C0");
+        columns[4] = Some("00000001");
+        columns[5] = Some("16MB");
+        columns[6] = Some("200ms");
+        let LogStanding::Written { written, .. } = read(&answer(columns)).unwrap().standing else {
+            panic!("it is a primary");
+        };
+        assert_eq!(written.inserted, Position::Log(0xA0));
+        assert_eq!(written.flushed, Position::Log(0xA0));
     }
 
     #[test]
@@ -302,6 +399,96 @@ mod tests {
             replayed(Some(16), Some(3))
         );
         assert_eq!(standby(None, None), replayed(None, None));
+    }
+
+    #[test]
+    fn each_code_says_whose_fault_an_error_is() {
+        use Fault::{Busy, Conflict, Missing, Other, ReadOnly, Unavailable, Unsupported};
+        let table: [(Fault, &[&str]); 7] = [
+            (
+                Unavailable,
+                &[
+                    "08000", "08004", "08006", "08007", "57P01", "57P02", "57P03", "57P05",
+                ],
+            ),
+            (Busy, &["53300"]),
+            (ReadOnly, &["25006"]),
+            (Conflict, &["40001", "40P01", "55P03", "57P04", "72000"]),
+            (Unsupported, &["0A000", "55000"]),
+            (
+                Missing,
+                &[
+                    "08001", "08003", "0P000", "20000", "22003", "22007", "22008", "22023",
+                    "22P02", "22P03", "23502", "23514", "28000", "28P01", "3D000", "3F000",
+                    "42501", "42702", "42703", "42704", "42725", "42803", "42804", "42809",
+                    "42846", "42883", "42P01", "42P18", "42P21", "42P22", "58030", "58P01",
+                    "HV000", "HV00N", "P0001", "XX000", "XX001", "XX002",
+                ],
+            ),
+            (
+                Other,
+                &[
+                    "00000", "02000", "03000", "08P01", "09000", "21000", "22000", "22001",
+                    "22012", "22021", "2201B", "2202E", "22P05", "23000", "23503", "23505",
+                    "23P01", "24000", "25000", "25001", "25P01", "25P02", "25P03", "25P04",
+                    "26000", "27000", "2D000", "34000", "39000", "3B001", "40000", "40002",
+                    "40003", "42601", "42602", "42622", "42712", "42939", "42P02", "42P03",
+                    "42P05", "42P19", "44000", "53000", "53100", "53200", "53400", "54000",
+                    "54001", "54023", "55006", "55P02", "57000", "57014", "F0000", "P0000",
+                    "P0002", "P0003", "P0004", "", "nonsense",
+                ],
+            ),
+        ];
+        for (expected, codes) in table {
+            for code in codes {
+                assert_eq!(fault(code, "a message"), expected, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_one_code_has_several_meanings_the_message_decides() {
+        use Fault::{Busy, Conflict, Missing, Other, Unavailable, Unsupported};
+        for (code, message, expected) in [
+            (
+                "0A000",
+                "cannot use serializable mode in a hot standby",
+                Conflict,
+            ),
+            (
+                "0A000",
+                "cannot access temporary or unlogged relations during recovery",
+                Unsupported,
+            ),
+            ("0A000", "cached plan must not change result type", Missing),
+            ("55000", "recovery is in progress", Unsupported),
+            (
+                "55000",
+                "materialized view \"sums\" has not been populated",
+                Missing,
+            ),
+            ("XX000", "cache lookup failed for type 16390", Missing),
+            ("XX000", "cannot assign OIDs during recovery", Unsupported),
+            (
+                "08P01",
+                "bind message supplies 0 parameters, but prepared statement \"\" requires 1",
+                Other,
+            ),
+            (
+                "08P01",
+                "no more connections allowed (max_client_conn)",
+                Busy,
+            ),
+            ("08P01", "query_wait_timeout", Busy),
+            ("08P01", "pgbouncer cannot connect to server", Unavailable),
+            (
+                "08P01",
+                "server login has been failing, try again later (server_login_retry)",
+                Unavailable,
+            ),
+        ] {
+            assert_eq!(fault(code, message), expected, "{code}: {message}");
+        }
     }
 
     #[test]
@@ -346,18 +533,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_an_error_that_names_the_column() {
-        let garbled = answer([
-            Some("maybe"),
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-        ]);
+        let mut columns = [None; COLUMNS];
+        columns[0] = Some("maybe");
+        let garbled = answer(columns);
         let error = read(&garbled).unwrap_err().to_string();
         assert_eq!(
             error,

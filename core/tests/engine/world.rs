@@ -40,11 +40,15 @@ struct State {
     standby: bool,
     waiting: Waiting,
     identity: Option<String>,
+    /// The server that this address leads to, if it is not one itself.
+    leads_to: Option<Server>,
+    database: String,
     timeline: u32,
     /// How far the log is written.
     written: u64,
     /// How much of that is not flushed.
     unflushed: u64,
+    flushes: Flushing,
     /// Where replay stands still; `None` if it follows the primary.
     replayed: Option<Option<u64>>,
     primary: Option<Server>,
@@ -62,6 +66,8 @@ struct State {
     refuses: bool,
     /// How often that was tried.
     refused: usize,
+    /// Its pool's logins are refused, with this error.
+    login: Option<&'static str>,
     pool: Pool,
 }
 
@@ -123,8 +129,16 @@ impl Drop for Lent {
 pub(crate) enum Asked {
     WhoItIs,
     WhereItStands,
-    WhichItIs,
     ToWait,
+    ToFlush,
+}
+
+/// What a server does that is told to flush its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushing {
+    Flushes,
+    /// Its version does not know how to.
+    Unknown,
 }
 
 /// What a server does that is told to wait until it has replayed something.
@@ -146,9 +160,12 @@ impl Server {
             standby: false,
             waiting: Waiting::Unknown,
             identity: Some("7301".to_owned()),
+            leads_to: None,
+            database: "shop".to_owned(),
             timeline: 1,
             written: 1000,
             unflushed: 0,
+            flushes: Flushing::Flushes,
             replayed: None,
             primary: None,
             astray: None,
@@ -159,6 +176,7 @@ impl Server {
             stuck: false,
             refuses: false,
             refused: 0,
+            login: None,
             pool: Pool::default(),
         })))
     }
@@ -169,6 +187,25 @@ impl Server {
         standby.state().standby = true;
         standby.state().primary = Some(primary.clone());
         standby
+    }
+
+    /// An address that leads to `server`. Its mood is the network's.
+    pub(crate) fn address_of(server: &Self) -> Self {
+        let address = Self::primary();
+        address.leads_to(server);
+        address
+    }
+
+    /// The address leads to another server from now on. Connections to the former one are those of a pooler: they stay,
+    /// and lead to the new one as well.
+    pub(crate) fn leads_to(&self, server: &Self) {
+        self.state().leads_to = Some(server.clone());
+    }
+
+    /// The server that answers here.
+    fn server(&self) -> Self {
+        let leads_to = self.state().leads_to.clone();
+        leads_to.unwrap_or_else(|| self.clone())
     }
 
     /// Whether both are the same server.
@@ -208,6 +245,11 @@ impl Server {
     /// Whether its pool cannot connect, and says so.
     pub(crate) fn refuses_connections(&self, refuses: bool) {
         self.state().refuses = refuses;
+    }
+
+    /// Whether its pool's logins are refused, and with which error.
+    pub(crate) fn refuses_logins(&self, error: Option<&'static str>) {
+        self.state().login = error;
     }
 
     /// How often its pool could not connect.
@@ -254,6 +296,11 @@ impl Server {
         self.state().unflushed = bytes;
     }
 
+    /// What it does when it is told to flush its log.
+    pub(crate) fn flushing(&self, flushing: Flushing) {
+        self.state().flushes = flushing;
+    }
+
     /// The log is another one from now on.
     pub(crate) fn fork(&self, timeline: u32, written: u64) {
         let mut state = self.state();
@@ -268,6 +315,11 @@ impl Server {
 
     pub(crate) fn identity(&self, identity: Option<&str>) {
         self.state().identity = identity.map(str::to_owned);
+    }
+
+    /// Its connections lead to this database.
+    pub(crate) fn database(&self, database: &str) {
+        database.clone_into(&mut self.state().database);
     }
 
     pub(crate) fn promote(&self) {
@@ -362,6 +414,8 @@ impl Server {
                 Waiting::Waits | Waiting::Fails => "190000".to_owned(),
             })
             .filter(|_| about == Asked::WhoItIs),
+            Some(format!("{:p}", Arc::as_ptr(&self.0))),
+            Some(state.database.clone()).filter(|_| about == Asked::WhoItIs),
         ];
         columns.into_iter().collect()
     }
@@ -396,6 +450,97 @@ impl Backend for Server {
     }
 
     async fn acquire(&self) -> Result<Lent, Failure> {
+        let server = self.server();
+        server.lend().await
+    }
+
+    async fn acquire_read_only(&self) -> Result<Lent, Failure> {
+        let lent = self.acquire().await?;
+        Ok(lent.with(Access::ReadOnly))
+    }
+
+    async fn acquire_read_only_once(&self) -> Result<Lent, Failure> {
+        let lent = self.acquire().await?;
+        Ok(lent.with(Access::ReadOnlyOnce))
+    }
+
+    fn pressure(&self) -> Pressure {
+        let most = self.state().pool.most;
+        Pressure {
+            in_use: most.map_or(2, |_| self.lent()),
+            idle: 3,
+            waiting: None,
+            max: most.unwrap_or(10),
+        }
+    }
+
+    fn fault(failure: &Failure) -> Fault {
+        match failure.0 {
+            "no room" => Fault::Busy,
+            "read-only" => Fault::ReadOnly,
+            "not in recovery" => Fault::Unsupported,
+            "no such table" | "no such role" => Fault::Missing,
+            "conflict with recovery" => Fault::Conflict,
+            "syntax error" => Fault::Other,
+            _ => Fault::Unavailable,
+        }
+    }
+
+    async fn ask(&self, _: &Question) -> Result<Answer, Failure> {
+        let mut state = self.state();
+        state.consulted.push(time::Instant::now());
+        let knows = state.knows.ok_or(Failure("no such relation"))?;
+        Ok([Some(knows.to_owned())].into_iter().collect())
+    }
+
+    async fn probe(&self, question: &Question) -> Result<Answer, Failure> {
+        let about = match question.sql() {
+            sql if sql.contains("system_identifier") => Asked::WhoItIs,
+            sql if sql.starts_with("WAIT FOR") => Asked::ToWait,
+            sql if sql.contains("pg_logical_emit_message") => Asked::ToFlush,
+            _ => Asked::WhereItStands,
+        };
+        let latency = {
+            let mut state = self.state();
+            state.asked.push((time::Instant::now(), about));
+            state.latency
+        };
+        time::sleep(latency / 2).await;
+        let (mood, broken) = {
+            let mut state = self.state();
+            (state.mood, std::mem::take(&mut state.broken))
+        };
+        let server = self.server();
+        let mood = match mood {
+            Mood::Answering => server.state().mood,
+            mood => mood,
+        };
+        let answer = match about {
+            Asked::ToWait if mood == Mood::Answering && !broken => server.waited(question).await?,
+            Asked::ToFlush if server.state().flushes == Flushing::Unknown => {
+                return Err(Failure("syntax error"));
+            }
+            Asked::ToFlush => {
+                server.state().unflushed = 0;
+                [None, Some("0/1".to_owned())].into_iter().collect()
+            }
+            about => server.answer(about),
+        };
+        time::sleep(latency / 2).await;
+        match mood {
+            _ if broken => Err(Failure("connection closed")),
+            Mood::Answering => Ok(answer),
+            Mood::Refusing => Err(Failure("connection refused")),
+            Mood::Full => Err(Failure("no room")),
+            Mood::Hanging => std::future::pending().await,
+            Mood::Panicking => panic!("the adapter has a bug"),
+            Mood::Garbling => Ok([Some("maybe".to_owned())].into_iter().collect()),
+        }
+    }
+}
+
+impl Server {
+    async fn lend(&self) -> Result<Lent, Failure> {
         while self.state().stuck {
             time::sleep(Duration::from_millis(1)).await;
         }
@@ -404,6 +549,9 @@ impl Backend for Server {
                 let mut state = self.state();
                 if state.full {
                     return Err(Failure("no room"));
+                }
+                if let Some(error) = state.login {
+                    return Err(Failure(error));
                 }
                 if state.refuses {
                     state.refused += 1;
@@ -431,85 +579,6 @@ impl Backend for Server {
         }
     }
 
-    async fn acquire_read_only(&self) -> Result<Lent, Failure> {
-        let lent = self.acquire().await?;
-        let access = Access::ReadOnly;
-        Ok(lent.with(access))
-    }
-
-    async fn acquire_read_only_once(&self) -> Result<Lent, Failure> {
-        let lent = self.acquire().await?;
-        let access = Access::ReadOnlyOnce;
-        Ok(lent.with(access))
-    }
-
-    fn pressure(&self) -> Pressure {
-        let most = self.state().pool.most;
-        Pressure {
-            in_use: most.map_or(2, |_| self.lent()),
-            idle: 3,
-            waiting: None,
-            max: most.unwrap_or(10),
-        }
-    }
-
-    fn fault(failure: &Failure) -> Fault {
-        match failure.0 {
-            "no room" => Fault::Busy,
-            "read-only" => Fault::ReadOnly,
-            "not in recovery" => Fault::Unsupported,
-            "no such table" => Fault::Missing,
-            "conflict with recovery" => Fault::Conflict,
-            "syntax error" => Fault::Other,
-            _ => Fault::Unavailable,
-        }
-    }
-
-    async fn ask(&self, _: &Question) -> Result<Answer, Failure> {
-        let mut state = self.state();
-        state.consulted.push(time::Instant::now());
-        let knows = state.knows.ok_or(Failure("no such relation"))?;
-        Ok([Some(knows.to_owned())].into_iter().collect())
-    }
-
-    async fn probe(&self, question: &Question) -> Result<Answer, Failure> {
-        let about = match question.sql() {
-            sql if sql.contains("system_identifier") => Asked::WhoItIs,
-            sql if sql.contains("pg_postmaster_start_time") => Asked::WhichItIs,
-            sql if sql.starts_with("WAIT FOR") => Asked::ToWait,
-            _ => Asked::WhereItStands,
-        };
-        let latency = {
-            let mut state = self.state();
-            state.asked.push((time::Instant::now(), about));
-            state.latency
-        };
-        time::sleep(latency / 2).await;
-        let (mood, broken) = {
-            let mut state = self.state();
-            (state.mood, std::mem::take(&mut state.broken))
-        };
-        let answer = match about {
-            Asked::ToWait if mood == Mood::Answering && !broken => self.waited(question).await?,
-            Asked::WhichItIs => [Some(format!("{:p}", Arc::as_ptr(&self.0)))]
-                .into_iter()
-                .collect(),
-            about => self.answer(about),
-        };
-        time::sleep(latency / 2).await;
-        match mood {
-            _ if broken => Err(Failure("connection closed")),
-            Mood::Answering => Ok(answer),
-            Mood::Refusing => Err(Failure("connection refused")),
-            Mood::Full => Err(Failure("no room")),
-            Mood::Hanging => std::future::pending().await,
-            Mood::Panicking => panic!("the adapter has a bug"),
-            Mood::Garbling => Ok([Some("maybe".to_owned())].into_iter().collect()),
-        }
-    }
-}
-
-impl Server {
     /// Waits as it was told, and says how that ended.
     async fn waited(&self, question: &Question) -> Result<Answer, Failure> {
         let (position, limit) = told(question.sql());
