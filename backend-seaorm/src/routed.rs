@@ -75,7 +75,9 @@ impl Routed {
     }
 
     /// All statements are reads, and go to a replica without being looked at. A write is then refused by
-    /// the replica, and that error is the caller's. (A transaction is what its access mode says.)
+    /// the server, and that error is the caller's: also by the primary, where a statement of this handle that no replica
+    /// can serve runs in a read-only transaction of its own, which costs it a round trip. (In SQLite it runs on a
+    /// connection that is read-only meanwhile. What SeaORM does not run on sqlx, such as a mock, refuses nothing. A transaction is what its access mode says.)
     #[must_use]
     pub fn read(&self) -> Self {
         self.with(self.terms.read())

@@ -456,7 +456,10 @@ impl<B> Node<B> {
 
     /// The role that it has, by its own account.
     pub(crate) fn set_role(&self, role: Role) {
-        self.live.change(|standing| standing.role = role);
+        let before = self.live.change(|standing| standing.role = role);
+        if before.role != role {
+            self.context.wake.proved();
+        }
     }
 
     /// For how long it stays ejected at least, if it is.

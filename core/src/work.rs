@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use crate::clock::Instant;
 use crate::cluster::Cluster;
 use crate::decision::{Cause, Decision, RouteError};
+use crate::dialect::Dialect;
 use crate::fallback::Places;
 use crate::health::Health;
 use crate::hold::Hold;
@@ -61,6 +62,8 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 ///   meanwhile, and holds nothing. One that falls back to the primary has one of the
 ///   [places](crate::FallbackLimit) for that until its work ends, where they are limited; if there is none, that is its
 ///   error.
+/// * What a caller has stated to be a read, or runs where [writes are forbidden](crate::scope::without_writes), gets a
+///   connection on which the server [refuses writes](Backend::acquire_read_only), on the primary as well.
 /// * Where [writes are forbidden](crate::scope::without_writes) a write gets no connection, whether it was known
 ///   to be one or a replica had to say so.
 /// * It may be dropped at any time.
@@ -123,6 +126,15 @@ impl<C> Leased<C> {
             Self::Kept(connection) => connection,
         }
     }
+}
+
+/// For how long a connection is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lasting {
+    /// For one statement, which `Work` runs itself.
+    OneStatement,
+    /// As long as the caller wants.
+    Held,
 }
 
 /// Why there is no connection.
@@ -303,29 +315,51 @@ impl<B: Backend> Work<B> {
     /// The pool's, or that no node will do.
     pub async fn acquire(&mut self) -> Result<(B::Connection, Route<B>), B::Error> {
         let route = self.first_route().await?;
-        self.acquire_on(route).await
+        self.acquire_on(route, Lasting::Held).await
+    }
+
+    /// Whether the server must refuse writes of this work on the node: what a caller has stated to be a read must not
+    /// write, also where it falls back to the primary. Replicas refuse writes anyhow; but SQLite's are connections like
+    /// any other, if it was the application that has opened them.
+    fn must_only_read(&self, node: &Node<B>) -> bool {
+        let is_stated = matches!(self.request.cause(), Cause::Asked | Cause::Hint);
+        self.request.intent() == Intent::Read
+            && (is_stated || self.request.forbids_writes())
+            && (node.role() == Role::Primary || self.cluster.dialect() == Dialect::Sqlite)
     }
 
     /// Gets a connection for one statement: the session's own, if that leads where the work goes.
     async fn lease(&mut self) -> Result<(Leased<B::Connection>, Route<B>), B::Error> {
         let route = self.first_route().await?;
         if let Some(slot) = self.session.slot()
+            && !self.must_only_read(route.node())
             && let Some(kept) = slot.take(&route.node().holders, route.epoch())
             // It was kept on this very node, so it is of this type.
             && let Ok(connection) = kept.downcast()
         {
             return Ok((Leased::Kept(connection), route));
         }
-        let (connection, route) = self.acquire_on(route).await?;
+        let (connection, route) = self.acquire_on(route, Lasting::OneStatement).await?;
         Ok((Leased::Fresh(connection), route))
     }
 
     async fn acquire_on(
         &mut self,
         mut route: Route<B>,
+        lasting: Lasting,
     ) -> Result<(B::Connection, Route<B>), B::Error> {
         loop {
-            match self.reach(&route, route.node().backend().acquire()).await {
+            let backend = route.node().backend();
+            let read_only = self.must_only_read(route.node()).then_some(lasting);
+            // What is seldom done is on the heap, so that the futures of all other work are no larger for it.
+            let acquired = async {
+                match read_only {
+                    None => backend.acquire().await,
+                    Some(Lasting::OneStatement) => Box::pin(backend.acquire_read_only_once()).await,
+                    Some(Lasting::Held) => Box::pin(backend.acquire_read_only()).await,
+                }
+            };
+            match self.reach(&route, acquired).await {
                 Ok(connection) => return Ok((connection, route)),
                 Err(missed) => route = self.next_route(route, missed).await?,
             }
@@ -341,6 +375,7 @@ impl<B: Backend> Work<B> {
         };
         let holders = &route.node().holders;
         if route.intent() == Intent::Read
+            && !self.must_only_read(route.node())
             && holders.may_keep(route.epoch())
             && let Some(slot) = self.session.slot_to_fill()
         {
@@ -442,9 +477,14 @@ impl<B: Backend> Work<B> {
         if self.moves > Self::MOVES {
             self.request.exclude(route.node().id());
         }
+        let (intent, former) = (route.intent(), route.node().id());
         route.unsent();
-        self.cluster.count_failover();
         let cluster = &self.cluster;
+        cluster.count_failover();
+        if intent == Intent::Write {
+            let seated = cluster.when_seated(former);
+            timeout(cluster.acquire_limit(), seated).await.ok();
+        }
         let route = cluster.route_within(&mut self.request, &self.session);
         route.await.map_err(|refusal| self.refused(refusal))
     }

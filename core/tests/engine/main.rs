@@ -30,6 +30,7 @@ mod servers;
 mod sessions;
 mod staleness;
 mod standstill;
+mod stated_reads;
 mod status;
 mod tokens;
 mod told_to_wait;

@@ -41,6 +41,7 @@ mod scopes;
 mod sessions;
 mod site;
 mod spare;
+mod stated_reads;
 mod status;
 mod streams;
 mod subject;
@@ -75,6 +76,7 @@ pub fn run(cases: impl IntoIterator<Item = Case>) -> ExitCode {
 pub fn cases<S: Subject>() -> Vec<Case> {
     let mut mount = Mount::<S>::new();
     routing::mount(mount.chapter("routing"));
+    stated_reads::mount(mount.chapter("stated_reads"));
     preferences::mount(mount.chapter("preferences"));
     policies::mount(mount.chapter("policies"));
     sessions::mount(mount.chapter("sessions"));
@@ -117,6 +119,7 @@ enum Need {
     OpensEarly,
     ReadOnlyTransactions,
     Snapshots,
+    RefusesStatedWrites,
     /// Replicas that can be told to wait.
     Waits,
 }
@@ -211,6 +214,7 @@ fn support<S: Subject>(need: Need) -> Support {
         Need::OpensEarly => capabilities.opens_early,
         Need::ReadOnlyTransactions => capabilities.read_only_transactions,
         Need::Snapshots => capabilities.snapshots,
+        Need::RefusesStatedWrites => capabilities.refuses_stated_writes,
     }
 }
 

@@ -11,7 +11,9 @@ use dbrouter::{
     Preference, Route, SessionState, Terms, Token, add_replica,
 };
 use dbrouter_tests::Result;
-use dbrouter_tests::conformance::{Body, Handle, How, Statements, Subject, cases};
+use dbrouter_tests::conformance::{
+    Body, Capabilities, Handle, How, Statements, Subject, Support, cases,
+};
 use deadpool_postgres::Object;
 use futures_util::{StreamExt, TryStreamExt};
 use tokio_postgres::types::ToSql;
@@ -30,6 +32,14 @@ impl Subject for OnPostgres {
     const DATABASE: Dialect = Dialect::Postgres;
     type Adapter = TokioPostgres;
     type Handle = Db;
+
+    fn capabilities() -> Capabilities {
+        let reason = "this adapter hands out the primary's connections as they are";
+        Capabilities {
+            refuses_stated_writes: Support::No(reason),
+            ..Capabilities::default()
+        }
+    }
 
     fn adapter() -> TokioPostgres {
         TokioPostgres(10, Duration::from_secs(30))
