@@ -727,7 +727,6 @@ impl<B: Backend> Monitor<B> {
                 });
             }
             node.set_role(role);
-            self.shared.context.wake.proved();
             if node.id() == self.shared.topology.load().primary {
                 // A second name of the primary's server is one only while that is the primary.
                 self.find_aliases(&self.shared.topology.load_full());

@@ -18,6 +18,7 @@ use crate::dialect::Dialect;
 use crate::fallback::Places;
 use crate::health::Health;
 use crate::hold::Hold;
+use crate::live::Alias;
 use crate::node::Node;
 use crate::observer::Event;
 use crate::request::Request;
@@ -319,13 +320,15 @@ impl<B: Backend> Work<B> {
     }
 
     /// Whether the server must refuse writes of this work on the node: what a caller has stated to be a read must not
-    /// write, also where it falls back to the primary. Replicas refuse writes anyhow; but SQLite's are connections like
-    /// any other, if it was the application that has opened them.
+    /// write, also where it falls back to the primary, under whichever name. Replicas refuse writes anyhow; but SQLite's
+    /// are connections like any other, if it was the application that has opened them.
     fn must_only_read(&self, node: &Node<B>) -> bool {
         let is_stated = matches!(self.request.cause(), Cause::Asked | Cause::Hint);
         self.request.intent() == Intent::Read
             && (is_stated || self.request.forbids_writes())
-            && (node.role() == Role::Primary || self.cluster.dialect() == Dialect::Sqlite)
+            && (node.role() == Role::Primary
+                || node.live.standing().alias == Alias::OfPrimary
+                || self.cluster.dialect() == Dialect::Sqlite)
     }
 
     /// Gets a connection for one statement: the session's own, if that leads where the work goes.
