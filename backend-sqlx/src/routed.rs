@@ -85,7 +85,8 @@ impl<DB: RoutedDatabase> Routed<DB> {
         Self(self.0.write())
     }
 
-    /// Reads may show any state of a replica, however old.
+    /// Reads need see nothing that was written before: any replica in service will do, and those lag by no more than the
+    /// router's [bound](dbrouter::Settings::max_staleness), a minute by default.
     #[must_use]
     pub fn eventual(&self) -> Self {
         Self(self.0.eventual())
@@ -99,8 +100,8 @@ impl<DB: RoutedDatabase> Routed<DB> {
     }
 
     /// Reads only go to replicas that are known to show all that was acknowledged so long ago, to whomever; it
-    /// bounds reads that are [`eventual`](Self::eventual), and adds to what a session must see. Defaults to what
-    /// the builder was told, which `Duration::MAX` lifts.
+    /// bounds reads that are [`eventual`](Self::eventual), and adds to what a session must see. Defaults to the router's
+    /// own [bound](dbrouter::Settings::max_staleness), in the place of which it comes; `Duration::MAX` accepts any age.
     ///
     /// # Errors
     ///
@@ -207,8 +208,9 @@ impl<DB: RoutedDatabase> Routed<DB> {
         self.read().acquire().await
     }
 
-    /// A connection to the primary, to keep. While it is out, the session's reads go to the primary; on
-    /// the root handle those are everybody's.
+    /// A connection to the primary, to keep. While it is out, the session's reads go to the primary, and so do those of
+    /// the root handle, which must see what is written on it. (For one that is kept long and writes nothing, as an
+    /// advisory lock is held, use the pool that `RoutedPool::primary` gives.)
     ///
     /// # Errors
     ///

@@ -15,6 +15,7 @@ use crate::clock::Instant;
 use crate::cluster::Cluster;
 use crate::decision::{Cause, Decision, RouteError};
 use crate::dialect::Dialect;
+use crate::fallback::Places;
 use crate::health::Health;
 use crate::hold::Hold;
 use crate::node::Node;
@@ -43,16 +44,17 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 /// * Nobody waits for a lost node: a read that waits for a connection goes on as soon as its node is found lost, or
 ///   when the [limit](crate::Settings::acquire_limit) for that has passed and another node would serve it. One whose
 ///   statement has been sent and has shown nothing yet goes on when the monitor finds that its node does not answer,
-///   if another node would serve it. A write is told as soon as the primary is known to be gone, and waits for
-///   another as long as the router [says](crate::Settings::wait_for_primary), if nothing has been sent.
+///   if another node would serve it. So does one on a replica whose replay stands still while the primary writes, after
+///   the [limit](crate::Settings::standstill_limit) for that. A write is told as soon as the primary is known to be
+///   gone, and waits for another as long as the router [says](crate::Settings::wait_for_primary), if nothing has been sent.
 /// * A read is tried on as many more nodes as the router [says](crate::Settings::retries).
 /// * A read whose node gives no connection goes to another node, whatever the error is: nothing was sent, so the read
 ///   is not at fault. (A replica may not know a role yet that the primary knows.)
 /// * A read that a replica could not run for want of something that it may not have replayed yet
 ///   ([`Fault::Missing`]) is asked of the primary, once. It is never remembered as a write, and the primary's own
 ///   error is the caller's.
-/// * A statement that breaks its connection on two nodes, while neither is found gone, is at fault itself, and costs
-///   neither node its place.
+/// * A statement that breaks its connection on one node and fails on another, while neither is found gone, is at fault
+///   itself, and costs neither node its place.
 /// * Work that had to wait for a connection is checked against the topology again before anything is sent on it: a
 ///   write whose node no longer takes the writes, and a read whose node has begun a new epoch or is no longer there,
 ///   gives the connection back and is routed anew.
@@ -236,7 +238,7 @@ impl<B: Backend> Work<B> {
             let (mut connection, route) = work.lease().await?;
             let began = work.session.now();
             let running = operation(connection.get(), route.intent());
-            match work.while_there(&route, running).await {
+            match work.while_there(&route, began, running).await {
                 Some(Ok(result)) => {
                     route.took(began);
                     work.done(sql);
@@ -267,7 +269,7 @@ impl<B: Backend> Work<B> {
                 let (mut connection, route) = work.lease().await?;
                 let began = work.session.now();
                 let mut results = operation(connection.get(), route.intent());
-                let Some(mut item) = work.while_there(&route, next(&mut results)).await else {
+                let Some(mut item) = work.while_there(&route, began, next(&mut results)).await else {
                     drop(results);
                     work.abandon(route, began);
                     continue;
@@ -487,11 +489,13 @@ impl<B: Backend> Work<B> {
         route.await.map_err(|refusal| self.refused(refusal))
     }
 
-    /// Runs a statement. `None` if it is a read that has shown nothing, its node was found not to answer, and another
-    /// node would serve it.
+    /// Runs a statement that was sent at `sent`. `None` if it is a read that has shown nothing, and another node would
+    /// serve it: its own was found not to answer, or is a replica whose replay stands still, and the read has waited
+    /// there as long as the router says.
     async fn while_there<T>(
         &self,
         route: &Route<B>,
+        sent: Instant,
         running: impl Future<Output = T> + Send,
     ) -> Option<T> {
         if route.intent() == Intent::Write {
@@ -501,26 +505,47 @@ impl<B: Backend> Work<B> {
         if let Poll::Ready(result) = polled(&mut running).await {
             return Some(result);
         }
-        let mut ejected = pin!(route.node().ejected());
-        let first = poll_fn(|cx| match running.as_mut().poll(cx) {
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending => ejected.as_mut().poll(cx).map(|()| None),
-        });
-        match first.await {
-            None if !self.has_alternative(route) => Some(running.await),
-            first => first,
+        let limit = self.cluster.standstill_limit();
+        loop {
+            let mut given_up = pin!(route.node().given_up(sent, limit));
+            let first = poll_fn(|cx| match running.as_mut().poll(cx) {
+                Poll::Ready(result) => Poll::Ready(Some(result)),
+                Poll::Pending => given_up.as_mut().poll(cx).map(|()| None),
+            });
+            match first.await {
+                Some(result) => return Some(result),
+                None if self.has_alternative(route) => return None,
+                // There may be one later.
+                None => {}
+            }
+            if let Ok(result) = timeout(limit, running.as_mut()).await {
+                return Some(result);
+            }
         }
     }
 
-    /// Whether another node that is fit would serve the work.
+    /// Leaves the node out from now on. If it stands still, so are the others that do: the work would hang there, too.
+    fn leave(cluster: &Cluster<B>, request: &mut Request, node: &Node<B>) {
+        request.exclude(node.id());
+        if node.stands_still() {
+            let topology = cluster.shared().topology.load();
+            let others = topology.replicas().filter(|other| other.id() != node.id());
+            others
+                .filter(|other| other.stands_still())
+                .for_each(|other| request.exclude(other.id()));
+        }
+    }
+
+    /// Whether another node that is fit would serve the work now.
     fn has_alternative(&self, route: &Route<B>) -> bool {
         let mut request = self.request.clone();
-        request.exclude(route.node().id());
+        Self::leave(&self.cluster, &mut request, route.node());
         match self.cluster.find(&request, &self.session) {
             Ok(other) => {
-                let is_fit = other.node().is_healthy();
+                let (node, places) = (other.node(), self.cluster.places_for(&other));
+                let serves = node.is_healthy() && !places.is_some_and(Places::are_taken);
                 other.unsent();
-                is_fit
+                serves
             }
             Err(_) => false,
         }
@@ -535,12 +560,16 @@ impl<B: Backend> Work<B> {
         });
     }
 
-    /// Takes in that a statement was given up on a node that does not answer. It may still run there, and shows
-    /// nobody anything.
+    /// Takes in that a statement was given up on a node that does not answer, or does not replay. It may still run
+    /// there, and shows nobody anything.
     fn abandon(&mut self, route: Route<B>, began: Instant) {
         route.failed(began);
-        self.goes_on(&route, Fault::Unavailable);
-        self.request.exclude(route.node().id());
+        let fault = match route.node().stands_still() {
+            true => Fault::Conflict,
+            false => Fault::Unavailable,
+        };
+        self.goes_on(&route, fault);
+        Self::leave(&self.cluster, &mut self.request, route.node());
         route.showed_nothing();
     }
 
@@ -656,13 +685,19 @@ impl<B: Backend> Work<B> {
             }
             Fault::Missing if presumed => self.request.not_replayed(),
             fault => {
-                if fault == Fault::Unavailable && route.intent() == Intent::Read {
-                    self.broke(sql, &route, began, &error);
-                } else {
-                    if let Fault::Busy | Fault::Conflict = fault {
-                        route.failed(began);
+                match fault {
+                    Fault::Unavailable if route.intent() == Intent::Read => {
+                        self.broke(sql, &route, began, &error);
                     }
-                    route.report(fault, &error);
+                    Fault::Other => {
+                        self.is_at_fault(sql, &route);
+                    }
+                    _ => {
+                        if let Fault::Busy | Fault::Conflict = fault {
+                            route.failed(began);
+                        }
+                        route.report(fault, &error);
+                    }
                 }
                 self.go_on(&route, fault, error)?;
                 route.showed_nothing();
@@ -675,32 +710,35 @@ impl<B: Backend> Work<B> {
     }
 
     /// Takes in that a statement's connection broke. Mostly it is the node that is gone. But a statement that breaks
-    /// its connection on two nodes, neither of which is found gone, is at fault itself: neither is suspect for it,
-    /// and none will be if the statement is sent again.
+    /// its connection on one node and fails on another, neither of which is found gone, is at fault itself: neither is
+    /// suspect for it, and none will be if the statement is sent again.
     fn broke(&mut self, sql: &str, route: &Route<B>, began: Instant, error: &B::Error) {
         let node = route.node();
-        let offenders = &node.context.offenders;
-        if offenders.contains(sql) {
+        if node.context.offenders.contains(sql) || self.is_at_fault(sql, route) {
             node.doubt();
             return;
         }
-        match self.accused.take() {
-            Some(other)
-                if other.node.health() != Health::Ejected && node.health() != Health::Ejected =>
-            {
-                offenders.remember(sql);
-                if other.suspected {
-                    other.node.acquit();
-                }
-                node.doubt();
-            }
-            _ => {
-                route.failed(began);
-                let suspected = route.accuse(Fault::Unavailable, error);
-                let node = Arc::clone(node);
-                self.accused = Some(Accused { node, suspected });
-            }
+        route.failed(began);
+        let suspected = route.accuse(Fault::Unavailable, error);
+        let node = Arc::clone(node);
+        self.accused = Some(Accused { node, suspected });
+    }
+
+    /// Whether a statement that has failed on a node is at fault for having broken its connection to another one: that
+    /// is so unless one of the two is found gone.
+    fn is_at_fault(&mut self, sql: &str, route: &Route<B>) -> bool {
+        let Some(accused) = self.accused.take() else {
+            return false;
+        };
+        let node = route.node();
+        if accused.node.health() == Health::Ejected || node.health() == Health::Ejected {
+            return false;
         }
+        node.context.offenders.remember(sql);
+        if accused.suspected {
+            accused.node.acquit();
+        }
+        true
     }
 
     /// Takes in that a node's pool gave no connection, or that a transaction could not be begun. Nothing of the work

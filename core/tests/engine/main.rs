@@ -29,6 +29,7 @@ mod scope;
 mod servers;
 mod sessions;
 mod staleness;
+mod standstill;
 mod stated_reads;
 mod status;
 mod tokens;

@@ -183,25 +183,15 @@ async fn a_write_ends_even_if_the_primary_changes_each_time_it_has_waited() {
     let begin = |_: &Server| {
         let (nodes, turn, db) = (nodes.clone(), Arc::clone(&turn), db.clone());
         async move {
-            let count: u32 = {
+            let count = {
                 let mut turn = turn.lock().unwrap();
                 *turn += 1;
                 *turn
             };
-            let (current, next) = match count % 2 {
-                1 => (&nodes[0], &nodes[1]),
-                _ => (&nodes[1], &nodes[0]),
-            };
-            if count > 1 {
-                // It follows the current primary, and is seen to.
-                next.demote();
-                next.astray(Some(count));
-                next.stand_at(Some(current.shows()));
-                pass(300).await;
-                next.astray(None);
-            }
-            promote(next, count + 1);
-            let name = ["primary", "replica-1"][(count % 2) as usize];
+            let (next, former) = (&nodes[count % 2], &nodes[(count + 1) % 2]);
+            former.demote();
+            promote(next, u32::try_from(count).unwrap() + 1);
+            let name = ["primary", "replica-1"][count % 2];
             until_primary_is(&db, name).await;
             Ok::<_, Failure>(())
         }

@@ -30,8 +30,10 @@ mod account;
 mod affinity;
 mod chaos;
 mod config;
+mod defaults;
 mod failover;
 mod faults;
+mod not_replayed;
 mod policies;
 mod preferences;
 mod routing;
@@ -90,6 +92,8 @@ pub fn cases<S: Subject>() -> Vec<Case> {
     topology::mount(mount.chapter("topology"));
     status::mount(mount.chapter("status"));
     config::mount(mount.chapter("config"));
+    defaults::mount(mount.chapter("defaults"));
+    not_replayed::mount(mount.chapter("not_replayed"));
     mount.cases
 }
 
