@@ -183,13 +183,14 @@ impl<B: Backend> Cluster<B> {
         let root = SessionState::root(&context);
         let topology = ArcSwap::from_pointee(topology);
         let classifier = settings.classifier_for(dialect);
+        let history = History::new(settings.max_lag());
         let shared = Shared {
             topology,
             context,
             settings,
             dialect,
             classifier,
-            history: History::default(),
+            history,
             misjudged: Misjudged::new(dialect),
             discovery: Mutex::new(None),
             changing: Mutex::new(()),

@@ -20,18 +20,10 @@ use crate::token::Place;
 pub(crate) struct History {
     known: Mutex<Known>,
     recorded: Notify,
-    /// When the primary was last asked and answered, for routes, which take no lock; `VOID` if it never was.
-    asked: AtomicU64,
-}
-
-impl Default for History {
-    fn default() -> Self {
-        Self {
-            known: Mutex::default(),
-            recorded: Notify::new(),
-            asked: AtomicU64::new(Instant::VOID.as_nanos()),
-        }
-    }
+    /// By how much a replica may lag that serves reads, if that is limited.
+    max_lag: Option<Duration>,
+    /// What follows from that: see [`oldest`](Self::oldest).
+    oldest: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +35,16 @@ struct Known {
 }
 
 impl History {
+    /// Nothing is known yet. A replica that serves reads may lag by `max_lag`.
+    pub(crate) fn new(max_lag: Option<Duration>) -> Self {
+        Self {
+            known: Mutex::default(),
+            recorded: Notify::new(),
+            max_lag,
+            oldest: AtomicU64::new(Instant::VOID.as_nanos()),
+        }
+    }
+
     /// The primary has told what all nodes of its cluster have in common.
     pub(crate) fn identify(&self, identity: &str) {
         self.known().cluster = Some(stable_hash(identity.as_bytes()));
@@ -84,7 +86,7 @@ impl History {
         let mut known = self.known();
         known.timeline = Some(timeline);
         known.marks.record(asked, written);
-        self.note_asked(&known);
+        self.note_oldest(&known);
         drop(known);
         self.recorded.notify_waiters();
     }
@@ -94,24 +96,25 @@ impl History {
         let mut known = self.known();
         known.timeline = None;
         known.marks.clear();
-        self.note_asked(&known);
+        self.note_oldest(&known);
     }
 
-    fn note_asked(&self, known: &Known) {
-        let asked = known.marks.asked().unwrap_or(Instant::VOID);
-        self.asked.store(asked.as_nanos(), Ordering::Release);
+    fn note_oldest(&self, known: &Known) {
+        let oldest = match (known.marks.asked(), self.max_lag) {
+            (Some(asked), Some(lag)) => asked.back(lag).max(Instant::PROVED),
+            _ => Instant::VOID,
+        };
+        self.oldest.store(oldest.as_nanos(), Ordering::Release);
     }
 
-    /// The instant as of which a replica must be fresh that lags by `bound` at most; `VOID` while nobody can know.
+    /// The instant as of which a replica must be fresh not to be too old to serve reads; `VOID` if it may be of any age,
+    /// or nobody can know it.
     ///
     /// How far it lags is what the primary had written when it last answered and the replica does not show yet. So no
     /// replica gets older while the primary does not answer: then nobody knows of anything that it lacks.
     #[inline]
-    pub(crate) fn back(&self, bound: Duration) -> Instant {
-        match Instant::from_nanos(self.asked.load(Ordering::Acquire)) {
-            Instant::VOID => Instant::VOID,
-            asked => asked.back(bound).max(Instant::PROVED),
-        }
+    pub(crate) fn oldest(&self) -> Instant {
+        Instant::from_nanos(self.oldest.load(Ordering::Acquire))
     }
 
     /// Forgets where the primary's log stood, in a history that may be the same.

@@ -104,22 +104,32 @@ impl<B> Pipeline<'_, B> {
         let steps = self.steps();
         let needs = self.needs();
         let in_service = self.in_service(needs);
-        // Tried in this order: nodes that are fit; nodes that are only suspected; replicas that are too old; and nodes
-        // that were found gone.
+        match self.look(steps, Fitness::Required, in_service) {
+            Some(route) => Ok(route),
+            None => self.look_further(steps, needs, in_service),
+        }
+    }
+
+    /// No node that is fit and in service will do. Nodes that are only suspected are tried next, then replicas that are
+    /// too old, and then nodes that were found gone.
+    #[cold]
+    fn look_further(
+        &self,
+        steps: &[Step],
+        needs: Needs,
+        in_service: Needs,
+    ) -> Result<Route<B>, RouteError> {
         let looks = [
-            (Fitness::Required, in_service),
             (Fitness::Possible, in_service),
             (Fitness::Required, needs),
             (Fitness::Ignored, needs),
         ];
-        for (fitness, needs) in looks {
-            if let Some(route) = self.look(steps, fitness, needs) {
-                return Ok(route);
-            }
-        }
-        Err(self.read_refused(in_service, None))
+        let mut looks = looks.into_iter();
+        let found = looks.find_map(|(fitness, needs)| self.look(steps, fitness, needs));
+        found.ok_or_else(|| self.read_refused(in_service, None))
     }
 
+    #[inline]
     fn look(&self, steps: &[Step], fitness: Fitness, needs: Needs) -> Option<Route<B>> {
         let mut reason = match self.is_not_replayed() {
             true => Reason::NotReplayed,
@@ -207,9 +217,9 @@ impl<B> Pipeline<'_, B> {
     /// bound is not concerned.
     #[inline]
     fn in_service(&self, needs: Needs) -> Needs {
-        match self.settings.bound_for(self.request) {
-            None => needs,
-            Some(bound) => needs.as_of(self.history.back(bound)),
+        match self.request.stated_max_staleness() {
+            None => needs.as_of(self.history.oldest()),
+            Some(_) => needs,
         }
     }
 

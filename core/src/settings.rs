@@ -16,7 +16,6 @@ use crate::health::HealthSettings;
 use crate::hold::Hold;
 use crate::observer::Observer;
 use crate::policy::{PeakEwma, Policy, Sticky};
-use crate::request::Request;
 use crate::vocabulary::{Preference, Pressure};
 
 /// Everything about a router that is not a node. Adapters' builders fill it in.
@@ -280,15 +279,6 @@ impl Settings {
         let usual = || Self::USUAL_STALENESS.max(self.monitor.interval.saturating_mul(3));
         let bound = self.max_staleness.unwrap_or_else(usual);
         (bound != Duration::MAX).then_some(bound)
-    }
-
-    /// By how much a replica may lag that serves this read, if it does not say so itself.
-    #[inline]
-    pub(crate) fn bound_for(&self, request: &Request) -> Option<Duration> {
-        match request.stated_max_staleness() {
-            None => self.max_lag(),
-            Some(_) => None,
-        }
     }
 
     /// Whether it can be known of servers of a kind that what they show is no older than `bound`.

@@ -306,8 +306,8 @@ impl<B: Backend> Cluster<B> {
         if let Some(bound) = request.promised_staleness() {
             wanted = wanted.max(shared.context.now().back(bound));
         }
-        if let Some(bound) = shared.settings.bound_for(request) {
-            wanted = wanted.max(shared.history.back(bound));
+        if request.stated_max_staleness().is_none() {
+            wanted = wanted.max(shared.history.oldest());
         }
         shared.context.wake.ask(wanted);
     }
