@@ -322,8 +322,8 @@ impl<A: Adapter> Builder<A> {
         self
     }
 
-    /// How old what a replica shows may be, for reads that do not say so themselves: see
-    /// [`Settings::max_staleness`]. Defaults to no bound.
+    /// By how much a replica may lag that serves reads which do not say so themselves: see
+    /// [`Settings::max_staleness`]. Defaults to 60 s; `Duration::MAX` lifts it.
     pub fn max_staleness(mut self, bound: Duration) -> Self {
         self.settings = self.settings.max_staleness(bound);
         self

@@ -287,9 +287,11 @@ impl<B: Backend> Cluster<B> {
             Consistency::Causal => session.needs(),
             Consistency::Eventual => Needed::VOID,
         };
-        let bound = request.stated_max_staleness();
-        if let Some(bound) = bound.or(shared.settings.max_staleness) {
+        if let Some(bound) = request.promised_staleness() {
             wanted = wanted.max(shared.context.now().back(bound));
+        }
+        if let Some(bound) = shared.settings.bound_for(request) {
+            wanted = wanted.max(shared.history.back(bound));
         }
         shared.context.wake.ask(wanted);
     }
