@@ -91,6 +91,8 @@ struct Watch {
     answers: bool,
     following: Following,
     standstill: Standstill,
+    /// The history that it follows, as it has said itself, if it is a replica and has said so.
+    follows: Option<Timeline>,
     /// It is not the primary and has said that it is: what is known of that.
     claim: Option<Claim>,
     /// It claims to be the primary like the one that is, and neither can be preferred.
@@ -556,6 +558,12 @@ impl<B: Backend> Monitor<B> {
         let returns = !self.watches.entry(node.id()).or_default().met;
         let mut membership = self.meet(node, was_primary, &report)?;
         self.met_server(node, &report);
+        let watch = self.watches.entry(node.id()).or_default();
+        match &report.standing {
+            LogStanding::Replayed { timeline: None, .. } => {}
+            LogStanding::Replayed { timeline, .. } => watch.follows = *timeline,
+            LogStanding::Shared | LogStanding::Written { .. } => watch.follows = None,
+        }
         let alias = node.live.standing().alias;
         let mut is_primary = was_primary;
         match &report.standing {
@@ -799,7 +807,7 @@ impl<B: Backend> Monitor<B> {
             if let Some(claim) = &mut watch.claim {
                 // It calls itself the primary beside one that answers: it follows nobody.
                 claim.contradict(question);
-                watch.following.begin_again();
+                watch.following = Following::default();
             }
             if let Some(beyond) = watch.following.compare(written, question) {
                 self.lose(node, &Problem::Beyond(beyond));

@@ -23,6 +23,9 @@ pub(super) struct Following {
     /// The position that it told last, and how many questions had been sent by then.
     told: Option<(Position, Count)>,
     stage: Stage,
+    /// It has been shown to follow the primary since it was met first. That it was away since, or the primary, does not
+    /// make it another server: if it calls itself the primary then, it has been promoted.
+    followed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +65,7 @@ impl Following {
             && position.covers(expected)
         {
             self.stage = Stage::Shown;
+            self.followed = true;
         }
         self.told = position.map(|position| (position, sent));
         went_back
@@ -76,6 +80,7 @@ impl Following {
         }
         if told.is_beyond(written) {
             self.stage = Stage::Beyond(written.clone());
+            self.followed = false;
             return self.beyond();
         }
         if matches!(self.stage, Stage::Unknown) {
@@ -99,6 +104,11 @@ impl Following {
         matches!(self.stage, Stage::Expected(_))
     }
 
+    /// Whether it has been shown to follow the primary at any time since it was met first, and nothing contradicts that.
+    pub(super) fn has_followed(&self) -> bool {
+        self.followed
+    }
+
     /// Where it stands if it is on another history.
     pub(super) fn beyond(&self) -> Option<Beyond> {
         match (&self.stage, &self.told) {
@@ -117,7 +127,10 @@ impl Following {
 
     /// Nothing is known any longer: the replica was away, or the primary's history may be another one.
     pub(super) fn begin_again(&mut self) {
-        *self = Self::default();
+        *self = Self {
+            followed: self.followed,
+            ..Self::default()
+        };
     }
 }
 

@@ -11,7 +11,7 @@ use crate::settings::Promotion;
 use crate::vocabulary::Role;
 
 use super::Monitor;
-use super::following::Count;
+use super::following::{Count, Following};
 use super::problem::Problem;
 
 /// What is known of a node that calls itself the primary and is not the one that takes the writes.
@@ -82,16 +82,23 @@ impl<B: Backend> Monitor<B> {
             };
         };
         let watch = self.watches.entry(node.id()).or_default();
-        let shown = watch.following.is_shown();
+        let followed = watch.following.has_followed();
         if !claims {
             let is_stranger = watch.claim.is_some_and(Claim::is_a_strangers);
             self.contests(node, false);
             let gave_way = primary.is_healthy() && primary.role() == Role::Replica;
+            if gave_way && timeline != known && self.follows(primary) == Some(timeline) {
+                // The former primary follows it, so it is no stranger, whatever this router has seen before.
+                return match promotion {
+                    Promotion::Never => Verdict::Ignored,
+                    Promotion::WhenPrimaryIsGone | Promotion::WhenSeenToFollow => Verdict::Promoted,
+                };
+            }
             let follows = match Rivalry::by_number(known, timeline) {
                 Some(Rivalry::Later) => true,
                 Some(Rivalry::Undecided) => gave_way,
                 Some(Rivalry::Earlier) => false,
-                None => shown,
+                None => followed,
             };
             return match follows && !is_stranger && promotion != Promotion::Never {
                 true => Verdict::Promoted,
@@ -99,7 +106,7 @@ impl<B: Backend> Monitor<B> {
             };
         }
         let claim = *watch.claim.get_or_insert(Claim {
-            followed: shown,
+            followed,
             since: self.sent,
             contradicted: false,
         });
@@ -133,6 +140,11 @@ impl<B: Backend> Monitor<B> {
             )
     }
 
+    /// The history that a replica has said that it follows.
+    fn follows(&self, node: &Node<B>) -> Option<Timeline> {
+        self.watches.get(&node.id())?.follows
+    }
+
     /// Writes go to this node from now on. What was proved of the others was proved by another log.
     pub(super) fn follow(&mut self, node: &Node<B>, timeline: Timeline) {
         let before = Arc::clone(self.shared.topology.load().primary().peer());
@@ -142,7 +154,7 @@ impl<B: Backend> Monitor<B> {
         self.forget();
         self.followed = Some(timeline);
         for watch in self.watches.values_mut() {
-            watch.following.begin_again();
+            watch.following = Following::default();
             watch.claim = None;
         }
         // Other names of its server are names of the primary from now on.

@@ -12,6 +12,7 @@ use crate::router::Backend;
 use crate::topology::Topology;
 use crate::vocabulary::Role;
 
+use super::following::Following;
 use super::{Identity, Monitor};
 
 /// Whether a node's address leads to the same server as before.
@@ -37,7 +38,7 @@ impl<B: Backend> Monitor<B> {
         watch.server = Some(now.clone());
         watch.answers = false;
         watch.met = false;
-        watch.following.begin_again();
+        watch.following = Following::default();
         self.disprove(node);
         self.find_aliases(&self.shared.topology.load_full());
         // A restarted server may count as another one. Its connections are broken, so a new pool costs nothing.

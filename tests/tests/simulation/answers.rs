@@ -48,6 +48,16 @@ pub(crate) fn of_waiting(shape: &Shape, has_come: bool) -> Answer {
     [Some(text.to_owned())].into_iter().collect()
 }
 
+/// Whether the server is told to flush its log.
+pub(crate) fn told_to_flush(question: &Question) -> bool {
+    question.sql().contains("pg_logical_emit_message")
+}
+
+/// What a server says that has flushed its log.
+pub(crate) fn of_flushing() -> Answer {
+    [None, Some("0/1".to_owned())].into_iter().collect()
+}
+
 /// What a server says of itself.
 pub(crate) fn of_server(
     world: &World,

@@ -132,6 +132,13 @@ impl Log {
         }
     }
 
+    /// All that was written is flushed by now.
+    pub(crate) fn flush(&mut self, timeline: usize, now: Duration) {
+        for record in &mut self.timelines[timeline].records {
+            record.flushed = record.flushed.min(now);
+        }
+    }
+
     /// A new timeline that leaves another one at this place, and is written by that server. Its number is the next
     /// one, or so many more.
     pub(crate) fn fork(&mut self, place: Place, writer: usize, more: u64) -> usize {

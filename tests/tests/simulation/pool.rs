@@ -275,6 +275,10 @@ impl Backend for Pool {
         let link = reached.map_err(|()| Failure::Unconnected)?;
         let answer = match answers::told_to_wait(question) {
             Some(told) => self.waited(told, link).await?,
+            None if answers::told_to_flush(question) => {
+                self.world.flush(link.server);
+                answers::of_flushing()
+            }
             None => {
                 let mut state = self.world.state();
                 answers::of_server(&self.world, &mut state, link.server, question)

@@ -417,6 +417,13 @@ impl World {
         }
     }
 
+    /// The server flushes what it has written, whatever its background process does.
+    pub(crate) fn flush(&self, index: usize) {
+        let state = &mut *self.state();
+        let timeline = state.servers[index].timeline;
+        state.log.flush(timeline, self.elapsed());
+    }
+
     /// Does something to a server, and records who is able to do what after that.
     pub(crate) fn change(&self, change: impl FnOnce(&Self, &mut State)) {
         {
