@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use dbrouter::{MonitorSettings, Role, Router, Start};
+use dbrouter::{MonitorSettings, NodeOptions, Role, Router, Start};
 use tokio::task::JoinHandle;
 
 use super::{
@@ -13,9 +13,10 @@ use super::{
     refusal, until,
 };
 use crate::Result;
+use crate::proxy::{Mode, Proxy};
 
 pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
-    use Need::{Retries, Servers};
+    use Need::{MariaDb, Retries, Servers};
     mount
         .case(
             "a_killed_replica_fails_no_read",
@@ -69,6 +70,11 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
             "a_replica_left_on_the_old_history_is_not_read",
             &[Servers],
             left_behind,
+        )
+        .case(
+            "a_replica_that_becomes_writable_takes_no_write_from_a_primary_that_lost_a_connection",
+            &[MariaDb],
+            writable_replica,
         );
 }
 
@@ -369,4 +375,52 @@ async fn left_behind<S: Subject>(site: &Site<S>) -> Result<()> {
         expect("version", session.query(READS, READ).await?, version)?;
     }
     Ok(())
+}
+
+/// One connection to a healthy primary breaks, while the monitor's answer takes its time: that is no failover.
+async fn writable_replica<S: Subject>(site: &Site<S>) -> Result<()> {
+    const SLOW: &str = "update kv set version = version + sleep(10) where id = 64";
+    let proxy = Proxy::in_front_of(site.port(0)?).await?;
+    let primary = NodeOptions::new(proxy.url(&site.url(0))).name("primary");
+    let builder = S::builder().primary(primary).replica(site.node(1));
+    let db = S::root(builder.connect().await?);
+    let session = db.session();
+    session.set(1, 1).await?;
+    site.catch_up(1).await?;
+    super::serves::<S>(&db, site.name(1), 1).await?;
+    proxy.set(Mode::Delay(Duration::from_millis(20)));
+    site.administer(1, "set global read_only = OFF").await?;
+    until(&db, "known to be writable", |status| {
+        let node = status.node(site.name(1));
+        node.is_some_and(|node| node.role == Role::Primary)
+    })
+    .await?;
+    for version in 2..=6 {
+        let writing = {
+            let db = db.clone();
+            tokio::spawn(async move { db.session().execute(WRITES, SLOW).await.is_err() })
+        };
+        let mut connection = 0;
+        let found = crate::wait::until(async || {
+            let running =
+                "select cast(coalesce(max(id), 0) as signed) from information_schema.processlist
+                           where info like '%sleep(10)%' and id <> connection_id()";
+            connection = site.ask(0, running).await.unwrap_or(0);
+            connection > 0
+        });
+        check(found.await, "the write does not run")?;
+        site.end_connection(0, connection).await?;
+        // Beside what is found out about the primary.
+        for _ in 0..20 {
+            let session = db.session();
+            // While it is suspect there may be no primary, but another one there is not.
+            let written = crate::wait::until(async || session.set(1, version).await.is_ok());
+            check(written.await, "no write is taken")?;
+            expect("on the primary", site.ask(0, READ).await?, version)?;
+            super::expect_version::<S>(&session, version).await?;
+        }
+        check(writing.await?, "its connection was ended")?;
+        expect("primary", &**db.cluster().primary().name(), "primary")?;
+    }
+    expect("writes on the replica", site.writes(&db, 1).await?, 0)
 }

@@ -8,6 +8,7 @@ mod discovery;
 mod drop_in;
 mod embedded;
 mod failover;
+mod identity;
 mod jobs;
 mod journeys;
 mod monotonic;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         routing::cases(),
         sessions::cases(),
         failover::cases(),
+        identity::cases(),
         cancellation::cases(),
         journeys::cases(),
         processes::cases(),
