@@ -18,7 +18,7 @@ use crate::observer::Observer;
 use crate::options::{IntoNode, NodeOptions};
 use crate::policy::Policy;
 use crate::router::Backend;
-use crate::settings::{MonitorSettings, Settings, Start};
+use crate::settings::{MonitorSettings, Promotion, Settings, Start};
 use crate::vocabulary::{Preference, Role};
 
 /// What an adapter adds to the [`Builder`] that all adapters share: how its pools are opened. Its value is
@@ -305,6 +305,12 @@ impl<A: Adapter> Builder<A> {
     /// Whether the primary must be there at the start. Defaults to [`Start::WithPrimary`].
     pub fn start(mut self, start: Start) -> Self {
         self.settings = self.settings.start(start);
+        self
+    }
+
+    /// When another node takes over the writes. Defaults to [`Promotion::WhenSeenToFollow`].
+    pub fn promotion(mut self, promotion: Promotion) -> Self {
+        self.settings = self.settings.promotion(promotion);
         self
     }
 

@@ -109,6 +109,16 @@ impl<B: Backend> Shared<B> {
         }
     }
 
+    /// The node's address leads to another server: its pool is opened anew, so that no connection to the former one is
+    /// used any longer. Work that is under way keeps its connection.
+    pub(crate) fn reopen(&self, id: NodeId) {
+        let replaced = self.change(|topology| topology.reopen(id).ok_or(()));
+        // Not before the new pool is in its place: work that waits for the old one goes on there.
+        if let Ok(node) = replaced {
+            node.replace();
+        }
+    }
+
     /// Whether another node than the primary claims to be it, and neither can be preferred.
     pub(crate) fn contest(&self, contested: bool) {
         if self.topology.load().contested != contested {
@@ -569,6 +579,7 @@ impl<B: Backend> Router for Cluster<B> {
                     failures,
                     pressure: node.backend().pressure(),
                     last_error: node.last_error().map(|error| error.as_ref().to_owned()),
+                    same_server_as: node.same_server_as().map(|name| name.as_ref().to_owned()),
                 }
             });
         let counters = &shared.context.counters;

@@ -46,6 +46,8 @@ pub enum ConfigErrorKind {
     NotThePrimary,
     /// A node belongs to another cluster than the primary.
     OtherCluster,
+    /// A node leads to another database of the cluster than the primary.
+    OtherDatabase,
     /// The primary cannot be reached.
     Unreachable,
     /// It could not be found out which nodes there are.

@@ -226,6 +226,8 @@ pub enum WhyNot {
     Tags,
     /// Its weight is zero.
     Weight,
+    /// It is only a second name of a server that [another node](crate::Node::same_server_as) leads to.
+    SameServer,
     /// The preference rules it out.
     Preference,
     /// The same work has just failed there.
@@ -264,6 +266,7 @@ impl fmt::Display for WhyNot {
             Self::NotFresh(None) => f.write_str("it has not proved yet where it stands"),
             Self::Tags => f.write_str("it lacks a demanded label"),
             Self::Weight => f.write_str("its weight is zero"),
+            Self::SameServer => f.write_str("another node leads to the same server"),
             Self::Preference => f.write_str("the preference rules it out"),
             Self::JustFailed => f.write_str("the work has just failed there"),
             Self::PolicyDeclined => f.write_str("the policy declined it"),

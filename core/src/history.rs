@@ -74,6 +74,11 @@ impl History {
         known.marks.clear();
     }
 
+    /// Forgets where the primary's log stood, in a history that may be the same.
+    pub(crate) fn forget_marks(&self) {
+        self.known().marks.clear();
+    }
+
     /// The latest instant as of which a node that has replayed `replayed` is fresh.
     pub(crate) fn fresh_as_of(&self, replayed: &Position, commits: Commits) -> Option<Instant> {
         self.known().marks.fresh_as_of(replayed, commits)

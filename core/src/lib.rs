@@ -130,7 +130,7 @@ pub use route::Route;
 pub use router::{Backend, Router};
 pub use scope::with_session;
 pub use session::{OpenWriter, SessionState};
-pub use settings::{MonitorSettings, Settings, Start};
+pub use settings::{MonitorSettings, Promotion, Settings, Start};
 pub use status::{DiscoveryStatus, Fallback, FallbackPlaces, NodeStatus, Status};
 pub use tags::Tags;
 pub use terms::Terms;

@@ -22,12 +22,24 @@ pub enum Admission {
     Draining,
 }
 
-/// A node's standing in one word, so that a route reads role, health and admission of the same moment.
+/// Whether a node is a second name of a server that another node leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alias {
+    /// It is the only node that leads to its server, or the first.
+    No,
+    /// The node that takes the writes leads to the same server.
+    OfPrimary,
+    /// Another node leads to the same server, and that node has the server's share of reads.
+    OfReplica,
+}
+
+/// A node's standing in one word, so that a route reads all of it as of the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) role: Role,
     pub(crate) health: Health,
     pub(crate) admission: Admission,
+    pub(crate) alias: Alias,
 }
 
 impl Standing {
@@ -43,8 +55,13 @@ impl Standing {
             Admission::Disabled => 1,
             Admission::Draining => 2,
         };
-        // Fewer than 256 states, each at its own index.
-        role | admission << 2 | (self.health as u32) << 4
+        let alias = match self.alias {
+            Alias::No => 0,
+            Alias::OfPrimary => 1,
+            Alias::OfReplica => 2,
+        };
+        // Fewer than 256 states of health, each at its own index.
+        role | admission << 2 | alias << 4 | (self.health as u32) << 6
     }
 
     #[inline]
@@ -56,13 +73,18 @@ impl Standing {
                 _ => Role::Unknown,
             },
             health: Health::ALL
-                .get((word >> 4) as usize)
+                .get((word >> 6) as usize)
                 .copied()
                 .unwrap_or(Health::New),
             admission: match (word >> 2) & 0b11 {
                 0 => Admission::Enabled,
                 1 => Admission::Disabled,
                 _ => Admission::Draining,
+            },
+            alias: match (word >> 4) & 0b11 {
+                0 => Alias::No,
+                1 => Alias::OfPrimary,
+                _ => Alias::OfReplica,
             },
         }
     }
@@ -101,6 +123,7 @@ impl Live {
             role,
             health: Health::New,
             admission: Admission::Enabled,
+            alias: Alias::No,
         };
         Self {
             standing: AtomicU32::new(standing.pack()),
@@ -266,16 +289,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn standing_survives_its_word() {
+    fn standing_packs_and_unpacks() {
+        let admissions = [Admission::Enabled, Admission::Disabled, Admission::Draining];
         for role in [Role::Unknown, Role::Primary, Role::Replica] {
             for health in Health::ALL {
-                for admission in [Admission::Enabled, Admission::Disabled, Admission::Draining] {
-                    let standing = Standing {
-                        role,
-                        health,
-                        admission,
-                    };
-                    assert_eq!(Standing::unpack(standing.pack()), standing);
+                for admission in admissions {
+                    for alias in [Alias::No, Alias::OfPrimary, Alias::OfReplica] {
+                        let standing = Standing {
+                            role,
+                            health,
+                            admission,
+                            alias,
+                        };
+                        assert_eq!(Standing::unpack(standing.pack()), standing);
+                    }
                 }
             }
         }

@@ -5,9 +5,12 @@
 //! at an interval, and sooner when a session wants fresher replicas; a replica that makes no progress
 //! is asked less and less often, down to the interval.
 
+mod following;
+mod problem;
+mod promotion;
+mod servers;
+
 use std::collections::HashMap;
-use std::error::Error;
-use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,12 +24,10 @@ use tokio::time;
 use crate::clock::Instant;
 use crate::cluster::Shared;
 use crate::config::{ConfigError, ConfigErrorKind};
-use crate::dialect::{
-    Answer, AnswerError, Dialect, LogStanding, Position, Question, Report, Rivalry, Timeline,
-    Written,
-};
+use crate::dialect::{Answer, Dialect, LogStanding, Position, Question, Report, Timeline, Written};
 use crate::health::{Health, Sign};
 use crate::learning::{keep_learning, learn};
+use crate::live::Alias;
 use crate::node::{Node, NodeId};
 use crate::observer::Event;
 use crate::router::Backend;
@@ -34,15 +35,26 @@ use crate::settings::Start;
 use crate::topology::Topology;
 use crate::vocabulary::{Fault, Role};
 
+use self::following::{Count, Following};
+use self::problem::Problem;
+use self::promotion::{Claim, Verdict};
+use self::servers::Leads;
+
 pub(crate) struct Monitor<B: Backend> {
     shared: Arc<Shared<B>>,
     identity: Identity,
+    /// The database that the primary's connections lead to, once it has told.
+    database: Option<String>,
     /// The last history that a primary was followed in, even if nothing is known of it any longer.
     followed: Option<Timeline>,
+    /// The server that was the primary when it last answered.
+    primary_server: Option<String>,
     watches: HashMap<NodeId, Watch>,
     /// The nodes that the watches are of.
     seen: Option<Arc<Topology<B>>>,
     questions: JoinSet<Reply>,
+    /// How many questions have been sent.
+    sent: Count,
     /// The classifier knows what it wants to know of the server.
     learnt: bool,
 }
@@ -69,9 +81,14 @@ struct Watch {
     /// Questions in a row that brought nothing new.
     fruitless: u32,
     waits: Waits,
-    replayed: Option<Position>,
-    /// It has been proved to follow the primary in the history that is known.
-    proved: bool,
+    /// The server that it led to when it last answered. A restarted server counts as another one where servers tell
+    /// when they were started.
+    server: Option<String>,
+    /// It has answered since it was last lost, so that it leads to `server` now.
+    answers: bool,
+    following: Following,
+    /// It is not the primary and has said that it is: what is known of that.
+    claim: Option<Claim>,
     /// It claims to be the primary like the one that is, and neither can be preferred.
     contests: bool,
 }
@@ -101,6 +118,8 @@ enum Membership {
 /// One node's answer to one question.
 struct Reply {
     node: NodeId,
+    /// The number of the question.
+    question: Count,
     /// The question was who it is, and not only where it stands.
     identified: bool,
     /// Before the question was sent.
@@ -114,38 +133,6 @@ struct Reply {
 
 /// A node, and what is wrong with it.
 type Learnt<B> = (Arc<Node<B>>, Result<(), Problem>);
-
-/// What is wrong with a node.
-#[derive(Debug)]
-enum Problem {
-    Failed(Box<dyn Error + Send + Sync>),
-    /// It is there, and has no room for the question. That is no sign of illness.
-    Busy(Box<dyn Error + Send + Sync>),
-    TimedOut(Duration),
-    Answer(AnswerError),
-    OtherCluster {
-        found: String,
-        expected: String,
-    },
-    Private,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Failed(error) | Self::Busy(error) => error.fmt(f),
-            Self::TimedOut(limit) => write!(f, "no answer within {limit:?}"),
-            Self::Answer(error) => error.fmt(f),
-            Self::OtherCluster { found, expected } => write!(
-                f,
-                "belongs to another cluster than the primary: its identity is {found}, not {expected}"
-            ),
-            Self::Private => f.write_str(
-                "is an in-memory database, which no other node can share; give the path of a file",
-            ),
-        }
-    }
-}
 
 impl<B: Backend> Monitor<B> {
     /// A lagging replica is asked again at once so many times before it is asked at a gap: natural lag
@@ -163,10 +150,13 @@ impl<B: Backend> Monitor<B> {
         Self {
             shared,
             identity: Identity::Unknown,
+            database: None,
             followed: None,
+            primary_server: None,
             watches: HashMap::new(),
             seen: None,
             questions: JoinSet::new(),
+            sent: 0,
             learnt: false,
         }
     }
@@ -187,18 +177,15 @@ impl<B: Backend> Monitor<B> {
             let Some((node, Err(problem))) = self.learn_from(reply) else {
                 continue;
             };
-            match problem {
-                Problem::OtherCluster { .. } | Problem::Private => {
+            match problem.of_configuration() {
+                Some(kind) => {
                     let field = format!("{}.url", node.name());
-                    let kind = ConfigErrorKind::OtherCluster;
                     return Err(ConfigError::new(kind, field, problem.to_string()));
                 }
-                Problem::Failed(_)
-                | Problem::Busy(_)
-                | Problem::TimedOut(_)
-                | Problem::Answer(_) => self.lose(&node, &problem),
+                None => self.lose(&node, &problem),
             }
         }
+        self.see_who_follows().await;
         match missing {
             Some(error) if self.shared.topology.load().primary == configured.id() => {
                 return Err(error);
@@ -207,6 +194,28 @@ impl<B: Backend> Monitor<B> {
         }
         self.learnt = learn(&self.shared).await;
         Ok(())
+    }
+
+    /// Asks the primary and then the replicas once more, so that those that follow it are known to when the router is
+    /// first used.
+    async fn see_who_follows(&mut self) {
+        let topology = self.shared.topology.load_full();
+        let (primaries, replicas): (Vec<_>, Vec<_>) = topology
+            .nodes
+            .iter()
+            .filter(|node| node.is_healthy())
+            .partition(|node| node.id() == topology.primary);
+        if primaries.is_empty() || replicas.is_empty() || self.shared.history.timeline().is_none() {
+            return;
+        }
+        for nodes in [primaries, replicas] {
+            nodes.into_iter().for_each(|node| self.ask(node));
+            while let Some(reply) = self.questions.join_next().await {
+                if let Some((node, Err(problem))) = self.learn_from(reply) {
+                    self.lose(&node, &problem);
+                }
+            }
+        }
     }
 
     /// What is wrong with the node that is configured as the primary, if it must be one.
@@ -288,8 +297,9 @@ impl<B: Backend> Monitor<B> {
         if !seen.is_some_and(|seen| Arc::ptr_eq(seen, &topology)) {
             self.watches
                 .retain(|id, _| topology.nodes.iter().any(|node| node.id() == *id));
-            // A rival that was removed contests nothing.
+            // A rival that was removed contests nothing, and a removed node is no second name of a server.
             self.find_out_if_contested();
+            self.find_aliases(&topology);
             self.seen = Some(Arc::clone(&topology));
         }
         let mut next = later(now, self.shared.settings.monitor.interval);
@@ -362,6 +372,8 @@ impl<B: Backend> Monitor<B> {
                 .fetch_add(1, Ordering::Relaxed);
         }
         node.end_doubt();
+        self.sent += 1;
+        let number = self.sent;
         let limit = shared.settings.monitor.timeout;
         let dialect = shared.dialect;
         let asked = shared.context.now();
@@ -388,6 +400,7 @@ impl<B: Backend> Monitor<B> {
             let took = alone.then(|| node.context.now().since(began));
             Reply {
                 node: node.id(),
+                question: number,
                 identified,
                 asked,
                 refuses,
@@ -412,11 +425,8 @@ impl<B: Backend> Monitor<B> {
         // Not longer than it would be left alone anyway, so that nothing else is asked later for it.
         let most = self.shared.settings.monitor.interval;
         let position = self.shared.history.newest()?;
-        if watch
-            .replayed
-            .as_ref()
-            .is_some_and(|replayed| replayed.covers(&position))
-        {
+        let replayed = watch.following.position();
+        if replayed.is_some_and(|replayed| replayed.covers(&position)) {
             // It only has to say so again.
             return None;
         }
@@ -434,6 +444,7 @@ impl<B: Backend> Monitor<B> {
                 let (id, _) = watches.find(|(_, watch)| watch.asking == Some(error.id()))?;
                 Reply {
                     node: *id,
+                    question: Count::MAX,
                     identified: true,
                     asked: Instant::VOID,
                     refuses: false,
@@ -444,6 +455,7 @@ impl<B: Backend> Monitor<B> {
         };
         let Reply {
             node: id,
+            question,
             identified,
             asked,
             refuses,
@@ -471,35 +483,55 @@ impl<B: Backend> Monitor<B> {
         let is_primary = id == topology.primary;
         let read = |answer: Answer| self.shared.dialect.read(&answer).map_err(Problem::Answer);
         let learnt = match answer.and_then(read) {
-            Ok(report) => self.learn(node, is_primary, asked, report),
+            Ok(report) => self.learn(node, is_primary, (asked, question), report),
             Err(problem) => Err(problem),
         };
         Some((Arc::clone(node), learnt))
     }
 
+    /// Takes in what a node has told. The question was sent just after the instant, and has the number.
     fn learn(
         &mut self,
         node: &Arc<Node<B>>,
         was_primary: bool,
-        asked: Instant,
+        (asked, question): (Instant, Count),
         report: Report,
     ) -> Result<(), Problem> {
+        if self.leads_elsewhere(node, &report) == Leads::UntoldYet {
+            return Ok(());
+        }
+        let returns = !self.watches.entry(node.id()).or_default().met;
         let mut membership = self.meet(node, was_primary, &report)?;
+        self.met_server(node, &report);
+        let alias = node.live.standing().alias;
         let mut is_primary = was_primary;
         match &report.standing {
+            LogStanding::Written { .. } if alias == Alias::OfPrimary => {
+                // The primary under a second name. It serves as a replica that is always fresh.
+                self.contests(node, false);
+                self.take_role(node, Role::Replica, Role::Replica);
+                self.progress(node, Instant::ALWAYS);
+                return Ok(());
+            }
             LogStanding::Written { timeline, written } if !was_primary => {
-                is_primary = self.is_promoted(node, *timeline, written);
-                if is_primary {
-                    self.follow(node, *timeline);
-                    membership = self.meet(node, true, &report)?;
+                match self.judge(node, *timeline, written) {
+                    Verdict::Promoted => {
+                        self.follow(node, *timeline);
+                        is_primary = true;
+                        membership = self.meet(node, true, &report)?;
+                    }
+                    Verdict::Ignored => {}
+                    Verdict::Refused(problem) => return Err(problem),
                 }
             }
-            _ => self.contests(node, false),
+            _ => {
+                self.watches.entry(node.id()).or_default().claim = None;
+                self.contests(node, false);
+            }
         }
-        let configured = if is_primary {
-            Role::Primary
-        } else {
-            Role::Replica
+        let configured = match is_primary {
+            true => Role::Primary,
+            false => Role::Replica,
         };
         self.take_role(node, report.role.unwrap_or(configured), configured);
         let watch = self.watches.entry(node.id()).or_default();
@@ -514,7 +546,8 @@ impl<B: Backend> Monitor<B> {
                 self.progress(node, Instant::ALWAYS);
             }
             LogStanding::Written { timeline, written } if is_primary => {
-                self.record(asked, timeline, written);
+                self.primary_server = report.server;
+                self.record((asked, question), timeline, written, returns);
                 self.watches.entry(node.id()).or_default().fruitless = 0;
             }
             // A server that calls itself primary, but is not ours. Its role keeps work away from it.
@@ -527,62 +560,10 @@ impl<B: Backend> Monitor<B> {
                 if is_primary && self.shared.history.timeline().is_some() {
                     self.forget();
                 }
-                self.replayed(node, position);
+                return self.replayed(node, position);
             }
         }
         Ok(())
-    }
-
-    /// Whether a node that says it is the primary is the one to be followed now, rather than the one that was.
-    ///
-    /// If that one still answers and says the same, the later history wins, where histories have an order; two that
-    /// have none contest it, and nobody's writes are taken until one of them gives way. If it does not, the promoted
-    /// one must have a later history than it had, or have been following it (where histories are named after their
-    /// writers, and a promoted server has not written yet). An old primary that comes back has neither.
-    fn is_promoted(&mut self, node: &Node<B>, timeline: Timeline, written: &Written) -> bool {
-        let topology = self.shared.topology.load_full();
-        let primary = topology.primary();
-        let claims = primary.is_healthy() && primary.role() == Role::Primary;
-        let followed = self.shared.history.timeline().or(self.followed);
-        let Some(known) = followed else {
-            // No primary has been met yet.
-            self.contests(node, false);
-            return !claims;
-        };
-        if claims {
-            let newest = self.shared.history.newest();
-            let rivalry = Rivalry::between(known, newest.as_ref(), timeline, &written.inserted);
-            self.contests(node, rivalry == Rivalry::Undecided);
-            return rivalry == Rivalry::Later;
-        }
-        self.contests(node, false);
-        let gave_way = primary.is_healthy() && primary.role() == Role::Replica;
-        match Rivalry::by_number(known, timeline) {
-            Some(Rivalry::Later) => true,
-            Some(Rivalry::Undecided) => gave_way,
-            Some(Rivalry::Earlier) => false,
-            None => self
-                .watches
-                .get(&node.id())
-                .is_some_and(|watch| watch.proved),
-        }
-    }
-
-    /// Writes go to this node from now on. What was proved of the others was proved by another log.
-    fn follow(&mut self, node: &Node<B>, timeline: Timeline) {
-        let before = Arc::clone(self.shared.topology.load().primary().peer());
-        // The standing of the promoted node is changed after that, so that it is read from all the time, as a replica
-        // or as the primary.
-        self.shared.follow(node.id());
-        self.forget();
-        self.followed = Some(timeline);
-        self.watches
-            .values_mut()
-            .for_each(|watch| watch.proved = false);
-        self.shared.context.events.emit(|| Event::PrimaryChanged {
-            from: before,
-            to: Arc::clone(node.peer()),
-        });
     }
 
     fn find_out_if_contested(&self) {
@@ -613,8 +594,7 @@ impl<B: Backend> Monitor<B> {
         is_primary: bool,
         report: &Report,
     ) -> Result<Membership, Problem> {
-        let history = &self.shared.history;
-        let timeline = history.timeline();
+        let timeline = self.shared.history.timeline();
         let watch = self.watches.entry(node.id()).or_default();
         let told = match &report.standing {
             LogStanding::Replayed { timeline, .. } if !is_primary => Some(*timeline),
@@ -631,19 +611,42 @@ impl<B: Backend> Monitor<B> {
         match (&self.identity, &report.identity) {
             (Identity::Unknown, found) if is_primary => {
                 if let Some(identity) = found {
-                    history.identify(identity);
+                    self.shared.history.identify(identity);
                 }
                 self.identity = found.clone().map_or(Identity::Private, Identity::Known);
             }
             (Identity::Unknown, Some(_)) => return Ok(Membership::Presumed),
             (Identity::Known(expected), Some(found)) if found != expected => {
                 let (found, expected) = (found.clone(), expected.clone());
-                return Err(Problem::OtherCluster { found, expected });
+                if !is_primary {
+                    return Err(Problem::OtherCluster { found, expected });
+                }
+                if let Some(witness) = self.other_that_answers(node) {
+                    let witness = Arc::clone(witness.name());
+                    return Err(Problem::PrimaryOfOtherCluster {
+                        found,
+                        expected,
+                        witness,
+                    });
+                }
+                self.go_on_with(node, &expected, found);
+                self.watches.entry(node.id()).or_default().met = true;
+                self.database.clone_from(&report.database);
+                return Ok(Membership::Sure);
             }
             (Identity::Known(_), Some(_)) => {}
             (Identity::Private, _) if is_primary => {}
             (Identity::Private, _) | (_, None) => return Err(Problem::Private),
         }
+        match (&self.database, &report.database) {
+            (_, found) if is_primary => self.database.clone_from(found),
+            (Some(expected), Some(found)) if found != expected => {
+                let (found, expected) = (found.clone(), expected.clone());
+                return Err(Problem::OtherDatabase { found, expected });
+            }
+            _ => {}
+        }
+        let watch = self.watches.entry(node.id()).or_default();
         if timeline.is_some() && told.is_some_and(|told| told != timeline) {
             // It is asked again who it is until it has followed, or for ever.
             return Ok(Membership::Astray);
@@ -665,6 +668,10 @@ impl<B: Backend> Monitor<B> {
                 });
             }
             node.set_role(role);
+            if node.id() == self.shared.topology.load().primary {
+                // A second name of the primary's server is one only while that is the primary.
+                self.find_aliases(&self.shared.topology.load_full());
+            }
         }
         let (before, after) = node.take(Sign::Answered, None);
         if before != after {
@@ -672,14 +679,48 @@ impl<B: Backend> Monitor<B> {
         }
     }
 
-    /// Takes in where the primary's log stands. On another timeline, or if the log went back, nothing
-    /// that was proved before holds any longer.
-    fn record(&mut self, asked: Instant, timeline: Timeline, written: Written) {
-        if self.shared.history.is_broken_by(timeline, &written) {
+    /// Takes in where the primary's log stands. On another timeline, or if the log went back, nothing that was proved
+    /// before holds any longer. If the primary has been away, its log may be another one all the same: it may have been
+    /// set back, and have grown again since. Then the replicas must show anew that they follow it; what they had proved
+    /// of the past holds.
+    fn record(
+        &mut self,
+        (asked, question): (Instant, Count),
+        timeline: Timeline,
+        written: Written,
+        returns: bool,
+    ) {
+        let history = &self.shared.history;
+        if history.is_broken_by(timeline, &written) {
             self.forget();
+        } else if returns {
+            history.forget_marks();
+            self.watches
+                .values_mut()
+                .for_each(|watch| watch.following.begin_again());
         }
         self.followed = Some(timeline);
+        let inserted = written.inserted.clone();
         self.shared.history.record(asked, timeline, written);
+        self.compare(&inserted, question);
+    }
+
+    /// Compares what the replicas have told with where the primary stood when it was asked later.
+    fn compare(&mut self, written: &Position, question: Count) {
+        let topology = self.shared.topology.load_full();
+        for node in topology.replicas() {
+            let Some(watch) = self.watches.get_mut(&node.id()) else {
+                continue;
+            };
+            if let Some(claim) = &mut watch.claim {
+                // It calls itself the primary beside one that answers: it follows nobody.
+                claim.contradict(question);
+                watch.following.begin_again();
+            }
+            if let Some(beyond) = watch.following.compare(written, question) {
+                self.lose(node, &Problem::Beyond(beyond));
+            }
+        }
     }
 
     /// The primary's log is another one, or no longer the primary's. What it said of the past proves
@@ -689,28 +730,32 @@ impl<B: Backend> Monitor<B> {
         let topology = self.shared.topology.load_full();
         for replica in topology.replicas() {
             self.disprove(replica);
-            self.watches.entry(replica.id()).or_default().met = false;
+            let watch = self.watches.entry(replica.id()).or_default();
+            watch.met = false;
+            watch.following.begin_again();
         }
     }
 
-    fn replayed(&mut self, node: &Arc<Node<B>>, replayed: Option<Position>) {
+    fn replayed(&mut self, node: &Arc<Node<B>>, replayed: Option<Position>) -> Result<(), Problem> {
+        let sent = self.sent;
         let watch = self.watches.entry(node.id()).or_default();
-        let went_back = match (&watch.replayed, &replayed) {
-            (Some(before), Some(now)) => !now.covers(before),
-            (Some(_), None) => true,
-            (None, _) => false,
-        };
-        if went_back {
+        let went_back = watch.following.told(replayed, sent);
+        if went_back || node.fresh_as_of() == Instant::ALWAYS {
+            // Or it was the primary under a second name, and is a replica now.
             self.void(node);
         }
-        let commits = self.shared.settings.monitor.commits;
-        let proved = replayed
-            .as_ref()
-            .and_then(|position| self.shared.history.fresh_as_of(position, commits));
         let watch = self.watches.entry(node.id()).or_default();
-        watch.replayed = replayed;
-        watch.proved |= proved.is_some();
+        if let Some(beyond) = watch.following.beyond() {
+            return Err(Problem::Beyond(beyond));
+        }
+        let commits = self.shared.settings.monitor.commits;
+        let shown = watch
+            .following
+            .position()
+            .filter(|_| watch.following.is_shown());
+        let proved = shown.and_then(|position| self.shared.history.fresh_as_of(position, commits));
         self.progress(node, proved.unwrap_or(Instant::ORIGIN));
+        Ok(())
     }
 
     /// The node is proved fresh as of `instant`. Notes whether that is news.
@@ -746,7 +791,6 @@ impl<B: Backend> Monitor<B> {
             .load()
             .unused_epoch(&self.shared.context);
         node.live.void(epoch);
-        self.watches.entry(node.id()).or_default().replayed = None;
     }
 
     /// Tells that a node's health has changed.
@@ -776,10 +820,17 @@ impl<B: Backend> Monitor<B> {
         watch.fruitless = watch.fruitless.saturating_add(1);
         watch.met = false;
         watch.waits = Waits::No;
+        if !matches!(problem, Problem::Beyond(_)) {
+            // It may be another server, or have been rebuilt, when it answers again.
+            watch.following.begin_again();
+        }
+        if std::mem::take(&mut watch.answers) {
+            self.find_aliases(&self.shared.topology.load_full());
+        }
         self.contests(node, false);
         // While the primary has not told who it is, a replica serves without having been met.
         self.disprove(node);
-        if matches!(problem, Problem::OtherCluster { .. } | Problem::Private) {
+        if problem.is_of_a_stranger() {
             node.set_role(Role::Unknown);
         }
         if matches!(problem, Problem::Busy(_)) {

@@ -7,7 +7,7 @@ use crate::clock::Instant;
 use crate::context::Context;
 use crate::health::{Health, Sign};
 use crate::holders::Holders;
-use crate::live::{Admission, Live};
+use crate::live::{Admission, Alias, Live};
 use crate::observer::Peer;
 use crate::request::stable_hash;
 use crate::sync::{AtomicU32, Ordering};
@@ -271,6 +271,22 @@ impl<B> Node<B> {
     #[must_use]
     pub fn last_error(&self) -> Option<Arc<str>> {
         self.vitals.last_error()
+    }
+
+    /// The name of another node that leads to the same server, if this one is only a second name of that server: an
+    /// address given twice, or one that has moved. It is no second server then: reads go to it only where the other
+    /// node may not serve them.
+    #[must_use]
+    pub fn same_server_as(&self) -> Option<Arc<str>> {
+        self.vitals.same_as()
+    }
+
+    /// It is a second name of a server that `other` leads to, or no longer. Returns whether that is another one than
+    /// before.
+    pub(crate) fn set_alias(&self, alias: Alias, other: Option<&Arc<str>>) -> bool {
+        let before = self.vitals.set_same_as(other.cloned());
+        self.live.change(|standing| standing.alias = alias);
+        before.as_ref() != other
     }
 
     /// Waits until the node is found unhealthy; returns at once if it is. Race it against acquiring

@@ -11,7 +11,7 @@ use crate::clock::Instant;
 use crate::context::Context;
 use crate::decision::{Cause, Reason, Refusal, RouteError, WhyNot};
 use crate::health::Health;
-use crate::live::{Admission, Epoch, Standing};
+use crate::live::{Admission, Alias, Epoch, Standing};
 use crate::node::Member;
 use crate::observer::Event;
 use crate::request::Request;
@@ -43,6 +43,14 @@ enum Step {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Among {
     Replicas,
+    All,
+}
+
+/// Which nodes are candidates that are only second names of a server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Aliases {
+    LeftOut,
+    OfReplicas,
     All,
 }
 
@@ -129,7 +137,8 @@ impl<B> Pipeline<'_, B> {
                 }
                 Step::Policy(among) if *among == Among::All || !self.acts_as_primary(member) => {
                     let why_not = self.why_not(member, *among, Fitness::Required, needs);
-                    why_not.or(Some(WhyNot::PolicyDeclined))
+                    let alias = || self.why_not_by(member, self.aliases());
+                    why_not.or_else(alias).or(Some(WhyNot::PolicyDeclined))
                 }
                 _ => None,
             });
@@ -190,6 +199,7 @@ impl<B> Pipeline<'_, B> {
 
     /// Lets the policy choose among the candidates; or says why there are none.
     fn candidate(&self, among: Among, fitness: Fitness, needs: Needs) -> Result<Route<B>, Reason> {
+        let mut aliases = Aliases::LeftOut;
         loop {
             let mut set = IndexSet::new();
             let mut recovering = false;
@@ -197,6 +207,7 @@ impl<B> Pipeline<'_, B> {
             let mut sick = false;
             for (index, member) in self.topology.members.iter().enumerate() {
                 match self.why_not(member, among, fitness, needs) {
+                    None if self.why_not_by(member, aliases).is_some() => {}
                     None => {
                         recovering |= member.live.standing().health == Health::Recovering;
                         set.add(index);
@@ -213,6 +224,11 @@ impl<B> Pipeline<'_, B> {
                     }
                     Some(_) => {}
                 }
+            }
+            if set.len() == 0 && aliases == Aliases::LeftOut {
+                // A second name of a server is better than none.
+                aliases = self.aliases();
+                continue;
             }
             if set.len() == 0 {
                 return Err(match (stale, sick) {
@@ -236,6 +252,7 @@ impl<B> Pipeline<'_, B> {
             // The node may have changed since it became a candidate, and what the session remembers
             // of this read is tied to this epoch. Then the next look leaves it out.
             if self.why_not(member, among, fitness, needs).is_none()
+                && self.why_not_by(member, aliases).is_none()
                 && let Some(route) = self.enter(index, epoch, reason)
             {
                 return Ok(route);
@@ -345,6 +362,24 @@ impl<B> Pipeline<'_, B> {
             return Some(WhyNot::NotFresh(short));
         }
         None
+    }
+
+    /// Which second names of servers may serve the read if no first one does. One of the primary may not where the
+    /// primary itself may: there are as many reads on it as there are to be.
+    fn aliases(&self) -> Aliases {
+        match self.preference() {
+            Preference::Replica => Aliases::All,
+            _ => Aliases::OfReplicas,
+        }
+    }
+
+    /// Why a node that is a candidate otherwise is none because of other nodes that lead to its server.
+    fn why_not_by(&self, member: &Member, aliases: Aliases) -> Option<WhyNot> {
+        let alias = member.live.standing().alias;
+        match (alias, aliases) {
+            (Alias::No, _) | (_, Aliases::All) | (Alias::OfReplica, Aliases::OfReplicas) => None,
+            (Alias::OfPrimary | Alias::OfReplica, _) => Some(WhyNot::SameServer),
+        }
     }
 
     /// Why the node, whatever its role, takes no work at this moment.

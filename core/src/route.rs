@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::clock::Instant;
 use crate::decision::{Decision, Reason};
 use crate::fallback::Place;
-use crate::health::Sign;
+use crate::health::{Health, Sign};
 use crate::live::Epoch;
 use crate::node::Node;
 use crate::observer::Event;
@@ -204,7 +204,11 @@ impl<B> Route<B> {
 
     /// The node is suspected of being gone.
     pub(crate) fn suspect(&self, error: &dyn fmt::Display) {
-        self.node.forget_answers();
+        if self.node.health() != Health::Suspect {
+            // Only the first failure: an answer to what was asked after it says that the node is there, however many
+            // follow before that arrives.
+            self.node.forget_answers();
+        }
         let (before, after) = self.node.take(Sign::WorkFailed, Some(&error.to_string()));
         if before != after {
             self.node.context.events.emit(|| Event::Suspected {

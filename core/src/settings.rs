@@ -31,6 +31,7 @@ pub struct Settings {
     pub(crate) retries: u32,
     pub(crate) wait_for_primary: Duration,
     pub(crate) start: Start,
+    pub(crate) promotion: Promotion,
     pub(crate) hold: Hold,
     pub(crate) max_staleness: Option<Duration>,
     pub(crate) fallback_limit: Option<FallbackLimit>,
@@ -52,6 +53,7 @@ impl Settings {
             retries: 3,
             wait_for_primary: Duration::ZERO,
             start: Start::default(),
+            promotion: Promotion::default(),
             hold: Hold::closely(),
             max_staleness: None,
             fallback_limit: None,
@@ -145,6 +147,13 @@ impl Settings {
     #[must_use]
     pub fn start(mut self, start: Start) -> Self {
         self.start = start;
+        self
+    }
+
+    /// When another node takes over the writes. Defaults to [`Promotion::WhenSeenToFollow`].
+    #[must_use]
+    pub fn promotion(mut self, promotion: Promotion) -> Self {
+        self.promotion = promotion;
         self
     }
 
@@ -264,6 +273,7 @@ impl fmt::Debug for Settings {
             .field("retries", &self.retries)
             .field("wait_for_primary", &self.wait_for_primary)
             .field("start", &self.start)
+            .field("promotion", &self.promotion)
             .field("hold", &self.hold)
             .field("max_staleness", &self.max_staleness)
             .field("fallback_limit", &self.fallback_limit)
@@ -289,6 +299,24 @@ pub enum Start {
     /// The router starts all the same. Writes are refused until the primary has been met, and so are
     /// reads that must see it; replicas serve the others.
     ReadOnly,
+}
+
+/// When a node that says it is the primary takes over the writes from the one that had them.
+///
+/// Whatever is chosen, a node that claims to be the primary beside one that answers, and that this router has never seen
+/// follow it, takes nothing: it may be a copy that was restored from a backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Promotion {
+    /// Also while the primary still answers and says that it is one, if the node's history is the later one and this
+    /// router has seen the node follow the primary before. The default: a promotion is somebody's decision, and the old
+    /// primary is often still there for a while, where what is written would be lost.
+    #[default]
+    WhenSeenToFollow,
+    /// Only once the primary no longer answers, or no longer says that it is one. For replicas that are promoted to
+    /// serve something else under the same address.
+    WhenPrimaryIsGone,
+    /// Never. Writes are refused until the configured primary is there again.
+    Never,
 }
 
 /// How a router's monitor watches its nodes.

@@ -113,6 +113,8 @@ pub struct NodeStatus {
     pub pressure: Pressure,
     /// What went wrong with it last, if it is not healthy.
     pub last_error: Option<String>,
+    /// The name of another node that leads to the same server, if this node is only a second name of it.
+    pub same_server_as: Option<String>,
 }
 
 #[cfg(feature = "builder")]
@@ -186,6 +188,11 @@ impl fmt::Display for Status {
                 "{:width$}  {:7}  {health:10}  {staleness:>9}  {:>9}  {:>9}  {:>9}",
                 node.name, node.role, node.in_flight, node.reads, node.writes
             )?;
+        }
+        for node in &self.nodes {
+            if let Some(other) = &node.same_server_as {
+                writeln!(f, "{} leads to the same server as {other}", node.name)?;
+            }
         }
         let discovery = self.discovery.as_ref();
         if let Some(error) = discovery.and_then(|discovery| discovery.last_error.as_ref()) {

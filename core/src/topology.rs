@@ -201,16 +201,21 @@ impl<B> Topology<B> {
     pub(crate) fn follow(&mut self, promoted: NodeId) -> Vec<Arc<Node<B>>> {
         let demoted = std::mem::replace(&mut self.primary, promoted);
         self.contested = false;
-        let mut replaced = Vec::new();
-        for (id, role) in [(demoted, Role::Replica), (promoted, Role::Primary)] {
-            let Some(node) = self.nodes.iter_mut().find(|node| node.id() == id) else {
-                continue;
-            };
-            if let Some(reopened) = node.reopened(role) {
-                replaced.push(std::mem::replace(node, Arc::new(reopened)));
-            }
-        }
-        replaced
+        [demoted, promoted]
+            .into_iter()
+            .filter_map(|id| self.reopen(id))
+            .collect()
+    }
+
+    /// Opens a node's pool anew, as is right for its role. Returns the node with its former pool.
+    pub(crate) fn reopen(&mut self, id: NodeId) -> Option<Arc<Node<B>>> {
+        let role = match id == self.primary {
+            true => Role::Primary,
+            false => Role::Replica,
+        };
+        let node = self.nodes.iter_mut().find(|node| node.id() == id)?;
+        let reopened = node.reopened(role)?;
+        Some(std::mem::replace(node, Arc::new(reopened)))
     }
 
     /// The node that takes the writes.

@@ -28,6 +28,8 @@ pub(crate) struct Vitals {
 struct Known {
     fitness: Fitness,
     last_error: Option<Arc<str>>,
+    /// The name of the node that leads to the same server, if this one is a second name of it.
+    same_as: Option<Arc<str>>,
 }
 
 impl Default for Vitals {
@@ -36,6 +38,7 @@ impl Default for Vitals {
             known: Mutex::new(Known {
                 fitness: Fitness::new(),
                 last_error: None,
+                same_as: None,
             }),
             changes: Notify::new(),
             lost_at: AtomicU64::new(0),
@@ -91,6 +94,16 @@ impl Vitals {
 
     pub(crate) fn last_error(&self) -> Option<Arc<str>> {
         self.known().last_error.clone()
+    }
+
+    /// The name of the node that leads to the same server.
+    pub(crate) fn same_as(&self) -> Option<Arc<str>> {
+        self.known().same_as.clone()
+    }
+
+    /// Sets that, and returns the one before.
+    pub(crate) fn set_same_as(&self, other: Option<Arc<str>>) -> Option<Arc<str>> {
+        std::mem::replace(&mut self.known().same_as, other)
     }
 
     /// Completes when the node is next found less than fit, or its pool is another one.

@@ -15,16 +15,15 @@ use std::time::Duration;
 use super::{Answer, AnswerError, LogStanding, Position, Question, Report, Timeline, Written};
 use crate::vocabulary::{Fault, Role};
 
-/// Who the server is costs nothing extra.
+/// Which server it is costs nothing extra. Replication asks of all servers of one cluster to have different
+/// ids, but two clusters may use the same ones, so the id alone does not name a server.
 pub(super) const LOCATE: Question = Question::new(
     "SELECT CAST(@@GLOBAL.read_only AS CHAR), CAST(@@GLOBAL.gtid_domain_id AS CHAR), \
-     CAST(@@GLOBAL.gtid_binlog_pos AS CHAR), CAST(@@GLOBAL.gtid_slave_pos AS CHAR)",
-    4,
+     CAST(@@GLOBAL.gtid_binlog_pos AS CHAR), CAST(@@GLOBAL.gtid_slave_pos AS CHAR), \
+     CONCAT_WS(' ', @@GLOBAL.server_id, @@GLOBAL.hostname, @@GLOBAL.port, @@GLOBAL.datadir), \
+     IFNULL(DATABASE(), '')",
+    6,
 );
-
-/// Replication asks of all servers to have different ones.
-#[cfg(feature = "builder")]
-pub(super) const WHICH: Question = Question::new("SELECT CAST(@@GLOBAL.server_id AS CHAR)", 1);
 
 /// Of each GTID only the domain and the number are compared; who wrote it does not matter.
 pub(super) fn wait(domains: &[(u32, u64)], limit: Duration) -> Question {
@@ -73,6 +72,8 @@ pub(super) fn read(answer: &Answer) -> Result<Report, AnswerError> {
         role: Some(role),
         identity: Some(format!("gtid_domain_id {home}")),
         waits: Some(true),
+        server: answer.column(4).map(str::to_owned),
+        database: answer.column(5).map(str::to_owned),
         standing,
     })
 }
@@ -139,8 +140,10 @@ mod tests {
     use super::*;
 
     fn answer(columns: [&str; 4]) -> Answer {
+        let who = ["1 db-1 3306 /var/lib/mysql/", "shop"];
         columns
             .into_iter()
+            .chain(who)
             .map(|text| Some(text.to_owned()))
             .collect()
     }
@@ -149,6 +152,9 @@ mod tests {
     fn a_primary_reports_what_it_logged() {
         let report = read(&answer(["0", "0", "0-2-42,7-9-5", ""])).unwrap();
         assert_eq!(report.role, Some(Role::Primary));
+        let server = "1 db-1 3306 /var/lib/mysql/";
+        assert_eq!(report.server.as_deref(), Some(server));
+        assert_eq!(report.database.as_deref(), Some("shop"));
         let LogStanding::Written { timeline, written } = report.standing else {
             panic!("{report:?}");
         };

@@ -58,17 +58,6 @@ impl Dialect {
         }
     }
 
-    /// The question which server it is, whatever address it was reached by; the answer is one text. `None` if that
-    /// cannot be told.
-    #[cfg(feature = "builder")]
-    pub(crate) fn which(self) -> Option<Question> {
-        match self {
-            Self::Postgres => Some(postgres::WHICH),
-            Self::MariaDb => Some(mariadb::WHICH),
-            Self::Sqlite => None,
-        }
-    }
-
     /// The question that a replica answers once it has replayed `position`, or after `limit`. `None` if servers of
     /// this kind have none for such a position.
     pub(crate) fn wait(self, position: &Position, limit: Duration) -> Option<Question> {
@@ -309,6 +298,10 @@ pub(crate) struct Report {
     pub(crate) identity: Option<String>,
     /// Whether it can be told to [wait](Dialect::wait), if that was asked.
     pub(crate) waits: Option<bool>,
+    /// Which server it is, whatever address it was reached by, if that can be told. It has another one after a restart.
+    pub(crate) server: Option<String>,
+    /// The database, or the schema, that its connections lead to, if that was asked for; empty if there is none.
+    pub(crate) database: Option<String>,
     /// Where it stands in the cluster's log.
     pub(crate) standing: LogStanding,
 }
@@ -411,6 +404,22 @@ pub(crate) enum Position {
     Domains(Vec<(u32, u64)>),
 }
 
+impl fmt::Display for Position {
+    /// As servers write it; of a GTID only what is compared: `0-*-42`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log(offset) => write!(f, "{:X}/{:X}", offset >> 32, offset & 0xFFFF_FFFF),
+            Self::Domains(domains) => {
+                for (index, (domain, sequence)) in domains.iter().enumerate() {
+                    let separator = if index == 0 { "" } else { "," };
+                    write!(f, "{separator}{domain}-*-{sequence}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
 impl Position {
     /// Whether a node that has replayed up to here shows all that was written up to `other`.
     pub(crate) fn covers(&self, other: &Self) -> bool {
@@ -423,6 +432,18 @@ impl Position {
                 })
             }
             // Servers of two kinds have nothing in common.
+            _ => false,
+        }
+    }
+
+    /// Whether it lies further on than `other` in a log that both have.
+    pub(crate) fn is_beyond(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Log(here), Self::Log(there)) => here > there,
+            (Self::Domains(here), Self::Domains(there)) => here.iter().any(|(domain, reached)| {
+                let mut known = there.iter();
+                known.any(|(known, sequence)| known == domain && reached > sequence)
+            }),
             _ => false,
         }
     }

@@ -17,28 +17,38 @@ use std::time::Duration;
 use super::{Answer, AnswerError, LogStanding, Position, Question, Report, Timeline, Written};
 use crate::vocabulary::{Fault, Role};
 
-const COLUMNS: usize = 10;
+const COLUMNS: usize = 12;
 
 /// The first version that knows `WAIT FOR`, as `server_version_num` has it.
 const WAITS: u32 = 190_000;
 
+// Every function is named with its schema: a `search_path` may put the application's own in front.
 macro_rules! question {
-    ($identity:literal, $timeline:literal, $version:literal) => {
+    ($identity:literal, $timeline:literal, $version:literal, $database:literal) => {
         Question::new(
             concat!(
-                "SELECT pg_is_in_recovery()::text, ",
-                "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()::text END, ",
-                "CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_insert_lsn()::text END, ",
-                "CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_flush_lsn()::text END, ",
-                "CASE WHEN pg_is_in_recovery() THEN NULL ",
-                "ELSE substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END, ",
-                "current_setting('wal_segment_size'), ",
-                "current_setting('wal_writer_delay'), ",
+                "SELECT pg_catalog.pg_is_in_recovery()::pg_catalog.text, ",
+                "CASE WHEN pg_catalog.pg_is_in_recovery() ",
+                "THEN pg_catalog.pg_last_wal_replay_lsn()::pg_catalog.text END, ",
+                "CASE WHEN pg_catalog.pg_is_in_recovery() ",
+                "THEN NULL ELSE pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text END, ",
+                "CASE WHEN pg_catalog.pg_is_in_recovery() ",
+                "THEN NULL ELSE pg_catalog.pg_current_wal_flush_lsn()::pg_catalog.text END, ",
+                "CASE WHEN pg_catalog.pg_is_in_recovery() THEN NULL ELSE pg_catalog.substr(",
+                "pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END, ",
+                "pg_catalog.current_setting('wal_segment_size'), ",
+                "pg_catalog.current_setting('wal_writer_delay'), ",
                 $identity,
                 ", ",
                 $timeline,
                 ", ",
                 $version,
+                ", ",
+                // All servers of a cluster have one identity, but no two of them were started in the same
+                // microsecond.
+                "pg_catalog.concat(extract(epoch FROM pg_catalog.pg_postmaster_start_time()), ' ', ",
+                "pg_catalog.current_setting('port'), ' ', pg_catalog.current_setting('cluster_name')), ",
+                $database,
             ),
             COLUMNS,
         )
@@ -46,25 +56,19 @@ macro_rules! question {
 }
 
 pub(super) const IDENTIFY: Question = question!(
-    "(SELECT system_identifier::text FROM pg_control_system())",
+    "(SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system())",
     "(SELECT greatest(timeline_id, min_recovery_end_timeline, \
-      (SELECT received_tli FROM pg_stat_wal_receiver))::text \
-      FROM pg_control_checkpoint(), pg_control_recovery())",
-    "current_setting('server_version_num')"
+      (SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver))::pg_catalog.text \
+      FROM pg_catalog.pg_control_checkpoint(), pg_catalog.pg_control_recovery())",
+    "pg_catalog.current_setting('server_version_num')",
+    "pg_catalog.current_database()::pg_catalog.text"
 );
 
 pub(super) const LOCATE: Question = question!(
-    "NULL::text",
-    "(SELECT received_tli::text FROM pg_stat_wal_receiver)",
-    "NULL::text"
-);
-
-/// All servers of a cluster have one identity, but no two of them were started in the same microsecond.
-#[cfg(feature = "builder")]
-pub(super) const WHICH: Question = Question::new(
-    "SELECT concat(extract(epoch FROM pg_postmaster_start_time()), ' ', current_setting('port'), ' ', \
-     current_setting('cluster_name'))",
-    1,
+    "NULL::pg_catalog.text",
+    "(SELECT received_tli::pg_catalog.text FROM pg_catalog.pg_stat_wal_receiver)",
+    "NULL::pg_catalog.text",
+    "NULL::pg_catalog.text"
 );
 
 /// It needs no snapshot, so it keeps nothing from being cleaned up. Without `NO_THROW`, a time limit that is
@@ -111,6 +115,8 @@ pub(super) fn read(answer: &Answer) -> Result<Report, AnswerError> {
         waits: answer
             .column(9)
             .map(|version| version.parse().is_ok_and(|version: u32| version >= WAITS)),
+        server: answer.column(10).map(str::to_owned),
+        database: answer.column(11).map(str::to_owned),
         standing,
     })
 }
@@ -130,7 +136,9 @@ fn written(answer: &Answer) -> Result<LogStanding, AnswerError> {
     let insert = "pg_current_wal_insert_lsn";
     let inserted = location(insert, answer.required(2, insert)?)?;
     let flush = "pg_current_wal_flush_lsn";
-    let flushed = location(flush, answer.required(3, flush)?)?;
+    // The server looks at this position later than at the other, and may have written in between. What is
+    // inserted by then is flushed up to the earlier of the two in any case.
+    let flushed = location(flush, answer.required(3, flush)?)?.min(inserted);
     let file = answer.required(4, "timeline")?;
     let timeline = u64::from_str_radix(file, 16)
         .map_err(|_| AnswerError::new("timeline", file, "eight hexadecimal digits"))?;
@@ -255,6 +263,8 @@ mod tests {
             Some("7301"),
             None,
             Some("190000"),
+            Some("1700000000.5 5432 "),
+            Some("shop"),
         ]))
         .unwrap();
         assert_eq!(report.waits, Some(true));
@@ -265,6 +275,8 @@ mod tests {
         };
         assert_eq!(report.role, Some(Role::Primary));
         assert_eq!(report.identity.as_deref(), Some("7301"));
+        assert_eq!(report.server.as_deref(), Some("1700000000.5 5432 "));
+        assert_eq!(report.database.as_deref(), Some("shop"));
         assert_eq!(
             report.standing,
             LogStanding::Written {
@@ -272,6 +284,23 @@ mod tests {
                 written
             }
         );
+    }
+
+    /// The server evaluates the insert position first, so the flush position may be the later one.
+    #[test]
+    fn a_flush_position_beyond_the_insert_position_counts_as_that() {
+        let mut columns = [None; COLUMNS];
+        columns[0] = Some("false");
+        columns[2] = Some("0/A0");
+        columns[3] = Some("0/C0");
+        columns[4] = Some("00000001");
+        columns[5] = Some("16MB");
+        columns[6] = Some("200ms");
+        let LogStanding::Written { written, .. } = read(&answer(columns)).unwrap().standing else {
+            panic!("it is a primary");
+        };
+        assert_eq!(written.inserted, Position::Log(0xA0));
+        assert_eq!(written.flushed, Position::Log(0xA0));
     }
 
     #[test]
@@ -346,18 +375,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_an_error_that_names_the_column() {
-        let garbled = answer([
-            Some("maybe"),
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-        ]);
+        let mut columns = [None; COLUMNS];
+        columns[0] = Some("maybe");
+        let garbled = answer(columns);
         let error = read(&garbled).unwrap_err().to_string();
         assert_eq!(
             error,

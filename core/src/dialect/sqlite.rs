@@ -20,6 +20,8 @@ pub(super) fn read(answer: &Answer) -> Result<Report, AnswerError> {
             .filter(|file| !file.is_empty())
             .map(str::to_owned),
         waits: None,
+        server: None,
+        database: None,
         standing: LogStanding::Shared,
     })
 }

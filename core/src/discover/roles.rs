@@ -72,15 +72,12 @@ pub(crate) async fn sort<A: Adapter>(
 pub(super) struct Said {
     /// Who it is, or why it did not say.
     report: Result<Report, String>,
-    /// Which server it is, whatever its address, if that can be told.
-    which: Option<String>,
 }
 
 impl Said {
     fn nothing(why: impl Into<String>) -> Self {
         Self {
             report: Err(why.into()),
-            which: None,
         }
     }
 
@@ -92,12 +89,13 @@ impl Said {
 
     /// Whether it is one of the servers that have been met. It has been, from now on.
     pub(super) fn is_one_of(&self, met: &mut Vec<String>) -> bool {
-        let Some(which) = &self.which else {
+        let report = self.report.as_ref().ok();
+        let Some(server) = report.and_then(|report| report.server.as_ref()) else {
             return false;
         };
-        let known = met.contains(which);
+        let known = met.contains(server);
         if !known {
-            met.push(which.clone());
+            met.push(server.clone());
         }
         known
     }
@@ -126,18 +124,11 @@ pub(super) async fn ask_all<B: Backend>(backends: Vec<(Dialect, B)>, limit: Dura
 }
 
 async fn ask<B: Backend>(backend: B, dialect: Dialect) -> Said {
-    let report = match backend.probe(&dialect.identify()).await {
-        Ok(answer) => dialect.read(&answer).map_err(|error| error.to_string()),
-        Err(error) => return Said::nothing(in_full(&error)),
-    };
-    let which = match dialect.which() {
-        // One that does not know is taken for one of its own.
-        Some(question) => backend.probe(&question).await.ok(),
-        None => None,
-    };
-    Said {
-        report,
-        which: which.and_then(|answer| answer.column(0).map(str::to_owned)),
+    match backend.probe(&dialect.identify()).await {
+        Ok(answer) => Said {
+            report: dialect.read(&answer).map_err(|error| error.to_string()),
+        },
+        Err(error) => Said::nothing(in_full(&error)),
     }
 }
 

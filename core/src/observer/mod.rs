@@ -185,6 +185,23 @@ pub enum Event {
         /// The other.
         rival: Arc<Peer>,
     },
+    /// Two nodes lead to one server: an address was given twice, or has moved. They count as one from now on.
+    SameServer {
+        /// The node that is only a second name of that server.
+        peer: Arc<Peer>,
+        /// The other node.
+        other: Arc<str>,
+    },
+    /// The primary's address leads to another cluster, and no node of the former one answers. The router goes on with
+    /// the new one: nothing that was proved holds, and tokens of the former cluster only ask for the freshness of now.
+    ClusterReplaced {
+        /// The primary.
+        peer: Arc<Peer>,
+        /// What all nodes of the former cluster had in common.
+        from: Arc<str>,
+        /// What all nodes of the new one have in common.
+        to: Arc<str>,
+    },
     /// A piece of work goes on elsewhere because its node has failed it.
     Retried {
         /// The node that failed it.

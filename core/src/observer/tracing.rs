@@ -77,6 +77,18 @@ impl Observer for Tracing {
                 { dbrouter.rival = rival.node() },
                 "two nodes claim to be the primary; no writes are taken"
             ),
+            Event::SameServer { peer, other } => report!(
+                warn,
+                peer,
+                { dbrouter.other = &**other },
+                "two nodes lead to one server; they count as one"
+            ),
+            Event::ClusterReplaced { peer, from, to } => report!(
+                warn,
+                peer,
+                { dbrouter.from = &**from, dbrouter.to = &**to },
+                "the primary belongs to another cluster now, and no node of the former one answers"
+            ),
             Event::Retried { peer, fault } => {
                 report!(debug, peer, { dbrouter.fault = ?fault }, "work goes on elsewhere");
             }

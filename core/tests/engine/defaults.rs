@@ -51,8 +51,9 @@ async fn a_round_comes_every_100_ms_and_an_answer_is_awaited_for_one_second() {
         .connect()
         .await
         .unwrap();
+    // The primary is asked twice while the router connects, to see who follows it.
     pass(1050).await;
-    let times = primary.times();
+    let times = primary.times()[1..].to_vec();
     assert_eq!(times.len(), 11);
     let whole = |gap: Duration| gap.as_millis() == 100 || gap.as_millis() == 101;
     assert!(

@@ -21,17 +21,17 @@ impl Notes {
         self.0.lock().unwrap().push(words);
     }
 
-    /// Waits until something is noted that begins like that, and returns all until then.
+    fn taken_until(&self, wanted: &str) -> Option<Vec<String>> {
+        let mut notes = self.0.lock().unwrap();
+        let last = notes.iter().position(|note| note.starts_with(wanted))?;
+        Some(notes.drain(..=last).collect())
+    }
+
+    /// Waits until something is noted that begins like that, and returns all until then. What is noted later stays.
     async fn until(&self, wanted: &str) -> Vec<String> {
         for _ in 0..5000 {
-            if self
-                .0
-                .lock()
-                .unwrap()
-                .iter()
-                .any(|note| note.starts_with(wanted))
-            {
-                return self.taken();
+            if let Some(notes) = self.taken_until(wanted) {
+                return notes;
             }
             // Observers are told on a thread of their own, in real time.
             std::thread::sleep(std::time::Duration::from_millis(1));

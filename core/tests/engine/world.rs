@@ -40,6 +40,9 @@ struct State {
     standby: bool,
     waiting: Waiting,
     identity: Option<String>,
+    /// The server that this address leads to, if it is not one itself.
+    leads_to: Option<Server>,
+    database: String,
     timeline: u32,
     /// How far the log is written.
     written: u64,
@@ -106,7 +109,6 @@ impl Drop for Lent {
 pub(crate) enum Asked {
     WhoItIs,
     WhereItStands,
-    WhichItIs,
     ToWait,
 }
 
@@ -129,6 +131,8 @@ impl Server {
             standby: false,
             waiting: Waiting::Unknown,
             identity: Some("7301".to_owned()),
+            leads_to: None,
+            database: "shop".to_owned(),
             timeline: 1,
             written: 1000,
             unflushed: 0,
@@ -152,6 +156,25 @@ impl Server {
         standby.state().standby = true;
         standby.state().primary = Some(primary.clone());
         standby
+    }
+
+    /// An address that leads to `server`. Its mood is the network's.
+    pub(crate) fn address_of(server: &Self) -> Self {
+        let address = Self::primary();
+        address.leads_to(server);
+        address
+    }
+
+    /// The address leads to another server from now on. Connections to the former one are those of a pooler: they stay,
+    /// and lead to the new one as well.
+    pub(crate) fn leads_to(&self, server: &Self) {
+        self.state().leads_to = Some(server.clone());
+    }
+
+    /// The server that answers here.
+    fn server(&self) -> Self {
+        let leads_to = self.state().leads_to.clone();
+        leads_to.unwrap_or_else(|| self.clone())
     }
 
     /// Whether both are the same server.
@@ -253,6 +276,11 @@ impl Server {
         self.state().identity = identity.map(str::to_owned);
     }
 
+    /// Its connections lead to this database.
+    pub(crate) fn database(&self, database: &str) {
+        database.clone_into(&mut self.state().database);
+    }
+
     pub(crate) fn promote(&self) {
         let at = self.shows();
         let mut state = self.state();
@@ -345,6 +373,8 @@ impl Server {
                 Waiting::Waits | Waiting::Fails => "190000".to_owned(),
             })
             .filter(|_| about == Asked::WhoItIs),
+            Some(format!("{:p}", Arc::as_ptr(&self.0))),
+            Some(state.database.clone()).filter(|_| about == Asked::WhoItIs),
         ];
         columns.into_iter().collect()
     }
@@ -379,34 +409,8 @@ impl Backend for Server {
     }
 
     async fn acquire(&self) -> Result<Lent, Failure> {
-        while self.state().stuck {
-            time::sleep(Duration::from_millis(1)).await;
-        }
-        loop {
-            let returned = {
-                let mut state = self.state();
-                if state.full {
-                    return Err(Failure("no room"));
-                }
-                if state.refuses {
-                    state.refused += 1;
-                    return Err(Failure("connection refused"));
-                }
-                let pool = &mut state.pool;
-                let idle = pool.idle.pop_front();
-                let number = idle.or_else(|| {
-                    let room = pool.most.is_none_or(|most| pool.opened < most);
-                    pool.opened += u32::from(room);
-                    room.then_some(pool.opened)
-                });
-                if let Some(number) = number {
-                    let server = self.clone();
-                    return Ok(Lent { server, number });
-                }
-                Arc::clone(&pool.returned)
-            };
-            returned.notified().await;
-        }
+        let server = self.server();
+        server.lend().await
     }
 
     fn pressure(&self) -> Pressure {
@@ -441,7 +445,6 @@ impl Backend for Server {
     async fn probe(&self, question: &Question) -> Result<Answer, Failure> {
         let about = match question.sql() {
             sql if sql.contains("system_identifier") => Asked::WhoItIs,
-            sql if sql.contains("pg_postmaster_start_time") => Asked::WhichItIs,
             sql if sql.starts_with("WAIT FOR") => Asked::ToWait,
             _ => Asked::WhereItStands,
         };
@@ -455,12 +458,14 @@ impl Backend for Server {
             let mut state = self.state();
             (state.mood, std::mem::take(&mut state.broken))
         };
+        let server = self.server();
+        let mood = match mood {
+            Mood::Answering => server.state().mood,
+            mood => mood,
+        };
         let answer = match about {
-            Asked::ToWait if mood == Mood::Answering && !broken => self.waited(question).await?,
-            Asked::WhichItIs => [Some(format!("{:p}", Arc::as_ptr(&self.0)))]
-                .into_iter()
-                .collect(),
-            about => self.answer(about),
+            Asked::ToWait if mood == Mood::Answering && !broken => server.waited(question).await?,
+            about => server.answer(about),
         };
         time::sleep(latency / 2).await;
         match mood {
@@ -476,6 +481,37 @@ impl Backend for Server {
 }
 
 impl Server {
+    async fn lend(&self) -> Result<Lent, Failure> {
+        while self.state().stuck {
+            time::sleep(Duration::from_millis(1)).await;
+        }
+        loop {
+            let returned = {
+                let mut state = self.state();
+                if state.full {
+                    return Err(Failure("no room"));
+                }
+                if state.refuses {
+                    state.refused += 1;
+                    return Err(Failure("connection refused"));
+                }
+                let pool = &mut state.pool;
+                let idle = pool.idle.pop_front();
+                let number = idle.or_else(|| {
+                    let room = pool.most.is_none_or(|most| pool.opened < most);
+                    pool.opened += u32::from(room);
+                    room.then_some(pool.opened)
+                });
+                if let Some(number) = number {
+                    let server = self.clone();
+                    return Ok(Lent { server, number });
+                }
+                Arc::clone(&pool.returned)
+            };
+            returned.notified().await;
+        }
+    }
+
     /// Waits as it was told, and says how that ended.
     async fn waited(&self, question: &Question) -> Result<Answer, Failure> {
         let (position, limit) = told(question.sql());

@@ -1,0 +1,155 @@
+//! Which node takes the writes when another one calls itself the primary.
+
+use std::sync::Arc;
+
+use crate::dialect::{Rivalry, Timeline, Written};
+use crate::health::Health;
+use crate::node::Node;
+use crate::observer::Event;
+use crate::router::Backend;
+use crate::settings::Promotion;
+use crate::vocabulary::Role;
+
+use super::Monitor;
+use super::following::Count;
+use super::problem::Problem;
+
+/// What is known of a node that calls itself the primary and is not the one that takes the writes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    /// It was seen to follow the primary before that.
+    followed: bool,
+    /// How many questions had been sent by then.
+    since: Count,
+    /// The primary was asked after that, and said that it is the primary as well.
+    contradicted: bool,
+}
+
+impl Claim {
+    /// The primary has answered that question, and said that it is the primary.
+    pub(super) fn contradict(&mut self, question: Count) {
+        self.contradicted |= question > self.since;
+    }
+
+    /// Whether the node was never seen to follow the primary beside which it claims to be one.
+    fn is_a_strangers(self) -> bool {
+        self.contradicted && !self.followed
+    }
+}
+
+/// What follows from such a claim.
+pub(super) enum Verdict {
+    /// It takes the writes from now on.
+    Promoted,
+    /// The primary stays the primary.
+    Ignored,
+    /// The primary stays the primary, and the node is no part of its cluster.
+    Refused(Problem),
+}
+
+impl<B: Backend> Monitor<B> {
+    /// Whether a node that says it is the primary is the one to be followed now, rather than the one that was.
+    ///
+    /// If that one still answers and says the same, the later history wins, where histories have an order, and only if
+    /// this router has seen the node follow the primary: a restored copy of the cluster has a later history as well.
+    /// Two that have no order contest it, and nobody's writes are taken until one of them gives way.
+    ///
+    /// If it does not answer, the promoted one must have a later history than it had, or be known to have followed it
+    /// (where histories are named after their writers, and a promoted server has not written yet). An old primary that
+    /// comes back has neither.
+    pub(super) fn judge(
+        &mut self,
+        node: &Node<B>,
+        timeline: Timeline,
+        written: &Written,
+    ) -> Verdict {
+        let topology = self.shared.topology.load_full();
+        let primary = topology.primary();
+        let promotion = self.shared.settings.promotion;
+        let followed = self.shared.history.timeline().or(self.followed);
+        let claims = Self::claims(primary);
+        if !claims && self.was_the_primary(node) {
+            // The primary itself, under another name, while its own leads nowhere.
+            self.contests(node, false);
+            return Verdict::Promoted;
+        }
+        let Some(known) = followed else {
+            // No primary has been met yet.
+            self.contests(node, false);
+            return match claims || promotion == Promotion::Never {
+                true => Verdict::Ignored,
+                false => Verdict::Promoted,
+            };
+        };
+        let watch = self.watches.entry(node.id()).or_default();
+        let shown = watch.following.is_shown();
+        if !claims {
+            let is_stranger = watch.claim.is_some_and(Claim::is_a_strangers);
+            self.contests(node, false);
+            let gave_way = primary.is_healthy() && primary.role() == Role::Replica;
+            let follows = match Rivalry::by_number(known, timeline) {
+                Some(Rivalry::Later) => true,
+                Some(Rivalry::Undecided) => gave_way,
+                Some(Rivalry::Earlier) => false,
+                None => shown,
+            };
+            return match follows && !is_stranger && promotion != Promotion::Never {
+                true => Verdict::Promoted,
+                false => Verdict::Ignored,
+            };
+        }
+        let claim = *watch.claim.get_or_insert(Claim {
+            followed: shown,
+            since: self.sent,
+            contradicted: false,
+        });
+        let newest = self.shared.history.newest();
+        let rivalry = Rivalry::between(known, newest.as_ref(), timeline, &written.inserted);
+        if !claim.followed && rivalry != Rivalry::Earlier {
+            self.contests(node, false);
+            if claim.contradicted {
+                let primary = Arc::clone(primary.name());
+                return Verdict::Refused(Problem::Stranger { primary });
+            }
+            // The primary may have given way meanwhile. It is asked.
+            let context = &self.shared.context;
+            context.wake.ask_roles(context.after_now());
+            return Verdict::Ignored;
+        }
+        self.contests(node, rivalry == Rivalry::Undecided);
+        match rivalry == Rivalry::Later && promotion == Promotion::WhenSeenToFollow {
+            true => Verdict::Promoted,
+            false => Verdict::Ignored,
+        }
+    }
+
+    /// Whether the node that takes the writes still says that it is the primary, as far as is known. That work has
+    /// failed on it is no reason to doubt that: one connection may have been cut.
+    fn claims(primary: &Node<B>) -> bool {
+        primary.role() == Role::Primary
+            && matches!(
+                primary.health(),
+                Health::Healthy | Health::Recovering | Health::Suspect
+            )
+    }
+
+    /// Writes go to this node from now on. What was proved of the others was proved by another log.
+    pub(super) fn follow(&mut self, node: &Node<B>, timeline: Timeline) {
+        let before = Arc::clone(self.shared.topology.load().primary().peer());
+        // The standing of the promoted node is changed after that, so that it is read from all the time, as a replica
+        // or as the primary.
+        self.shared.follow(node.id());
+        self.forget();
+        self.followed = Some(timeline);
+        for watch in self.watches.values_mut() {
+            watch.following.begin_again();
+            watch.claim = None;
+        }
+        // Other names of its server are names of the primary from now on.
+        self.find_aliases(&self.shared.topology.load_full());
+        self.shared.context.events.emit(|| Event::PrimaryChanged {
+            from: before,
+            to: Arc::clone(node.peer()),
+        });
+    }
+}
