@@ -45,6 +45,11 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
             promoted_apart,
         )
         .case(
+            "a_standby_of_a_twin_that_overtakes_the_primary_shows_no_session_the_past",
+            &[Postgres],
+            twin_overtakes,
+        )
+        .case(
             "a_new_cluster_behind_the_same_addresses_is_gone_on_with",
             &[Servers],
             new_cluster,
@@ -253,16 +258,37 @@ async fn copy_configured<S: Subject>(site: &Site<S>) -> Result<()> {
     }
 }
 
-/// Two standbys of a primary that was shut down are both promoted, so their histories have the same number. The old
-/// primary follows one, the router writes to the other.
-async fn promoted_apart<S: Subject>(site: &Site<S>) -> Result<()> {
+async fn promote_apart<S: Subject>(site: &Site<S>) -> Result<()> {
     site.show_timelines().await?;
     site.catch_up(1).await?;
     site.catch_up(2).await?;
     site.stop(0).await?;
     site.promote(1).await?;
     site.promote(2).await?;
-    site.rejoin(0, 2).await?;
+    site.rejoin(0, 2).await
+}
+
+/// The standby of the twin is behind the primary at first, and then ahead of it because the twin goes on writing.
+async fn twin_overtakes<S: Subject>(site: &Site<S>) -> Result<()> {
+    promote_apart(site).await?;
+    write_much(site, 1, 100).await?;
+    site.catch_up_with(0, 2).await?;
+    let builder = S::builder().primary(site.node(1)).replica(site.node(0));
+    let db = S::root(builder.connect().await?);
+    let (session, token) = sees_its_write::<S>(&db, 777).await?;
+    for _ in 0..4 {
+        write_much(site, 2, 50).await?;
+        site.catch_up_with(0, 2).await?;
+        goes_on_seeing::<S>(&db, &session, &token, 777).await?;
+    }
+    let shown = site.ask(0, READ).await?;
+    expect("on the standby", shown, 200)
+}
+
+/// Two standbys of a primary that was shut down are both promoted, so their histories have the same number. The old
+/// primary follows one, the router writes to the other.
+async fn promoted_apart<S: Subject>(site: &Site<S>) -> Result<()> {
+    promote_apart(site).await?;
     write_much(site, 2, 100).await?;
     site.catch_up_with(0, 2).await?;
     expect("on the standby", site.ask(0, READ).await?, 100)?;

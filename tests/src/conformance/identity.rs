@@ -17,7 +17,7 @@ use crate::Result;
 use crate::proxy::Proxy;
 
 pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
-    use Need::{MariaDb, OpensEarly, Servers};
+    use Need::{MariaDb, OpensEarly, Servers, TakesPools};
     mount
         .case(
             "one_url_as_primary_and_as_replica_works_as_one_node",
@@ -28,6 +28,11 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
             "one_url_in_both_variables_works_as_one_node",
             &[Servers],
             one_url_in_variables,
+        )
+        .case(
+            "one_pool_as_primary_and_as_replica_works_as_one_node",
+            &[Servers, TakesPools],
+            one_pool_twice,
         )
         .case(
             "two_names_of_one_host_work_as_one_node",
@@ -82,7 +87,7 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
 /// Whether the router says that a node leads to the same server as another.
 fn is_one(status: &Status, node: &str, other: &str) -> bool {
     let node = status.node(node);
-    node.is_some_and(|node| format!("{node:?}").contains(&format!("{other:?}")))
+    node.and_then(|node| node.same_server_as.as_deref()) == Some(other)
 }
 
 // -- one server under two names ----------------------------------------------------------------------
@@ -154,6 +159,13 @@ async fn one_url_in_variables<S: Subject>(site: &Site<S>) -> Result<()> {
         _ => None,
     };
     let builder = Builder::from_variables(S::adapter(), variables);
+    works_as_one(site, builder, "replica-1").await
+}
+
+async fn one_pool_twice<S: Subject>(site: &Site<S>) -> Result<()> {
+    let pool = S::open_pool(&site.url(0)).await?;
+    let node = || NodeOptions::with_pool(pool.clone());
+    let builder = S::builder().primary(node()).replica(node());
     works_as_one(site, builder, "replica-1").await
 }
 

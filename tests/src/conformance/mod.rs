@@ -117,6 +117,7 @@ enum Need {
     Holds,
     HoldsBetween,
     OpensEarly,
+    TakesPools,
     ReadOnlyTransactions,
     Snapshots,
     /// Replicas that can be told to wait.
@@ -221,6 +222,7 @@ fn support<S: Subject>(need: Need) -> Support {
         Need::Holds => capabilities.holds,
         Need::HoldsBetween => capabilities.holds_between_statements,
         Need::OpensEarly => capabilities.opens_early,
+        Need::TakesPools => capabilities.takes_pools,
         Need::ReadOnlyTransactions => capabilities.read_only_transactions,
         Need::Snapshots => capabilities.snapshots,
     }

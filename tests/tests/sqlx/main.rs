@@ -8,7 +8,6 @@ mod discovery;
 mod drop_in;
 mod embedded;
 mod failover;
-mod identity;
 mod jobs;
 mod journeys;
 mod monotonic;
@@ -36,7 +35,6 @@ fn main() -> ExitCode {
         routing::cases(),
         sessions::cases(),
         failover::cases(),
-        identity::cases(),
         cancellation::cases(),
         journeys::cases(),
         processes::cases(),

@@ -31,6 +31,13 @@ impl Subject for OnPostgres {
     type Adapter = TokioPostgres;
     type Handle = Db;
 
+    fn capabilities() -> Capabilities {
+        Capabilities {
+            takes_pools: Support::No("it makes its pools itself"),
+            ..Capabilities::default()
+        }
+    }
+
     fn adapter() -> TokioPostgres {
         TokioPostgres(10, Duration::from_secs(30))
     }
