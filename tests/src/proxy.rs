@@ -16,7 +16,8 @@
 //! What is under way when a network stops is not lost: TCP sends it again. So bytes that do not pass are kept, and pass
 //! as soon as the mode lets them.
 //!
-//! A proxy is also an address that moves: [`lead_to`](Proxy::lead_to) points it at another server.
+//! A proxy is also an address that moves: [`lead_to`](Proxy::lead_to) points it at another server; and one of a load
+//! balancer, which [leads to several](Proxy::balance).
 
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -56,7 +57,7 @@ pub enum Mode {
 /// A proxy on a port of its own. Dropped, it is gone, with all its connections.
 #[derive(Debug)]
 pub struct Proxy {
-    server: watch::Sender<u16>,
+    servers: watch::Sender<Vec<u16>>,
     port: u16,
     mode: watch::Sender<Mode>,
     accepted: Arc<AtomicUsize>,
@@ -71,7 +72,7 @@ impl Proxy {
         let own = reservation.local_addr()?.port();
         let listener = listen(own)?;
         let (mode, modes) = watch::channel(Mode::Pass);
-        let (server, servers) = watch::channel(port);
+        let (sender, servers) = watch::channel(vec![port]);
         let accepted = Arc::new(AtomicUsize::new(0));
         let acceptor = Acceptor {
             reservation,
@@ -81,7 +82,7 @@ impl Proxy {
             connections: JoinSet::new(),
         };
         Ok(Self {
-            server,
+            servers: sender,
             port: own,
             mode,
             accepted,
@@ -94,16 +95,23 @@ impl Proxy {
         self.port
     }
 
-    /// A URL of the server's, by way of the proxy.
+    /// A URL of a server's that it leads to, by way of the proxy.
     pub fn url(&self, url: &str) -> String {
-        let server = *self.server.borrow();
-        url.replacen(&format!(":{server}"), &format!(":{}", self.port), 1)
+        let own = format!(":{}", self.port);
+        let servers = self.servers.borrow();
+        let by_way = |url: String, server| url.replacen(&format!(":{server}"), &own, 1);
+        servers.iter().fold(url.to_owned(), by_way)
     }
 
     /// New connections lead to the server at `port` of this machine from now on. Open ones are reset, as they are when
     /// an address moves.
     pub fn lead_to(&self, port: u16) {
-        self.server.send_replace(port);
+        self.balance([port]);
+    }
+
+    /// The same with several servers: connections lead to one after the other, in turns.
+    pub fn balance(&self, ports: impl IntoIterator<Item = u16>) {
+        self.servers.send_replace(ports.into_iter().collect());
     }
 
     /// Changes what happens to connections, to those that are open as well.
@@ -138,7 +146,7 @@ fn listen(port: u16) -> Result<TcpListener> {
 
 struct Acceptor {
     reservation: TcpSocket,
-    servers: watch::Receiver<u16>,
+    servers: watch::Receiver<Vec<u16>>,
     modes: watch::Receiver<Mode>,
     accepted: Arc<AtomicUsize>,
     /// They end with it.
@@ -165,8 +173,9 @@ impl Acceptor {
             tokio::select! {
                 changed = self.modes.changed() => if changed.is_err() { return },
                 accepted = accepted => if let Ok((client, _)) = accepted {
-                    self.accepted.fetch_add(1, Ordering::Relaxed);
-                    self.connections.spawn(serve(client, self.servers.clone(), self.modes.clone()));
+                    let turn = self.accepted.fetch_add(1, Ordering::Relaxed);
+                    let (servers, modes) = (self.servers.clone(), self.modes.clone());
+                    self.connections.spawn(serve(client, turn, servers, modes));
                 },
                 // Only so that they do not pile up.
                 Some(_) = self.connections.join_next() => {}
@@ -178,7 +187,8 @@ impl Acceptor {
 /// One connection, to its end.
 async fn serve(
     mut client: TcpStream,
-    mut servers: watch::Receiver<u16>,
+    turn: usize,
+    mut servers: watch::Receiver<Vec<u16>>,
     mut modes: watch::Receiver<Mode>,
 ) {
     let opened = modes.wait_for(|mode| *mode != Mode::Swallow).await;
@@ -186,8 +196,16 @@ async fn serve(
         reset(&client);
         return;
     }
-    let server = *servers.borrow_and_update();
-    let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await else {
+    let server = {
+        let servers = servers.borrow_and_update();
+        servers
+            .iter()
+            .cycle()
+            .nth(turn % servers.len().max(1))
+            .copied()
+    };
+    let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server.unwrap_or(0))).await
+    else {
         reset(&client);
         return;
     };
@@ -351,7 +369,10 @@ mod tests {
             assert_eq!(ask(&mut connect(&proxy).await?).await?, "hihi");
             assert_eq!(proxy.accepted(), number);
         }
-        let url = format!("postgres://app@127.0.0.1:{}/shop", *proxy.server.borrow());
+        let url = format!(
+            "postgres://app@127.0.0.1:{}/shop",
+            proxy.servers.borrow()[0]
+        );
         let expected = format!("postgres://app@127.0.0.1:{}/shop", proxy.port());
         assert_eq!(proxy.url(&url), expected);
         Ok(())
@@ -424,6 +445,23 @@ mod tests {
         let (mut server, _) = other.accept().await?;
         server.write_all(b"here").await?;
         assert_eq!(answer(&mut new).await?, "here");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn balanced_ones_lead_to_the_servers_in_turns() -> Result<()> {
+        let proxy = echo().await?;
+        let servers = [listen(0)?, listen(0)?];
+        proxy.balance([
+            servers[0].local_addr()?.port(),
+            servers[1].local_addr()?.port(),
+        ]);
+        for turn in 0..4 {
+            let mut connection = connect(&proxy).await?;
+            let (mut server, _) = servers[turn % 2].accept().await?;
+            server.write_all(b"here").await?;
+            assert_eq!(answer(&mut connection).await?, "here");
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use dbrouter::discover::{Endpoint, Static};
 use dbrouter::policy::RoundRobin;
 use dbrouter::{Builder, NodeOptions, Router, Status};
 use tokio::task::JoinHandle;
@@ -43,6 +44,31 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
             "a_replica_under_two_addresses_gets_one_share_of_the_reads",
             &[Servers],
             one_share,
+        )
+        .case(
+            "the_primarys_address_added_as_a_replica_stops_no_write",
+            &[Servers],
+            primary_added,
+        )
+        .case(
+            "a_replica_under_two_addresses_that_is_promoted_takes_the_writes",
+            &[Servers],
+            two_addresses_promoted,
+        )
+        .case(
+            "a_primarys_address_that_moves_to_a_promoted_replica_takes_the_writes",
+            &[Servers],
+            address_of_the_primary,
+        )
+        .case(
+            "a_source_that_names_a_server_twice_stops_no_write",
+            &[Servers],
+            discovered_twice,
+        )
+        .case(
+            "a_reader_endpoint_over_several_replicas_shows_no_session_the_past",
+            &[Servers],
+            balanced_endpoint,
         )
         .case(
             "a_reader_endpoint_that_falls_back_to_the_writer_stops_no_write",
@@ -130,6 +156,7 @@ async fn works_as_one<S: Subject>(
         db.set(1, version).await?;
         expect("on the root handle", db.get(1).await?, Some(version))?;
     }
+    session.execute(WRITES, "drop table made").await?;
     let status = db.cluster().status();
     check(!status.contested, status.to_string())?;
     check(
@@ -201,6 +228,132 @@ async fn one_share<S: Subject>(site: &Site<S>) -> Result<()> {
         shares.iter().all(|share| (25..=35).contains(share)),
         format!("of {READS} reads the two replicas served {shares:?}"),
     )
+}
+
+/// Sessions write to one server, and read what they wrote.
+async fn only_writes_to<S: Subject>(site: &Site<S>, db: &S::Handle, number: usize) -> Result<()> {
+    let before = site.writes(db, number).await?;
+    for version in 101..=130 {
+        let session = db.session();
+        session.set(1, version).await?;
+        expect_version::<S>(&session, version).await?;
+    }
+    let written = site.writes(db, number).await? - before;
+    expect("writes of the server", written, 30)?;
+    let status = db.cluster().status();
+    check(!status.contested, status.to_string())
+}
+
+async fn primary_added<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    let client = Client::start::<S>(&db);
+    client.more(10).await?;
+    S::add_replica(&db, NodeOptions::new(site.url(0)).name("again"))?;
+    until(&db, "known to be one server", |status| {
+        client.task.is_finished() || is_one(status, "again", "primary")
+    })
+    .await?;
+    client.more(20).await?;
+    client.stop().await?;
+    only_writes_to(site, &db, 0).await
+}
+
+async fn two_addresses_promoted<S: Subject>(site: &Site<S>) -> Result<()> {
+    let proxy = Proxy::in_front_of(site.port(1)?).await?;
+    let again = NodeOptions::new(proxy.url(&site.url(1))).name("again");
+    let builder = S::builder().primary(site.node(0));
+    let builder = builder.replica(site.node(1)).replica(again);
+    let db = S::root(builder.connect().await?);
+    db.session().set(1, 1).await?;
+    serves::<S>(&db, site.name(1), 1).await?;
+    site.retire(0, 1).await?;
+    site.promote(1).await?;
+    let written = crate::wait::until(async || db.session().set(1, 100).await.is_ok());
+    check(written.await, "no write is taken after the promotion")?;
+    until(&db, "one server again", |status| {
+        is_one(status, "again", site.name(1)) || is_one(status, site.name(1), "again")
+    })
+    .await?;
+    only_writes_to(site, &db, 1).await
+}
+
+/// The primary's address is a virtual one, which follows the primary to a replica that has an address of its own.
+async fn address_of_the_primary<S: Subject>(site: &Site<S>) -> Result<()> {
+    let address = Proxy::in_front_of(site.port(0)?).await?;
+    let builder = S::builder().primary(address.url(&site.url(0)));
+    let db = S::root(builder.replica(site.node(1)).connect().await?);
+    let session = db.session();
+    session.set(1, 1).await?;
+    serves::<S>(&db, site.name(1), 1).await?;
+    site.retire(0, 1).await?;
+    site.promote(1).await?;
+    address.lead_to(site.port(1)?);
+    let written = crate::wait::until(async || session.set(1, 100).await.is_ok());
+    check(written.await, "no write is taken after the promotion")?;
+    expect_version::<S>(&session, 100).await?;
+    until(&db, "one server", |status| {
+        is_one(status, "primary", site.name(1)) || is_one(status, site.name(1), "primary")
+    })
+    .await?;
+    only_writes_to(site, &db, 1).await
+}
+
+/// One of a source's addresses leads to the primary, and two lead to one replica.
+async fn discovered_twice<S: Subject>(site: &Site<S>) -> Result<()> {
+    let proxies = [
+        Proxy::in_front_of(site.port(0)?).await?,
+        Proxy::in_front_of(site.port(1)?).await?,
+    ];
+    let urls = [
+        proxies[0].url(&site.url(0)),
+        proxies[1].url(&site.url(1)),
+        site.url(1),
+        site.url(2),
+    ];
+    let source = Static::new(urls.map(Endpoint::url));
+    let builder = S::builder().primary(site.node(0)).discover(source);
+    let db = S::root(builder.connect().await?);
+    let client = Client::start::<S>(&db);
+    client.more(50).await?;
+    client.stop().await?;
+    only_writes_to(site, &db, 0).await
+}
+
+/// Of the connections to one address some lead to a replica that shows what was written, and some to one that stands
+/// still: what the one has proved says nothing of the other.
+async fn balanced_endpoint<S: Subject>(site: &Site<S>) -> Result<()> {
+    let (fresh, stale) = (site.port(1)?, site.port(2)?);
+    site.pause(2).await?;
+    // Whichever of them the monitor's connection leads to.
+    for (version, servers) in [(1, [fresh, stale]), (2, [stale, fresh])] {
+        let endpoint = Proxy::in_front_of(fresh).await?;
+        let reader = NodeOptions::new(endpoint.url(&site.url(1))).name("reader");
+        endpoint.balance(servers);
+        let builder = S::builder().primary(site.node(0)).replica(reader);
+        let db = S::root(builder.connect().await?);
+        let session = db.session();
+        session.set(1, version).await?;
+        let token = session.token().await.ok_or("no token")?;
+        site.catch_up(1).await?;
+        let begun = db.cluster().status().monitor_rounds;
+        let mut reads = 0;
+        while reads < 50 || db.cluster().status().monitor_rounds < begun + 10 {
+            // Several at once, so that several connections are opened.
+            let bearers = [(); 6].map(|()| {
+                let bearer = db.session_from(&token);
+                tokio::spawn(async move {
+                    let read = expect_version::<S>(&bearer, version).await;
+                    read.map_err(|error| error.to_string())
+                })
+            });
+            for bearer in bearers {
+                bearer.await??;
+            }
+            expect_version::<S>(&session, version).await?;
+            reads += 1;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a version and reads it, again and again, each time in a session of its own.
