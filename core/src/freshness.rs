@@ -81,9 +81,10 @@ impl Marks {
         let inserted = self.latest(|written| replayed.covers(&written.inserted));
         let flushed = self.latest(|written| replayed.covers(&written.flushed));
         let by_insert = inserted.map(|mark| mark.asked);
-        let by_flush = flushed.map(|mark| match commits {
-            Commits::Synchronous => mark.asked,
-            Commits::MayBeAsynchronous => mark.asked.back(mark.written.flush_delay),
+        let by_flush = flushed.and_then(|mark| match commits {
+            Commits::MayBeAsynchronous => None,
+            Commits::FlushedInTime => Some(mark.asked.back(mark.written.flush_delay)),
+            Commits::Synchronous => Some(mark.asked),
         });
         by_insert.max(by_flush)
     }
@@ -111,17 +112,28 @@ impl Marks {
     }
 }
 
-/// Whether the application may acknowledge commits before they are flushed.
+/// What the router may trust of commits that PostgreSQL acknowledges before they are flushed. Only what is flushed
+/// travels to the standbys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Commits {
-    /// Any session may have set `synchronous_commit = off`. The default, because a `SET LOCAL`
-    /// cannot be seen from outside: only the position of what was *inserted* into the log proves
-    /// freshness at once, and the position of what was flushed proves it as of the server's
-    /// documented bound earlier.
+    /// Nothing. Any session may have set `synchronous_commit = off`, and however long a commit stays unflushed, a
+    /// replica that lacks it never counts as fresh. The default, because a `SET LOCAL` cannot be seen from outside.
+    ///
+    /// Only the position of what was *inserted* into the log proves freshness then. Records that nobody flushes, such as
+    /// those of a transaction that is still open, would keep replicas from proving it. So if a read wants a fresh
+    /// replica and the primary has not flushed what it had inserted a round ago, the monitor has it flush: it commits a
+    /// message to the log (`pg_logical_emit_message`, with the prefix `dbrouter`), at most once in an
+    /// [interval](crate::MonitorSettings::interval). That needs no privilege, writes some 60 bytes, and costs the
+    /// primary one flush. Consumers of logical decoding that ask for messages see it.
     #[default]
     MayBeAsynchronous,
-    /// No session ever turns synchronous commit off: what is acknowledged is flushed. Replicas are
-    /// then found fresh a little sooner while a long transaction holds unflushed records.
+    /// The server's documented bound: the WAL writer flushes an asynchronous commit within three times
+    /// `wal_writer_delay`. The position of what was *flushed* proves freshness as of so long before, and the monitor
+    /// writes nothing. A WAL writer that stands still (a stalled disk, a suspended process) breaks the bound, and a
+    /// session may then miss its own asynchronous commit.
+    FlushedInTime,
+    /// No session ever turns synchronous commit off: what is acknowledged is flushed. The position of what was flushed
+    /// proves freshness at once, and the monitor writes nothing.
     Synchronous,
 }
 
@@ -153,6 +165,12 @@ mod tests {
         marks.fresh_as_of(&Position::Log(replayed), Commits::MayBeAsynchronous)
     }
 
+    const ALL: [Commits; 3] = [
+        Commits::MayBeAsynchronous,
+        Commits::FlushedInTime,
+        Commits::Synchronous,
+    ];
+
     #[test]
     fn nothing_is_known_before_the_first_mark() {
         assert_eq!(fresh(&Marks::default(), 100), None);
@@ -179,13 +197,13 @@ mod tests {
     }
 
     #[test]
-    fn flushed_proves_less_than_inserted_unless_commits_are_synchronous() {
+    fn flushed_proves_as_much_as_is_trusted() {
         let mut marks = Marks::default();
         marks.record(at(5000), written(40, 30));
-        assert_eq!(fresh(&marks, 30), Some(at(4400)));
-        assert_eq!(fresh(&marks, 40), Some(at(5000)));
-        let sure = marks.fresh_as_of(&Position::Log(30), Commits::Synchronous);
-        assert_eq!(sure, Some(at(5000)));
+        let flushed = ALL.map(|commits| marks.fresh_as_of(&Position::Log(30), commits));
+        assert_eq!(flushed, [None, Some(at(4400)), Some(at(5000))]);
+        let inserted = ALL.map(|commits| marks.fresh_as_of(&Position::Log(40), commits));
+        assert_eq!(inserted, [Some(at(5000)); 3]);
     }
 
     #[test]
@@ -222,7 +240,7 @@ mod tests {
                 assert_eq!(reached.is_some(), position <= flushed);
                 let Some(reached) = reached else { continue };
                 for replayed in 0..position {
-                    for commits in [Commits::Synchronous, Commits::MayBeAsynchronous] {
+                    for commits in ALL {
                         let fresh = marks.fresh_as_of(&Position::Log(replayed), commits);
                         assert!(fresh < Some(reached), "{position} {replayed} {marks:?}");
                     }

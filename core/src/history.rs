@@ -49,6 +49,13 @@ impl History {
         known.marks.last().map(|written| written.inserted.clone())
     }
 
+    /// Whether the primary had inserted more when it was last asked than it says now that it has flushed.
+    pub(crate) fn is_unflushed(&self, written: &Written) -> bool {
+        let known = self.known();
+        let mut last = known.marks.last().into_iter();
+        last.any(|last| !written.flushed.covers(&last.inserted))
+    }
+
     /// Whether the primary is now in another history than it was, or further back: then nothing that was
     /// proved before holds any longer.
     pub(crate) fn is_broken_by(&self, timeline: Timeline, written: &Written) -> bool {

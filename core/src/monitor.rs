@@ -25,6 +25,7 @@ use crate::clock::Instant;
 use crate::cluster::Shared;
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::{Answer, Dialect, LogStanding, Position, Question, Report, Timeline, Written};
+use crate::freshness::Commits;
 use crate::health::{Health, Sign};
 use crate::learning::{keep_learning, learn};
 use crate::live::Alias;
@@ -81,6 +82,7 @@ struct Watch {
     /// Questions in a row that brought nothing new.
     fruitless: u32,
     waits: Waits,
+    flush: Flush,
     /// The server that it led to when it last answered. A restarted server counts as another one where servers tell
     /// when they were started.
     server: Option<String>,
@@ -101,6 +103,19 @@ enum Waits {
     /// Its version can.
     Yes,
     /// It should have, and did not. That stands until it has been away.
+    Refused,
+}
+
+/// Whether the primary is to be made to flush its log.
+#[derive(Clone, Copy, Default)]
+enum Flush {
+    #[default]
+    No,
+    /// With the next question.
+    Next,
+    /// It was, at this instant.
+    Asked(time::Instant),
+    /// It cannot. That stands until it has been away.
     Refused,
 }
 
@@ -126,6 +141,8 @@ struct Reply {
     asked: Instant,
     /// It was told to wait, and did not.
     refuses: bool,
+    /// It was told to flush its log, and did not.
+    flushes_not: bool,
     /// How long its answer took, connecting and waiting not included.
     took: Option<Duration>,
     answer: Result<Answer, Problem>,
@@ -332,7 +349,10 @@ impl<B: Backend> Monitor<B> {
             self.patience(watch.fruitless)
         } else if watch.asked_at < self.shared.context.wake.roles_wanted() {
             settings.gap.max(Self::ROLE_PAUSE).min(settings.interval)
-        } else if node.is_doubted() || is_primary && asked.is_some_and(|asked| asked < wanted) {
+        } else if node.is_doubted()
+            || is_primary && asked.is_some_and(|asked| asked < wanted)
+            || matches!(watch.flush, Flush::Next)
+        {
             settings.gap
         } else if !is_primary && node.fresh_as_of() < wanted.min(asked.unwrap_or(Instant::VOID)) {
             self.patience(watch.fruitless)
@@ -360,6 +380,13 @@ impl<B: Backend> Monitor<B> {
         let shared = &self.shared;
         let watch = self.watches.entry(node.id()).or_default();
         let identified = !watch.met;
+        let flush = match watch.flush {
+            Flush::Next => {
+                watch.flush = Flush::Asked(time::Instant::now());
+                shared.dialect.flush()
+            }
+            _ => None,
+        };
         let question = match identified {
             true => shared.dialect.identify(),
             false => shared.dialect.locate(),
@@ -390,8 +417,13 @@ impl<B: Backend> Monitor<B> {
                 true => dialect.identify(),
                 false => question,
             };
+            let flushed = match flush {
+                Some(flush) if waited.is_ok() => has_flushed(&node, &flush, limit).await,
+                _ => Ok(true),
+            };
+            let flushes_not = matches!(flushed, Ok(false));
             let began = node.context.now();
-            let answer = match waited {
+            let answer = match waited.and(flushed) {
                 Ok(_) => answer_of(&node, &question, limit).await,
                 Err(problem) => Err(problem),
             };
@@ -404,6 +436,7 @@ impl<B: Backend> Monitor<B> {
                 identified,
                 asked,
                 refuses,
+                flushes_not,
                 took,
                 answer,
             }
@@ -448,6 +481,7 @@ impl<B: Backend> Monitor<B> {
                     identified: true,
                     asked: Instant::VOID,
                     refuses: false,
+                    flushes_not: false,
                     took: None,
                     answer: Err(Problem::Failed(error.into())),
                 }
@@ -459,6 +493,7 @@ impl<B: Backend> Monitor<B> {
             identified,
             asked,
             refuses,
+            flushes_not,
             took,
             answer,
         } = reply;
@@ -469,6 +504,9 @@ impl<B: Backend> Monitor<B> {
         }
         let watch = self.watches.entry(id).or_default();
         watch.asking = None;
+        if flushes_not {
+            watch.flush = Flush::Refused;
+        }
         if refuses {
             watch.waits = Waits::Refused;
             watch.met = false;
@@ -700,9 +738,34 @@ impl<B: Backend> Monitor<B> {
                 .for_each(|watch| watch.following.begin_again());
         }
         self.followed = Some(timeline);
+        self.flush_if_it_is_time(&written);
         let inserted = written.inserted.clone();
         self.shared.history.record(asked, timeline, written);
         self.compare(&inserted, question);
+    }
+
+    /// Has the primary flush its log with the next question, if reads wait for replicas that cannot get on without: it
+    /// has not flushed what it had inserted when it was asked before.
+    fn flush_if_it_is_time(&mut self, written: &Written) {
+        let settings = &self.shared.settings.monitor;
+        let topology = self.shared.topology.load();
+        let wanted = self.shared.context.wake.wanted();
+        let waits = |node: &Arc<Node<B>>| node.is_healthy() && node.fresh_as_of() < wanted;
+        if settings.commits != Commits::MayBeAsynchronous
+            || !self.shared.history.is_unflushed(written)
+            || !topology.replicas().any(waits)
+        {
+            return;
+        }
+        let watch = self.watches.entry(topology.primary).or_default();
+        let is_time = match watch.flush {
+            Flush::No => true,
+            Flush::Asked(last) => last.elapsed() >= settings.interval,
+            Flush::Next | Flush::Refused => false,
+        };
+        if is_time {
+            watch.flush = Flush::Next;
+        }
     }
 
     /// Compares what the replicas have told with where the primary stood when it was asked later.
@@ -820,6 +883,7 @@ impl<B: Backend> Monitor<B> {
         watch.fruitless = watch.fruitless.saturating_add(1);
         watch.met = false;
         watch.waits = Waits::No;
+        watch.flush = Flush::No;
         if !matches!(problem, Problem::Beyond(_)) {
             // It may be another server, or have been rebuilt, when it answers again.
             watch.following.begin_again();
@@ -868,6 +932,20 @@ async fn has_waited<B: Backend>(
     let limit = limit.saturating_add(most);
     match time::timeout(limit, node.backend().probe(wait)).await {
         Ok(Ok(answer)) => Ok(dialect.has_waited(&answer)),
+        Ok(Err(error)) if B::fault(&error) != Fault::Unavailable => Ok(false),
+        Ok(Err(error)) => Err(Problem::Failed(error.into())),
+        Err(_) => Err(Problem::TimedOut(limit)),
+    }
+}
+
+/// Has a primary flush its log, and says whether it did. That it cannot is no problem of its.
+async fn has_flushed<B: Backend>(
+    node: &Node<B>,
+    flush: &Question,
+    limit: Duration,
+) -> Result<bool, Problem> {
+    match time::timeout(limit, node.backend().probe(flush)).await {
+        Ok(Ok(_)) => Ok(true),
         Ok(Err(error)) if B::fault(&error) != Fault::Unavailable => Ok(false),
         Ok(Err(error)) => Err(Problem::Failed(error.into())),
         Err(_) => Err(Problem::TimedOut(limit)),

@@ -378,8 +378,8 @@ impl MonitorSettings {
         self
     }
 
-    /// Whether the application commits asynchronously. Defaults to
-    /// [`Commits::MayBeAsynchronous`], which is right for all.
+    /// What is trusted of commits that are acknowledged before they are flushed. Defaults to
+    /// [`Commits::MayBeAsynchronous`], which trusts nothing and is right for all.
     #[must_use]
     pub fn commits(mut self, commits: Commits) -> Self {
         self.commits = commits;

@@ -68,6 +68,15 @@ impl Dialect {
         }
     }
 
+    /// The question that a primary answers once all that it had written is flushed, and so on its way to the replicas.
+    /// `None` if servers of this kind acknowledge nothing before that.
+    pub(crate) fn flush(self) -> Option<Question> {
+        match self {
+            Self::Postgres => Some(postgres::FLUSH),
+            Self::MariaDb | Self::Sqlite => None,
+        }
+    }
+
     /// Whether it is a replica that has answered that, and did wait.
     pub(crate) fn has_waited(self, answer: &Answer) -> bool {
         match self {
@@ -196,7 +205,7 @@ impl Question {
         Self { sql, columns }
     }
 
-    /// The statement. It has no parameters and changes nothing.
+    /// The statement. It has no parameters and changes no data.
     #[must_use]
     pub fn sql(&self) -> &str {
         &self.sql
@@ -332,9 +341,10 @@ pub(crate) enum LogStanding {
 pub(crate) struct Written {
     /// Covers every acknowledged write.
     pub(crate) inserted: Position,
-    /// Covers every write acknowledged `flush_delay` earlier, and travels to the replicas by itself.
+    /// Covers every write that was acknowledged `flush_delay` earlier, if the server keeps that bound, and travels to
+    /// the replicas by itself. Never beyond `inserted`.
     pub(crate) flushed: Position,
-    /// The longest that an acknowledged write may stay unflushed.
+    /// The longest that an acknowledged write stays unflushed, by the server's documentation.
     pub(crate) flush_delay: Duration,
 }
 

@@ -4,7 +4,8 @@
 //! a commit is acknowledged before it is written or flushed. It has two traps. At a page boundary it
 //! already counts the next page's header, which no replay position reaches on an idle system; so it is
 //! brought back to the end of the last record. And what nobody flushes does not travel; so the flush
-//! position is asked for as well, together with the setting that bounds how far it may be behind.
+//! position is asked for as well, together with the setting that bounds how far it may be behind; and the primary can be
+//! made to flush.
 //!
 //! Positions of two timelines do not compare: a standby of a primary that was replaced may have replayed
 //! further than the new primary has written, and lack its writes. Who a standby is therefore includes its
@@ -69,6 +70,14 @@ pub(super) const LOCATE: Question = question!(
     "(SELECT received_tli::pg_catalog.text FROM pg_catalog.pg_stat_wal_receiver)",
     "NULL::pg_catalog.text",
     "NULL::pg_catalog.text"
+);
+
+/// A transaction that writes to the log flushes all of it when it commits, whatever the WAL writer does. `local` does not
+/// wait for synchronous standbys, and overrides a default of `off`.
+pub(super) const FLUSH: Question = Question::new(
+    "SELECT pg_catalog.set_config('synchronous_commit', 'local', true), \
+     pg_catalog.pg_logical_emit_message(true, 'dbrouter', '')::pg_catalog.text",
+    2,
 );
 
 /// It needs no snapshot, so it keeps nothing from being cleaned up. Without `NO_THROW`, a time limit that is

@@ -7,7 +7,7 @@ use dbrouter::{
 };
 use tokio::time;
 
-use crate::world::{Asked, Mood, Server, World, builder, millis, pass, rarely, settings};
+use crate::world::{Asked, Flushing, Mood, Server, World, builder, millis, pass, rarely, settings};
 
 #[tokio::test(start_paused = true)]
 async fn freshness_moves_by_proof_and_not_by_time() {
@@ -47,10 +47,11 @@ async fn a_question_counts_from_before_it_was_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_flushed_proves_the_past_and_what_was_inserted_the_present() {
-    for (commits, at_once) in [
-        (Commits::MayBeAsynchronous, false),
-        (Commits::Synchronous, true),
+async fn what_was_flushed_proves_as_much_as_the_router_is_told_to_trust() {
+    for (commits, at_once, in_time) in [
+        (Commits::MayBeAsynchronous, false, false),
+        (Commits::FlushedInTime, false, true),
+        (Commits::Synchronous, true, true),
     ] {
         let monitor = MonitorSettings::new().commits(commits);
         let world = World::with(settings().monitor(monitor), vec![NodeSpec::new()]).await;
@@ -58,14 +59,70 @@ async fn what_was_flushed_proves_the_past_and_what_was_inserted_the_present() {
         pass(1000).await;
         world.write(&session);
         // The record is inserted and not flushed: the replica stands where the primary flushed.
+        world.primary.flushing(Flushing::Unknown);
         world.primary.unflushed(100);
         world.replicas[0].stand_at(Some(world.primary.shows() - 100));
         let proved = || world.node("replica-1").fresh_as_of() >= session.needs();
         pass(250).await;
         assert_eq!(proved(), at_once, "{commits:?}");
         pass(600).await;
-        assert!(proved(), "three times wal_writer_delay later");
+        assert_eq!(
+            proved(),
+            in_time,
+            "{commits:?}: three times wal_writer_delay later"
+        );
+        pass(60_000).await;
+        assert_eq!(proved(), in_time, "{commits:?}: a minute later");
     }
+}
+
+/// A transaction that is still open leaves records that nobody flushes, and a WAL writer may stand still.
+#[tokio::test(start_paused = true)]
+async fn the_primary_is_made_to_flush_what_a_read_waits_for_and_only_then() {
+    let world = World::of(1).await;
+    let session = world.db.session();
+    let flushes = || world.primary.asked_about(Asked::ToFlush);
+    let stand = || {
+        world.primary.unflushed(100);
+        world.replicas[0].stand_at(Some(world.primary.shows() - 100));
+    };
+    world.primary.commit();
+    stand();
+    pass(1000).await;
+    assert_eq!(flushes(), 0, "no read wants it");
+    for round in 1..=3 {
+        world.write(&session);
+        stand();
+        pass(120).await;
+        assert_eq!(flushes(), round);
+        assert_eq!(world.read(&session).0, "primary");
+        world.replicas[0].resume();
+        pass(120).await;
+        assert_eq!(world.read(&session).0, "replica-1");
+    }
+    // The log is never flushed: the primary is told once in an interval at most.
+    world.write(&session);
+    for _ in 0..100 {
+        stand();
+        pass(10).await;
+    }
+    assert!(flushes() <= 3 + 11, "{}", flushes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_cannot_flush_when_it_is_told_to_is_told_once() {
+    let world = World::of(1).await;
+    let session = world.db.session();
+    world.primary.flushing(Flushing::Unknown);
+    for _ in 0..5 {
+        world.write(&session);
+        world.primary.unflushed(100);
+        world.replicas[0].stand_at(Some(world.primary.shows() - 100));
+        pass(300).await;
+    }
+    assert_eq!(world.primary.asked_about(Asked::ToFlush), 1);
+    assert!(world.node("primary").is_healthy());
+    assert_eq!(world.read(&session).0, "primary");
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,6 +48,7 @@ struct State {
     written: u64,
     /// How much of that is not flushed.
     unflushed: u64,
+    flushes: Flushing,
     /// Where replay stands still; `None` if it follows the primary.
     replayed: Option<Option<u64>>,
     primary: Option<Server>,
@@ -110,6 +111,15 @@ pub(crate) enum Asked {
     WhoItIs,
     WhereItStands,
     ToWait,
+    ToFlush,
+}
+
+/// What a server does that is told to flush its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushing {
+    Flushes,
+    /// Its version does not know how to.
+    Unknown,
 }
 
 /// What a server does that is told to wait until it has replayed something.
@@ -136,6 +146,7 @@ impl Server {
             timeline: 1,
             written: 1000,
             unflushed: 0,
+            flushes: Flushing::Flushes,
             replayed: None,
             primary: None,
             astray: None,
@@ -258,6 +269,11 @@ impl Server {
 
     pub(crate) fn unflushed(&self, bytes: u64) {
         self.state().unflushed = bytes;
+    }
+
+    /// What it does when it is told to flush its log.
+    pub(crate) fn flushing(&self, flushing: Flushing) {
+        self.state().flushes = flushing;
     }
 
     /// The log is another one from now on.
@@ -446,6 +462,7 @@ impl Backend for Server {
         let about = match question.sql() {
             sql if sql.contains("system_identifier") => Asked::WhoItIs,
             sql if sql.starts_with("WAIT FOR") => Asked::ToWait,
+            sql if sql.contains("pg_logical_emit_message") => Asked::ToFlush,
             _ => Asked::WhereItStands,
         };
         let latency = {
@@ -465,6 +482,13 @@ impl Backend for Server {
         };
         let answer = match about {
             Asked::ToWait if mood == Mood::Answering && !broken => server.waited(question).await?,
+            Asked::ToFlush if server.state().flushes == Flushing::Unknown => {
+                return Err(Failure("syntax error"));
+            }
+            Asked::ToFlush => {
+                server.state().unflushed = 0;
+                [None, Some("0/1".to_owned())].into_iter().collect()
+            }
             about => server.answer(about),
         };
         time::sleep(latency / 2).await;
