@@ -11,7 +11,9 @@ use dbrouter::{
     Preference, Route, SessionState, Terms, Token, add_replica,
 };
 use dbrouter_tests::Result;
-use dbrouter_tests::conformance::{Body, Handle, How, Statements, Subject, cases};
+use dbrouter_tests::conformance::{
+    Body, Capabilities, Handle, How, Statements, Subject, Support, cases,
+};
 use deadpool_postgres::Object;
 use futures_util::{StreamExt, TryStreamExt};
 use tokio_postgres::types::ToSql;
