@@ -196,7 +196,8 @@ impl<P: Pool> PoolOptions<P> {
 
     /// How a connection is opened, for TLS and the like: what
     /// [`ManagerConfig::custom_setup`] takes. Defaults to diesel-async's `establish`. On a replica the
-    /// connection is made read-only afterwards.
+    /// connection is made read-only afterwards, and its isolation level *repeatable read*
+    /// ([`Dialect::replica_session`]).
     ///
     /// ```
     /// # #[cfg(all(feature = "deadpool", feature = "postgres"))] {
@@ -274,8 +275,8 @@ impl<C: RoutedConnection> Connect<C> {
             None => C::establish(&self.url).await?,
         };
         if self.role == Role::Replica {
-            let read_only = connection.batch_execute(C::DIALECT.read_only()).await;
-            read_only.map_err(ConnectionError::CouldntSetupConfiguration)?;
+            let prepared = connection.batch_execute(C::DIALECT.replica_session()).await;
+            prepared.map_err(ConnectionError::CouldntSetupConfiguration)?;
         }
         Ok(connection)
     }

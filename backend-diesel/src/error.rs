@@ -166,7 +166,7 @@ fn connecting(error: Option<&PoolError>) -> Fault {
 /// What the database's error says of its node. diesel tells neither SQLSTATEs nor numbers, so most of it is
 /// concluded from the message, which is the server's own in English. What is not recognised says nothing of
 /// the node, and the monitor finds out.
-fn querying(error: &diesel::result::Error) -> Fault {
+pub(crate) fn querying(error: &diesel::result::Error) -> Fault {
     use DatabaseErrorKind as Kind;
     const FULL: [&str; 4] = [
         "too many c",
@@ -198,6 +198,7 @@ fn querying(error: &diesel::result::Error) -> Fault {
         _ if says(&FULL) => Fault::Busy,
         _ if says(&GONE) => Fault::Unavailable,
         _ if says(&["readonly database", "--read-only option"]) => Fault::ReadOnly,
+        _ if says(&["serializable mode in a hot standby"]) => Fault::Conflict,
         _ => Fault::Other,
     }
 }
@@ -235,6 +236,10 @@ mod tests {
                 Fault::Unavailable,
             ),
             ("attempt to write a readonly database", Fault::ReadOnly),
+            (
+                "cannot use serializable mode in a hot standby",
+                Fault::Conflict,
+            ),
             ("relation \"orders\" does not exist", Fault::Other),
         ] {
             assert_eq!(unknown(message), fault, "{message}");

@@ -156,6 +156,13 @@ impl<P: Pool> Routed<P> {
         self.terms.observe(token);
     }
 
+    /// From now on the session must also see all that was committed before this call, by whomever: call it when
+    /// something was written around the router, and no token tells of it. On the root handle that is everybody's
+    /// session.
+    pub fn observe_now(&self) {
+        self.terms.observe_now();
+    }
+
     /// The router's own view of the session that work would be part of now.
     #[must_use]
     pub fn state(&self) -> SessionState {

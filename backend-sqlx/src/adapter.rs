@@ -17,7 +17,8 @@ use crate::pool::RoutedPool;
 /// a node and an acquire timeout of 30 s. [`Builder::ping_after`](dbrouter::Builder::ping_after) takes the
 /// place of their `test_before_acquire` and `before_acquire`: sqlx itself pings at every checkout.
 ///
-/// PostgreSQL is told by the startup parameter `options` that a replica's connections are read-only. A
+/// PostgreSQL is told by the startup parameter `options` that a replica's connections are read-only, and that their
+/// isolation level is *repeatable read*, whatever the database's default is: a standby refuses *serializable*. A
 /// PgBouncer in between refuses that unless its `ignore_startup_parameters` lists it. MariaDB is told by the
 /// pool's `after_connect` hook, in whose place it stands. Where either is in the way, give a pool of your own.
 #[derive(Debug)]

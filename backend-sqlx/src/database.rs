@@ -27,7 +27,8 @@ pub trait RoutedDatabase: Database<Arguments: Clone> {
     /// The kind of server.
     const DIALECT: Dialect;
 
-    /// The same options, such that the server refuses writes on the connection.
+    /// The same options, such that the connection is fit for a replica: the server refuses writes on it, and its
+    /// isolation level is one that replicas take.
     #[must_use]
     fn read_only(
         options: Options<Self>,

@@ -29,7 +29,60 @@ pub(crate) fn fault<DB: RoutedDatabase>(error: &sqlx::Error) -> Fault {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => Fault::Unavailable,
         // Somebody has closed the pool: there is no room in it, and nothing wrong with the server.
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Fault::Busy,
+        // sqlx has asked the server for a type of this name, which a replica may not have replayed yet.
+        sqlx::Error::TypeNotFound { .. } => Fault::Missing,
         sqlx::Error::Database(error) => DB::fault(&**error),
+        // What the driver says of values, columns, transactions or the protocol is about the statement.
         _ => Fault::Other,
+    }
+}
+
+#[cfg(all(test, feature = "postgres"))]
+mod tests {
+    use super::*;
+    use sqlx::{Error, Postgres};
+
+    #[test]
+    fn each_of_sqlxs_own_errors_says_whose_fault_it_is() {
+        let broken = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let name = || "mood".to_owned();
+        for (expected, errors) in [
+            (
+                Fault::Unavailable,
+                vec![
+                    Error::Io(broken()),
+                    Error::Tls(Box::new(broken())),
+                    Error::WorkerCrashed,
+                ],
+            ),
+            (Fault::Busy, vec![Error::PoolTimedOut, Error::PoolClosed]),
+            (
+                Fault::Missing,
+                vec![Error::TypeNotFound { type_name: name() }],
+            ),
+            (
+                Fault::Other,
+                vec![
+                    Error::Configuration("no such option".into()),
+                    Error::Protocol("an unexpected message".to_owned()),
+                    Error::RowNotFound,
+                    Error::ColumnIndexOutOfBounds { index: 1, len: 1 },
+                    Error::ColumnNotFound(name()),
+                    Error::ColumnDecode {
+                        index: name(),
+                        source: "mismatched types".into(),
+                    },
+                    Error::Encode("too long".into()),
+                    Error::Decode("too short".into()),
+                    Error::InvalidArgument(name()),
+                    Error::InvalidSavePointStatement,
+                    Error::BeginFailed,
+                ],
+            ),
+        ] {
+            for error in errors {
+                assert_eq!(fault::<Postgres>(&error), expected, "{error}");
+            }
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! sqlx's `Executor` and `Acquire` on references to the handles, as on `&Pool`.
 
 use std::fmt;
-use std::sync::Arc;
 
 use dbrouter::{Intent, Work};
 use futures_core::future::BoxFuture;
@@ -138,9 +137,12 @@ where
 async fn unseen_transaction<'a, DB: RoutedDatabase>(
     work: Work<SqlxBackend<DB>>,
 ) -> Result<Transaction<'a, DB>, Error> {
-    let (connection, route) = work.of_connection().acquire().await?;
-    let node = Arc::clone(route.node());
-    node.backend().lanes().begin(connection, route).await
+    let begin = |backend: &SqlxBackend<DB>| {
+        let backend = backend.clone();
+        async move { backend.lanes().begin(backend.pool()).await }
+    };
+    let (begun, route) = work.of_connection().begin(begin).await?;
+    Ok(begun.on(route))
 }
 
 /// sqlx's text of a statement as everybody else's.

@@ -30,7 +30,24 @@ type Occupant<DB> = Arc<Mutex<Option<Stay<DB>>>>;
 /// pool, which is held unused so that no more transactions run than that pool has connections.
 struct Stay<DB: RoutedDatabase> {
     _held: PoolConnection<DB>,
-    _route: Route<SqlxBackend<DB>>,
+    /// Unknown until the transaction has begun.
+    route: Option<Route<SqlxBackend<DB>>>,
+}
+
+/// A transaction that has begun on a lane, whose end frees the lane.
+pub(crate) struct Begun<DB: RoutedDatabase> {
+    transaction: Transaction<'static, DB>,
+    occupant: Occupant<DB>,
+}
+
+impl<DB: RoutedDatabase> Begun<DB> {
+    /// The transaction, whose session reads from the primary until it ends.
+    pub(crate) fn on(self, route: Route<SqlxBackend<DB>>) -> Transaction<'static, DB> {
+        if let Some(stay) = &mut *lock(&self.occupant) {
+            stay.route = Some(route.hold_open());
+        }
+        self.transaction
+    }
 }
 
 impl<DB: RoutedDatabase> Lanes<DB> {
@@ -38,27 +55,23 @@ impl<DB: RoutedDatabase> Lanes<DB> {
         Self(Mutex::new(Vec::new()))
     }
 
-    /// Begins a transaction that occupies a lane until its connection is back.
-    pub(crate) async fn begin(
-        &self,
-        held: PoolConnection<DB>,
-        route: Route<SqlxBackend<DB>>,
-    ) -> Result<Transaction<'static, DB>, sqlx::Error> {
-        let pool = route.node().backend().pool().clone();
-        let (lane, occupant) = self.occupy(
-            &pool,
-            Stay {
-                _held: held,
-                _route: route.hold_open(),
-            },
-        );
+    /// Begins a transaction that occupies a lane until its connection is back. It leads where the node's own pool does.
+    pub(crate) async fn begin(&self, pool: &Pool<DB>) -> Result<Begun<DB>, sqlx::Error> {
+        let stay = Stay {
+            _held: pool.acquire().await?,
+            route: None,
+        };
+        let (lane, occupant) = self.occupy(pool, stay);
         let beginning = Beginning {
             lanes: self,
-            occupant: Some(occupant),
+            occupant: Some(Arc::clone(&occupant)),
         };
         let transaction = begin(lane, None).await?;
         beginning.done();
-        Ok(transaction)
+        Ok(Begun {
+            transaction,
+            occupant,
+        })
     }
 
     /// Closes all lanes.

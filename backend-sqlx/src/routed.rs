@@ -251,6 +251,13 @@ impl<DB: RoutedDatabase> Routed<DB> {
         self.0.observe(token);
     }
 
+    /// From now on the session must also see all that was committed before this call, by whomever: call it when
+    /// something was written around the router, and no token tells of it. On the root handle that is everybody's
+    /// session.
+    pub fn observe_now(&self) {
+        self.0.observe_now();
+    }
+
     /// The router's own view of the session that a statement would be part of now.
     #[must_use]
     pub fn state(&self) -> SessionState {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::classify::Classifier;
 use crate::clock::Clock;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, inside_a_runtime};
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::Dialect;
 use crate::discover::{Backoff, Discover, Follower, Opened, Opener, Servers, Sorted, Source, sort};
@@ -19,6 +19,7 @@ use crate::options::{IntoNode, NodeOptions};
 use crate::policy::Policy;
 use crate::router::Backend;
 use crate::settings::{MonitorSettings, Promotion, Settings, Start};
+use crate::url;
 use crate::vocabulary::{Preference, Role};
 
 /// What an adapter adds to the [`Builder`] that all adapters share: how its pools are opened. Its value is
@@ -116,7 +117,7 @@ impl<A: Adapter> Builder<A> {
     }
 
     /// The nodes that variables name, such as the environment's: `DATABASE_URL` the primary and, if it is
-    /// set, `DATABASE_REPLICA_URLS` the replicas, separated by commas.
+    /// set, `DATABASE_REPLICA_URLS` the replicas, separated by commas. (A comma in a password separates nothing.)
     pub fn from_variables(adapter: A, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         const PRIMARY: &str = "DATABASE_URL";
         const REPLICAS: &str = "DATABASE_REPLICA_URLS";
@@ -140,8 +141,8 @@ impl<A: Adapter> Builder<A> {
         let Some(list) = replicas else {
             return builder;
         };
-        let urls = || list.split(',').map(str::trim).filter(|url| !url.is_empty());
-        if urls().next().is_none() {
+        let urls = url::listed(&list);
+        if urls.is_empty() {
             let problem = "is set and names no replica; give URLs separated by commas, or unset it";
             builder.wrong(ConfigError::new(
                 ConfigErrorKind::EmptyList,
@@ -149,7 +150,7 @@ impl<A: Adapter> Builder<A> {
                 problem,
             ));
         }
-        urls().fold(builder, Self::replica)
+        urls.into_iter().fold(builder, Self::replica)
     }
 
     /// The node that takes the writes: a URL, connect options, a pool, or [`NodeOptions`] to say more.
@@ -321,8 +322,8 @@ impl<A: Adapter> Builder<A> {
         self
     }
 
-    /// How old what a replica shows may be, for reads that do not say so themselves: see
-    /// [`Settings::max_staleness`]. Defaults to no bound.
+    /// By how much a replica may lag that serves reads which do not say so themselves: see
+    /// [`Settings::max_staleness`]. Defaults to 60 s; `Duration::MAX` lifts it.
     pub fn max_staleness(mut self, bound: Duration) -> Self {
         self.settings = self.settings.max_staleness(bound);
         self
@@ -342,6 +343,7 @@ impl<A: Adapter> Builder<A> {
     /// Whatever is wrong with the configuration: see [`ConfigErrorKind`]. A replica that cannot be
     /// reached is no error: it takes work as soon as it answers.
     pub async fn connect(mut self) -> Result<A::Handle, ConfigError> {
+        inside_a_runtime()?;
         if let Some(error) = self.error.take() {
             return Err(error);
         }

@@ -1,17 +1,103 @@
-//! What a session must see: its own writes, and nothing older than what it has already seen.
+//! What a session must see: its own writes, and nothing older than what it has already seen. The root session's
+//! own writes are those of the whole router.
 //!
-//! Both reduce to the earliest instant as of which a node must be fresh. Two words hold it, and the
-//! order in which they are written and read is what makes them agree (model-checked below):
-//! `needs` is raised before `last` moves on, and `last` is read before `needs`.
+//! Both reduce to the earliest instant as of which a node must be fresh. [`Writes`] holds it for writes. Two words of
+//! [`Causality`] hold it for the rest, and the order in which they are written and read is what makes them agree
+//! (model-checked below): `needs` is raised before `last` moves on, and `last` is read before `needs`.
 
 use crate::clock::Instant;
 use crate::live::Epoch;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// A session's causal needs.
+/// What was written by a session; or by all sessions of a router, which is what its root session must see.
+#[derive(Debug)]
+pub(crate) struct Writes {
+    /// When the last write ended; `VOID` if there was none.
+    ended: AtomicU64,
+    /// Connections that are out and may be writing.
+    open: AtomicU32,
+}
+
+impl Writes {
+    pub(crate) fn new() -> Self {
+        Self {
+            ended: AtomicU64::new(Instant::VOID.as_nanos()),
+            open: AtomicU32::new(0),
+        }
+    }
+
+    /// The same writes as another session's so far.
+    pub(crate) fn assume(&self, other: &Self) {
+        self.open
+            .store(other.open.load(Ordering::Acquire), Ordering::Release);
+        self.ended
+            .store(other.ended.load(Ordering::Acquire), Ordering::Release);
+    }
+
+    /// A write was acknowledged at `instant`, or its outcome is not known as of then.
+    #[inline]
+    pub(crate) fn end(&self, instant: Instant) {
+        self.ended.fetch_max(instant.as_nanos(), Ordering::AcqRel);
+    }
+
+    /// The end of the last write; `VOID` if there was none.
+    #[inline]
+    pub(crate) fn ended(&self) -> Instant {
+        Instant::from_nanos(self.ended.load(Ordering::Acquire))
+    }
+
+    /// A connection that may be writing is out from now on.
+    pub(crate) fn open(&self) {
+        self.open.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Such a connection is back. What it wrote has ended before: see [`end`](Self::end).
+    pub(crate) fn close(&self) {
+        self.open.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether such a connection is out. Ask this before [`ended`](Self::ended): a reader that no longer sees the
+    /// connection then sees what it wrote.
+    #[inline]
+    pub(crate) fn has_open(&self) -> bool {
+        self.open.load(Ordering::Acquire) > 0
+    }
+}
+
+/// What the root session of a router must see. Each session adds its writes to it.
+#[derive(Debug)]
+pub(crate) struct RootNeeds {
+    /// Everybody's writes.
+    pub(crate) writes: Writes,
+    /// What the root was told to see beside them.
+    observed: AtomicU64,
+}
+
+impl RootNeeds {
+    pub(crate) fn new() -> Self {
+        Self {
+            writes: Writes::new(),
+            observed: AtomicU64::new(Instant::ORIGIN.as_nanos()),
+        }
+    }
+
+    pub(crate) fn observe(&self, instant: Instant) {
+        self.observed
+            .fetch_max(instant.as_nanos(), Ordering::AcqRel);
+    }
+
+    /// The instant as of which a node must be fresh to serve the root session.
+    #[inline]
+    pub(crate) fn instant(&self) -> Instant {
+        let observed = Instant::from_nanos(self.observed.load(Ordering::Acquire));
+        observed.max(self.writes.ended())
+    }
+}
+
+/// What a session must see beside what was written.
 #[derive(Debug)]
 pub(crate) struct Causality {
-    /// Raised by every acknowledged write, and by every change of node.
+    /// Raised by every change of node, and by what the session was told to see.
     needs: AtomicU64,
     /// The node that the session read from last, and when that read ended.
     last: AtomicU64,
@@ -51,16 +137,8 @@ impl Needs {
         }
     }
 
-    /// These needs, and what another session needs of its writes.
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self {
-            always: self.always.max(other.always),
-            elsewhere: self.elsewhere.max(other.always),
-            home: self.home,
-        }
-    }
-
     /// These needs, and all that was acknowledged before `instant`, whichever node shows it.
+    #[inline]
     pub(crate) fn as_of(self, instant: Instant) -> Self {
         Self {
             always: self.always.max(instant),
@@ -108,8 +186,7 @@ impl Causality {
         }
     }
 
-    /// A write was acknowledged at `instant`, or its outcome is not known as of then; or it was said that a node
-    /// must be fresh as of then.
+    /// It was said that a node must be fresh as of `instant`.
     pub(crate) fn require(&self, instant: Instant) {
         self.needs.fetch_max(instant.as_nanos(), Ordering::AcqRel);
     }
@@ -183,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_is_needed_everywhere() {
+    fn what_was_required_is_needed_everywhere() {
         let session = Causality::new();
         session.read(1, at(5));
         session.require(at(9));
@@ -280,9 +357,9 @@ mod loom_tests {
         });
     }
 
-    /// A write that was acknowledged is needed by every read that begins afterwards.
+    /// What was required is needed by every read that begins afterwards.
     #[test]
-    fn writes_are_not_lost_among_reads() {
+    fn what_was_required_is_not_lost_among_reads() {
         loom::model(|| {
             let session = Arc::new(Causality::new());
             let other = {

@@ -31,6 +31,9 @@ impl Instant {
     /// of, and what a session that did nothing needs.
     pub const ORIGIN: Self = Self(1);
 
+    /// Right after [`Instant::ORIGIN`]: what a node is at least fresh as of that has proved anything at all.
+    pub(crate) const PROVED: Self = Self(2);
+
     /// After every instant of a clock: what the primary is fresh as of.
     pub const ALWAYS: Self = Self(u64::MAX);
 

@@ -29,7 +29,7 @@ use crate::session::SessionState;
 use crate::settings::Settings;
 use crate::status::{DiscoveryStatus, Fallback, FallbackPlaces, NodeStatus, Status, staleness};
 use crate::topology::Topology;
-use crate::vocabulary::Intent;
+use crate::vocabulary::{Intent, Role};
 
 /// The engine that an adapter's handles share. Clones are the same router; when the last one is
 /// dropped, its monitor ends.
@@ -90,6 +90,7 @@ impl<B: Backend> Shared<B> {
 
     /// A node has been promoted: it takes the writes from now on. Nothing if it has been removed.
     pub(crate) fn follow(&self, promoted: NodeId) {
+        let former = Arc::clone(self.topology.load().primary());
         let replaced = self.change(|topology| {
             let mut nodes = topology.nodes.iter();
             match nodes.any(|node| node.id() == promoted) {
@@ -97,9 +98,14 @@ impl<B: Backend> Shared<B> {
                 false => Err(()),
             }
         });
+        let has_changed = replaced.is_ok() && former.id() != promoted;
         // Not before others are in their places: who waits for their connections goes on there.
         for node in replaced.into_iter().flatten() {
             node.replace();
+        }
+        // Its pool may have stayed: one that the application has opened is not opened again.
+        if has_changed {
+            former.unseat();
         }
         // One that was to be removed can no longer be, so it must not go on refusing work.
         let topology = self.topology.load();
@@ -309,6 +315,25 @@ impl<B: Backend> Cluster<B> {
             .run()
     }
 
+    /// Whether work that has waited for a connection since it was routed would still be routed to this node: the node
+    /// has the same pool, and takes the writes if the work is a write; if it is a read, its epoch is the same, so that
+    /// what was proved when the read was routed still holds.
+    pub(crate) fn leads(&self, route: &Route<B>) -> bool {
+        let node = route.node();
+        let topology = self.shared().topology.load();
+        if !topology.nodes.iter().any(|known| Arc::ptr_eq(known, node)) {
+            return false;
+        }
+        let is_primary = topology.primary == node.id();
+        match (route.intent(), node.role()) {
+            (Intent::Write, role) => is_primary && role == Role::Primary && !topology.contested,
+            (Intent::Read, Role::Unknown) => false,
+            (Intent::Read, role) => {
+                (role == Role::Replica || is_primary) && route.epoch() == node.live.epoch()
+            }
+        }
+    }
+
     #[inline]
     fn pipeline<'a>(
         &'a self,
@@ -321,6 +346,7 @@ impl<B: Backend> Cluster<B> {
             topology,
             context: &shared.context,
             settings: &shared.settings,
+            history: &shared.history,
             request,
             session,
         }
@@ -374,14 +400,7 @@ impl<B: Backend> Cluster<B> {
         spec: &NodeSpec,
         access: impl Into<Access<B>>,
     ) -> Result<(), ConfigError> {
-        if tokio::runtime::Handle::try_current().is_err() {
-            let problem = "replicas can only be added inside a Tokio runtime, which watches them";
-            return Err(ConfigError::new(
-                ConfigErrorKind::Runtime,
-                "replica",
-                problem,
-            ));
-        }
+        inside_a_runtime()?;
         let access = access.into();
         self.change(|topology| topology.add_replica(spec, &self.shared().context, access))?;
         self.be_watched();
@@ -650,6 +669,7 @@ impl<B: Backend> ClusterBuilder<B> {
     /// Whatever is wrong with the configuration, by its kind: see [`ConfigErrorKind`]. A replica that
     /// cannot be reached is no error: it is not healthy yet.
     pub async fn connect(self) -> Result<Cluster<B>, ConfigError> {
+        inside_a_runtime()?;
         self.settings.check(self.dialect)?;
         let Some((spec, access)) = self.primary else {
             let problem = "no primary was given; name the server that takes the writes";
@@ -677,6 +697,19 @@ impl<B: Backend> ClusterBuilder<B> {
             cluster.0.monitor.get_or_init(|| cluster.watch(monitor));
         }
         Ok(cluster)
+    }
+}
+
+/// An error outside of a Tokio runtime, where nothing could watch the nodes.
+pub(crate) fn inside_a_runtime() -> Result<(), ConfigError> {
+    match tokio::runtime::Handle::try_current() {
+        Ok(_) => Ok(()),
+        Err(_) => {
+            let problem =
+                "there is no Tokio runtime here, which would watch the nodes; call this inside one";
+            let kind = ConfigErrorKind::Runtime;
+            Err(ConfigError::new(kind, "runtime", problem))
+        }
     }
 }
 

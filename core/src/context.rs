@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::causality::RootNeeds;
 use crate::clock::{Clock, Instant};
 use crate::decision::Reason;
 use crate::dialect::Dialect;
@@ -12,6 +13,7 @@ use crate::fallback::Places;
 use crate::health::HealthSettings;
 use crate::live::Epoch;
 use crate::node::NodeId;
+use crate::offenders::Offenders;
 use crate::sync::AtomicU32;
 use crate::wake::Wake;
 
@@ -20,11 +22,15 @@ use crate::wake::Wake;
 pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) wake: Wake,
+    /// What the root session must see.
+    pub(crate) root: RootNeeds,
     pub(crate) counters: Counters,
     /// Those for reads that fall back, if they are limited.
     pub(crate) places: Option<Places>,
     pub(crate) health: HealthSettings,
     pub(crate) events: Events,
+    /// Statements that break their connection wherever they run.
+    pub(crate) offenders: Offenders,
     /// The kind of server that the nodes are.
     pub(crate) dialect: Dialect,
     epochs: AtomicU32,
@@ -43,10 +49,12 @@ impl Context {
         Self {
             clock,
             wake: Wake::new(),
+            root: RootNeeds::new(),
             counters: Counters::default(),
             places,
             health,
             events,
+            offenders: Offenders::default(),
             dialect,
             epochs: AtomicU32::new(0),
             nodes: AtomicU32::new(0),

@@ -40,7 +40,7 @@ pub enum Cause {
     Unknown,
     /// It was taken for a read, and a replica has refused it as a write.
     Refused,
-    /// It is a read, and a replica did not know a table, column or function that it names.
+    /// It is a read, and a replica lacked something that it relies on: a table, a type, a function, a privilege.
     NotReplayed,
 }
 
@@ -109,8 +109,8 @@ pub enum Reason {
     NotFresh,
     /// No healthy replica is left, so the primary has the read.
     NoHealthyReplica,
-    /// A replica did not know a table, column or function that the read names, and may not have replayed
-    /// its creation yet, so the primary has the read.
+    /// A replica lacked something that the read relies on, such as a table, a type, a function or a privilege, and may
+    /// not have replayed it yet, so the primary has the read.
     NotReplayed,
     /// There is no replica that would suit the read at all, so the primary has it.
     NoReplica,

@@ -41,6 +41,16 @@ impl<B: Backend> Cluster<B> {
         session.require(known.unwrap_or_else(|| shared.context.after_now()));
     }
 
+    /// From now on the session must also see all that was committed before this call, by whomever: another process, a
+    /// job of the database's own, a library with a pool of its own. The primary serves its reads until a replica has
+    /// been proved to show as much, which usually takes one round of questions, about a millisecond.
+    ///
+    /// It is [`observe`](Self::observe) where there is no token, because whoever wrote did not go through a router, or
+    /// could not hand one on. On the root session it holds for everybody who uses that.
+    pub fn observe_now(&self, session: &SessionState) {
+        session.require(self.shared().context.after_now());
+    }
+
     /// A token for all that was acknowledged before `instant`.
     async fn token_after(&self, instant: Instant) -> Token {
         let place = self.place_after(instant).await;

@@ -281,6 +281,11 @@ impl Fitness {
         }
     }
 
+    /// A suspicion was not the node's fault: it does not count. The node stays suspect until it answers.
+    pub(crate) fn acquit(&mut self) {
+        self.suspicions = self.suspicions.saturating_sub(1);
+    }
+
     /// Past trouble is forgotten after some time without any.
     fn forgive(&mut self, now: Instant, settings: &HealthSettings) {
         if self.health.is_fit() && now.since(self.trouble) >= settings.forgiveness {
@@ -365,6 +370,19 @@ mod tests {
                 signs.push((3, sign));
                 assert_eq!(after(&signs).last(), Some(&expected), "{state} {sign:?}");
             }
+        }
+    }
+
+    #[test]
+    fn suspicions_that_were_not_the_nodes_fault_never_eject_it() {
+        let mut fitness = Fitness::new();
+        fitness.take(Answered, at(0), &SETTINGS);
+        for round in 1..10 {
+            fitness.take(WorkFailed, at(round * 10), &SETTINGS);
+            fitness.acquit();
+            assert_eq!(fitness.health(), Suspect);
+            fitness.take(Answered, at(round * 10 + 1), &SETTINGS);
+            assert_eq!(fitness.health(), Healthy);
         }
     }
 

@@ -4,6 +4,7 @@
 //! primary a single question, or none.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -11,13 +12,26 @@ use crate::clock::Instant;
 use crate::dialect::{Position, Timeline, Written};
 use crate::freshness::{Commits, Marks};
 use crate::request::stable_hash;
+use crate::sync::{AtomicU64, Ordering};
 use crate::token::Place;
 
 /// The primary's log, as far as it is known.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct History {
     known: Mutex<Known>,
     recorded: Notify,
+    /// When the primary was last asked and answered, for routes, which take no lock; `VOID` if it never was.
+    asked: AtomicU64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            known: Mutex::default(),
+            recorded: Notify::new(),
+            asked: AtomicU64::new(Instant::VOID.as_nanos()),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +84,7 @@ impl History {
         let mut known = self.known();
         known.timeline = Some(timeline);
         known.marks.record(asked, written);
+        self.note_asked(&known);
         drop(known);
         self.recorded.notify_waiters();
     }
@@ -79,6 +94,24 @@ impl History {
         let mut known = self.known();
         known.timeline = None;
         known.marks.clear();
+        self.note_asked(&known);
+    }
+
+    fn note_asked(&self, known: &Known) {
+        let asked = known.marks.asked().unwrap_or(Instant::VOID);
+        self.asked.store(asked.as_nanos(), Ordering::Release);
+    }
+
+    /// The instant as of which a replica must be fresh that lags by `bound` at most; `VOID` while nobody can know.
+    ///
+    /// How far it lags is what the primary had written when it last answered and the replica does not show yet. So no
+    /// replica gets older while the primary does not answer: then nobody knows of anything that it lacks.
+    #[inline]
+    pub(crate) fn back(&self, bound: Duration) -> Instant {
+        match Instant::from_nanos(self.asked.load(Ordering::Acquire)) {
+            Instant::VOID => Instant::VOID,
+            asked => asked.back(bound).max(Instant::PROVED),
+        }
     }
 
     /// Forgets where the primary's log stood, in a history that may be the same.

@@ -66,6 +66,9 @@ impl AtomicLean {
     /// Something has been written, and is needed already. A rule that was set meanwhile stays.
     pub(crate) fn wrote(&self) {
         let (current, new) = (Lean::PrimaryUntilWritten as u32, Lean::Nowhere as u32);
+        if self.0.load(Ordering::Relaxed) != current {
+            return;
+        }
         self.0
             .compare_exchange(current, new, Ordering::AcqRel, Ordering::Relaxed)
             .ok();

@@ -73,6 +73,7 @@ mod misjudged;
 mod monitor;
 mod node;
 pub mod observer;
+mod offenders;
 #[cfg(feature = "builder")]
 mod options;
 mod pipeline;

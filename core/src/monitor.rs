@@ -347,7 +347,9 @@ impl<B: Backend> Monitor<B> {
         let asked = self.shared.history.asked();
         let pause = if !node.is_healthy() {
             self.patience(watch.fruitless)
-        } else if watch.asked_at < self.shared.context.wake.roles_wanted() {
+        } else if watch.asked_at < self.shared.context.wake.roles_wanted()
+            || self.shared.context.wake.is_primary_awaited()
+        {
             settings.gap.max(Self::ROLE_PAUSE).min(settings.interval)
         } else if node.is_doubted()
             || is_primary && asked.is_some_and(|asked| asked < wanted)
@@ -706,6 +708,7 @@ impl<B: Backend> Monitor<B> {
                 });
             }
             node.set_role(role);
+            self.shared.context.wake.proved();
             if node.id() == self.shared.topology.load().primary {
                 // A second name of the primary's server is one only while that is the primary.
                 self.find_aliases(&self.shared.topology.load_full());

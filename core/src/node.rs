@@ -10,7 +10,6 @@ use crate::holders::Holders;
 use crate::live::{Admission, Alias, Live};
 use crate::observer::Peer;
 use crate::request::stable_hash;
-use crate::sync::{AtomicU32, Ordering};
 use crate::tags::Tags;
 use crate::vitals::Vitals;
 use crate::vocabulary::{Intent, Role};
@@ -171,8 +170,6 @@ pub struct Node<B> {
     /// The sessions that keep a connection of this pool between their statements.
     pub(crate) holders: Arc<Holders>,
     vitals: Arc<Vitals>,
-    /// Another pool has taken the place of this one.
-    replaced: AtomicU32,
 }
 
 impl<B> Node<B> {
@@ -190,7 +187,6 @@ impl<B> Node<B> {
             live: Arc::clone(&member.live),
             holders: Arc::new(Holders::new(&member.live)),
             vitals: Arc::default(),
-            replaced: AtomicU32::new(0),
         }
     }
 
@@ -209,7 +205,6 @@ impl<B> Node<B> {
             live: Arc::clone(&self.live),
             holders: Arc::new(Holders::new(&self.live)),
             vitals: Arc::clone(&self.vitals),
-            replaced: AtomicU32::new(0),
         })
     }
 
@@ -306,11 +301,17 @@ impl<B> Node<B> {
     /// statement that may be run again elsewhere: a server that is frozen, or that a network keeps away, closes no
     /// connection. That work has failed there is no reason, which may be one connection's.
     pub async fn ejected(&self) {
+        self.until(|| self.health() == Health::Ejected).await;
+    }
+
+    /// Waits until `holds` does, which is asked at first, and whenever the node is found less fit, its pool is replaced,
+    /// or it is no longer the primary.
+    pub(crate) async fn until(&self, holds: impl Fn() -> bool) {
         loop {
             let changed = self.vitals.changes();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.health() == Health::Ejected {
+            if holds() {
                 return;
             }
             changed.await;
@@ -401,11 +402,19 @@ impl<B> Node<B> {
             self.live.count_failure();
         }
         let (before, after) = self.vitals.take(sign, error, &self.live, &self.context);
+        if after == Health::Ejected && before != after {
+            self.context.offenders.forget();
+        }
         if before.is_fit() != after.is_fit() {
             // Who waits for it to become fresh waits for others now, or for none; or may have it.
             self.context.wake.proved();
         }
         (before, after)
+    }
+
+    /// The last suspicion was not the node's fault, but a statement's.
+    pub(crate) fn acquit(&self) {
+        self.vitals.acquit();
     }
 
     /// The role that it has, by its own account.
@@ -418,15 +427,14 @@ impl<B> Node<B> {
         self.vitals.ejected_for(self.context.now())
     }
 
-    /// Whether another pool has taken the place of this one.
-    pub(crate) fn is_replaced(&self) -> bool {
-        self.replaced.load(Ordering::Acquire) == 1
+    /// Another pool has taken the place of this one: work that waits for this pool goes on to that one.
+    pub(crate) fn replace(&self) {
+        self.holders.stop();
+        self.vitals.change();
     }
 
-    /// Who waits for this pool goes on to the one that has taken its place.
-    pub(crate) fn replace(&self) {
-        self.replaced.store(1, Ordering::Release);
-        self.holders.stop();
+    /// The node is no longer the primary: work that waits for it is routed anew.
+    pub(crate) fn unseat(&self) {
         self.vitals.change();
     }
 }

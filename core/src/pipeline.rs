@@ -11,6 +11,7 @@ use crate::clock::Instant;
 use crate::context::Context;
 use crate::decision::{Cause, Reason, Refusal, RouteError, WhyNot};
 use crate::health::Health;
+use crate::history::History;
 use crate::live::{Admission, Alias, Epoch, Standing};
 use crate::node::Member;
 use crate::observer::Event;
@@ -26,6 +27,7 @@ pub(crate) struct Pipeline<'a, B> {
     pub(crate) topology: &'a Topology<B>,
     pub(crate) context: &'a Arc<Context>,
     pub(crate) settings: &'a Settings,
+    pub(crate) history: &'a History,
     pub(crate) request: &'a Request,
     pub(crate) session: &'a SessionState,
 }
@@ -101,31 +103,47 @@ impl<B> Pipeline<'_, B> {
         // Before the session's needs: who no longer leans towards the primary needs what has been written.
         let steps = self.steps();
         let needs = self.needs();
-        for fitness in [Fitness::Required, Fitness::Ignored] {
-            let mut reason = match self.is_not_replayed() {
-                true => Reason::NotReplayed,
-                false => Reason::PreferenceIsPrimary,
-            };
-            for step in steps {
-                match step {
-                    Step::Policy(among) => match self.candidate(*among, fitness, needs) {
-                        Ok(route) => return Ok(route),
-                        Err(without) => reason = without,
-                    },
-                    Step::Primary => {
-                        if let Some(route) = self.primary(fitness, reason) {
-                            return Ok(route);
-                        }
+        let in_service = self.in_service(needs);
+        // What is left out first is tried last: who is only suspected, then who is too old, then who was found gone.
+        let looks = [
+            (Fitness::Required, in_service),
+            (Fitness::Possible, in_service),
+            (Fitness::Required, needs),
+            (Fitness::Ignored, needs),
+        ];
+        for (fitness, needs) in looks {
+            if let Some(route) = self.look(steps, fitness, needs) {
+                return Ok(route);
+            }
+        }
+        Err(self.read_refused(in_service, None))
+    }
+
+    fn look(&self, steps: &[Step], fitness: Fitness, needs: Needs) -> Option<Route<B>> {
+        let mut reason = match self.is_not_replayed() {
+            true => Reason::NotReplayed,
+            false => Reason::PreferenceIsPrimary,
+        };
+        for step in steps {
+            match step {
+                Step::Policy(among) => match self.candidate(*among, fitness, needs) {
+                    Ok(route) => return Some(route),
+                    Err(without) => reason = without,
+                },
+                Step::Primary => {
+                    if let Some(route) = self.primary(fitness, reason) {
+                        return Some(route);
                     }
                 }
             }
         }
-        Err(self.read_refused(needs, None))
+        None
     }
 
     /// The read was to fall back to the primary, where there are too many such reads.
     pub(crate) fn fallback_refused(&self) -> RouteError {
-        self.read_refused(self.needs(), Some(WhyNot::FallbackLimit))
+        let needs = self.in_service(self.needs());
+        self.read_refused(needs, Some(WhyNot::FallbackLimit))
     }
 
     /// No node serves the read; `limit` is why the primary does not if nothing else is the matter with it.
@@ -168,7 +186,7 @@ impl<B> Pipeline<'_, B> {
         self.request.cause() == Cause::NotReplayed
     }
 
-    /// What the read must see: what its session must, and all that is older than it may be.
+    /// What the read must see: what its session must, and what its request promises.
     fn needs(&self) -> Needs {
         let needs = if self.request.stated_consistency() == Consistency::Eventual {
             Needs::NONE
@@ -177,10 +195,20 @@ impl<B> Pipeline<'_, B> {
         } else {
             self.session.causal_needs()
         };
-        let bound = self.request.stated_max_staleness();
-        match bound.or(self.settings.max_staleness) {
+        match self.request.promised_staleness() {
             None => needs,
-            Some(bound) => needs.as_of(self.context.now().back(bound)),
+            // Who has proved nothing may be of any age.
+            Some(bound) => needs.as_of(self.context.now().back(bound).max(Instant::PROVED)),
+        }
+    }
+
+    /// These needs, and what a replica must show that is not too old to be in service. A request that states its own
+    /// bound is not concerned.
+    #[inline]
+    fn in_service(&self, needs: Needs) -> Needs {
+        match self.settings.bound_for(self.request) {
+            None => needs,
+            Some(bound) => needs.as_of(self.history.back(bound)),
         }
     }
 

@@ -55,6 +55,12 @@ impl Stated {
         Self(nanos.min(u64::MAX - 1))
     }
 
+    /// As long as can be stated.
+    #[inline]
+    fn is_longest(self) -> bool {
+        self.0 == u64::MAX - 1
+    }
+
     #[inline]
     fn time(self) -> Option<Duration> {
         (self != Self::NOTHING).then(|| Duration::from_nanos(self.0))
@@ -114,8 +120,11 @@ impl Request {
 
     /// How old what a replica shows may be: the read only goes to one that is known to show all that was
     /// acknowledged so long before the read began, to whomever. It bounds
-    /// [eventual](Consistency::Eventual) reads, and adds to what a session must see. Defaults to the router's own
-    /// [bound](crate::Settings::max_staleness), which `Duration::MAX` lifts.
+    /// [eventual](Consistency::Eventual) reads, and adds to what a session must see.
+    ///
+    /// What is stated here is a promise: if no replica keeps it, and the primary does not serve the read, it is refused.
+    /// It takes the place of the router's own [bound](crate::Settings::max_staleness), which only says which replicas
+    /// are in service, and which is the default. `Duration::MAX` accepts any age.
     ///
     /// A request knows no router. Whatever it says holds; but a bound below the monitor's interval mostly leaves
     /// the primary, which is why [`Terms::max_staleness`](crate::Terms::max_staleness) refuses it.
@@ -241,6 +250,13 @@ impl Request {
     #[inline]
     pub fn stated_max_staleness(&self) -> Option<Duration> {
         self.max_staleness.time()
+    }
+
+    /// How old what the read is shown may be, if the request says that it may not be of any age.
+    #[inline]
+    pub(crate) fn promised_staleness(&self) -> Option<Duration> {
+        self.stated_max_staleness()
+            .filter(|_| !self.max_staleness.is_longest())
     }
 
     /// How long the read waits for a fresh replica, if the request states it.

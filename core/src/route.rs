@@ -187,23 +187,29 @@ impl<B> Route<B> {
     /// one over a single node, it is only counted. If it was to be the primary, all nodes are asked at once which of
     /// them is; so they are if it refuses a write because it is read-only.
     pub fn report(&self, fault: Fault, error: &dyn fmt::Display) {
+        self.accuse(fault, error);
+    }
+
+    /// As [`report`](Self::report). Whether the node is suspect because of that.
+    pub(crate) fn accuse(&self, fault: Fault, error: &dyn fmt::Display) -> bool {
         let context = &self.node.context;
-        match fault {
+        let suspected = match fault {
             Fault::Unavailable if !context.wake.is_watched() => {
                 self.node.live.count_failure();
-                return;
+                return false;
             }
             Fault::Unavailable => self.suspect(error),
-            Fault::ReadOnly if self.intent == Intent::Write => {}
-            _ => return,
-        }
+            Fault::ReadOnly if self.intent == Intent::Write => false,
+            _ => return false,
+        };
         if self.node.role() == Role::Primary {
             context.wake.ask_roles(context.after_now());
         }
+        suspected
     }
 
-    /// The node is suspected of being gone.
-    pub(crate) fn suspect(&self, error: &dyn fmt::Display) {
+    /// The node is suspected of being gone. Whether it was not yet.
+    pub(crate) fn suspect(&self, error: &dyn fmt::Display) -> bool {
         if self.node.health() != Health::Suspect {
             // Only the first failure: an answer to what was asked after it says that the node is there, however many
             // follow before that arrives.
@@ -217,6 +223,7 @@ impl<B> Route<B> {
             });
         }
         self.node.context.wake.ring();
+        before != after
     }
 }
 

@@ -55,7 +55,8 @@ pub trait Router: Send + Sync + 'static {
 ///   how the monitor learns that a server was restarted. The next probe then uses a new connection.
 /// * Of a question that is not [repeated](Question::is_repeated) no prepared statement is kept. A replica may take as
 ///   long for its answer as the monitor's [interval](crate::MonitorSettings::interval) is.
-/// * The backend of a replica opens its connections read-only, where it is the one who opens them.
+/// * The backend of a replica opens its connections read-only and at an isolation level that replicas take, where it is
+///   the one who opens them: see [`Dialect::replica_session`](crate::Dialect::replica_session).
 /// * The source of the error that `refused` returns leads to the [`RouteError`].
 pub trait Backend: Clone + Send + Sync + 'static {
     /// The ORM's error.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use crate::affinity::Slot;
-use crate::causality::{Causality, Needs};
+use crate::causality::{Causality, Needs, Writes};
 use crate::clock::Instant;
 use crate::context::Context;
 use crate::decision::Reason;
@@ -23,25 +23,23 @@ use crate::vocabulary::{Intent, Preference};
 /// * **Monotonic reads**: a read that begins after another has ended sees no older state, whichever
 ///   nodes served the two. (Not the root session's: its reads are spread, statement by statement.)
 ///
-/// Sessions are independent: other sessions' writes do not send this one's reads to the primary.
+/// Sessions are independent: other sessions' writes do not send this one's reads to the primary. The root session,
+/// which is shared by everybody who uses the root handle, sees the writes of all: what any session of the router wrote
+/// is one of its own writes.
 #[derive(Clone)]
 pub struct SessionState(Arc<Inner>);
 
 struct Inner {
     id: u64,
     kind: Kind,
-    /// The session whose writes are this one's, and this one's are that one's.
-    root: Option<SessionState>,
     context: Arc<Context>,
     causality: Causality,
-    /// When the session's last write ended; zero if it wrote nothing.
-    written: AtomicU64,
+    /// What this session wrote, if it is a unit of work of its own: see [`SessionState::writes`].
+    writes: Writes,
     /// The epoch of the replica that the session stays with; zero if there is none.
     choice: AtomicU32,
     /// Where reads go that do not say so themselves.
     lean: AtomicLean,
-    /// Connections that are out and may be writing.
-    open_writers: AtomicU32,
     /// Reads in a row that found no fresh replica.
     fallbacks: AtomicU32,
     /// The node, intent and reason of the last decision, for whoever asks.
@@ -71,27 +69,21 @@ impl SessionState {
         Self::new(Kind::Unit, context)
     }
 
-    /// A session that has the root's writes, with reads and a replica of its own. Who uses the root handle sees
-    /// what is written here, and here is seen what was written there at any time: it is the same handle.
+    /// A session that must see what the root session must, with reads and a replica of its own. Its writes are the
+    /// root's: it is the same handle.
     pub(crate) fn branch(&self) -> Self {
-        Self::on(Kind::Branch, &self.0.context, Some(self.clone()))
+        Self::new(Kind::Branch, &self.0.context)
     }
 
     fn new(kind: Kind, context: &Arc<Context>) -> Self {
-        Self::on(kind, context, None)
-    }
-
-    fn on(kind: Kind, context: &Arc<Context>, root: Option<Self>) -> Self {
         Self(Arc::new(Inner {
             id: context.next_session(),
             kind,
-            root,
             context: Arc::clone(context),
             causality: Causality::new(),
-            written: AtomicU64::new(Instant::VOID.as_nanos()),
+            writes: Writes::new(),
             choice: AtomicU32::new(0),
             lean: AtomicLean::new(),
-            open_writers: AtomicU32::new(0),
             fallbacks: AtomicU32::new(0),
             decision: AtomicU64::new(0),
             hold: AtomicU64::new(Hold::pack(None)),
@@ -101,12 +93,11 @@ impl SessionState {
 
     /// A session of its own that needs what this one needs now, and stays with the same replica.
     pub(crate) fn copy(&self) -> Self {
-        let copy = Self::on(self.0.kind, &self.0.context, self.0.root.clone());
+        let copy = Self::new(self.0.kind, &self.0.context);
         copy.0.causality.assume(&self.0.causality);
+        copy.0.writes.assume(&self.0.writes);
         copy.0.lean.assume(&self.0.lean);
         copy.0.choice.store(self.choice().into(), Ordering::Release);
-        let open_writers = self.0.open_writers.load(Ordering::Acquire);
-        copy.0.open_writers.store(open_writers, Ordering::Release);
         copy
     }
 
@@ -171,41 +162,54 @@ impl SessionState {
     #[inline]
     pub(crate) fn causal_needs(&self) -> Needs {
         let needs = self.0.causality.needs();
-        match &self.0.root {
-            Some(root) => needs.and(root.0.causality.needs()),
-            None => needs,
+        match self.0.kind {
+            Kind::Unit => needs.as_of(self.0.writes.ended()),
+            Kind::Root | Kind::Branch => needs.as_of(self.0.context.root.instant()),
         }
     }
 
-    /// Who keeps count of what is written.
+    /// The writes that the session must see: its own, or everybody's.
     #[inline]
-    fn writer(&self) -> &Inner {
-        self.0.root.as_ref().map_or(&self.0, |root| &root.0)
+    fn writes(&self) -> &Writes {
+        match self.0.kind {
+            Kind::Unit => &self.0.writes,
+            Kind::Root | Kind::Branch => &self.0.context.root.writes,
+        }
+    }
+
+    /// What this session does with its writes it does with everybody's as well, which the root must see.
+    #[inline]
+    fn for_it_and_the_root(&self, act: impl Fn(&Writes)) {
+        act(&self.0.context.root.writes);
+        if self.0.kind == Kind::Unit {
+            act(&self.0.writes);
+        }
     }
 
     /// A write ended now: acknowledged, or with an outcome that is not known.
     pub(crate) fn wrote(&self) {
         let now = self.0.context.after_now();
-        let writer = self.writer();
-        writer.causality.require(now);
-        writer.written.fetch_max(now.as_nanos(), Ordering::AcqRel);
+        self.for_it_and_the_root(|writes| writes.end(now));
         self.0.lean.wrote();
         self.0.context.wake.ask(now);
     }
 
-    /// When the session's last write ended, if it wrote anything: now, while a connection is out on which
+    /// When the last write ended that the session must see, if there was one: now, while a connection is out on which
     /// something may just have been written.
     pub(crate) fn written(&self) -> Option<Instant> {
         if self.has_open_writer() {
             return Some(self.0.context.after_now());
         }
-        let written = Instant::from_nanos(self.writer().written.load(Ordering::Acquire));
+        let written = self.writes().ended();
         (written != Instant::VOID).then_some(written)
     }
 
     /// The session must see what a node shows that is fresh as of `instant`.
     pub(crate) fn require(&self, instant: Instant) {
-        self.0.causality.require(instant);
+        match self.0.kind {
+            Kind::Unit => self.0.causality.require(instant),
+            Kind::Root | Kind::Branch => self.0.context.root.observe(instant),
+        }
         self.0.context.wake.ask(instant);
     }
 
@@ -234,30 +238,31 @@ impl SessionState {
         }
     }
 
+    /// Whether a connection is out that may be writing what the session must see.
     #[inline]
     pub(crate) fn has_open_writer(&self) -> bool {
-        self.writer().open_writers.load(Ordering::Acquire) > 0
+        self.writes().has_open()
     }
 
     pub(crate) fn open_writer(&self) {
         self.give_connection_back();
-        self.writer().open_writers.fetch_add(1, Ordering::AcqRel);
+        self.for_it_and_the_root(Writes::open);
     }
 
     /// A connection that may have been writing is back. What it wrote is needed before it is no
     /// longer known to be out.
     pub(crate) fn close_writer(&self) {
         self.wrote();
-        self.writer().open_writers.fetch_sub(1, Ordering::AcqRel);
+        self.close_silent_writer();
     }
 
     /// A connection that is known to have written nothing is back.
     pub(crate) fn close_silent_writer(&self) {
-        self.writer().open_writers.fetch_sub(1, Ordering::AcqRel);
+        self.for_it_and_the_root(Writes::close);
     }
 
     /// Something that the router cannot see may write from now on, until the guard is dropped: the session's
-    /// reads go to the primary, and then all that may have been written counts as written. For adapters
+    /// reads and the root's go to the primary, and then all that may have been written counts as written. For adapters
     /// whose ORM hands out something of its own.
     pub fn hold_open(&self) -> OpenWriter {
         self.open_writer();
@@ -356,10 +361,14 @@ mod loom_tests {
     use loom::thread;
     use std::time::Duration;
 
-    fn session(clock: &ManualClock) -> SessionState {
+    fn context(clock: &ManualClock) -> Arc<Context> {
         let settings = crate::Settings::new().clock(clock.clone());
         let context = settings.context(crate::Dialect::Postgres, crate::Pressure::default);
-        SessionState::unit(&Arc::new(context))
+        Arc::new(context)
+    }
+
+    fn session(clock: &ManualClock) -> SessionState {
+        SessionState::unit(&context(clock))
     }
 
     /// Who sees no open writer sees what the last one may have written.
@@ -380,6 +389,47 @@ mod loom_tests {
             }
             writer.join().unwrap();
             assert!(!session.has_open_writer() && session.needs() > opened);
+        });
+    }
+
+    /// A root read that no longer sees a session's open writer sees what that may have written, and so does one of a
+    /// branch.
+    #[test]
+    fn the_root_needs_what_a_session_wrote_before_its_writer_is_gone() {
+        loom::model(|| {
+            let clock = ManualClock::new();
+            let context = context(&clock);
+            let (root, session) = (SessionState::root(&context), SessionState::unit(&context));
+            let branch = root.branch();
+            session.open_writer();
+            let opened = clock.now();
+            clock.advance(Duration::from_millis(1));
+            let writer = thread::spawn(move || session.close_writer());
+            for everybody in [&root, &branch] {
+                if !everybody.has_open_writer() {
+                    assert!(everybody.causal_needs().of(1) > opened);
+                }
+            }
+            writer.join().unwrap();
+            assert!(!root.has_open_writer() && root.needs() > opened);
+        });
+    }
+
+    /// Of two sessions that write at once the root needs the later write, whichever is told of first.
+    #[test]
+    fn the_root_needs_the_latest_of_all_writes() {
+        loom::model(|| {
+            let clock = ManualClock::new();
+            let context = context(&clock);
+            let root = SessionState::root(&context);
+            let [one, other] = [(); 2].map(|()| SessionState::unit(&context));
+            let writer = thread::spawn(move || one.wrote());
+            let begun = clock.now();
+            clock.advance(Duration::from_millis(1));
+            other.wrote();
+            assert!(root.needs() > begun);
+            writer.join().unwrap();
+            assert!(root.needs() >= other.needs());
         });
     }
 

@@ -16,6 +16,7 @@ use crate::health::HealthSettings;
 use crate::hold::Hold;
 use crate::observer::Observer;
 use crate::policy::{PeakEwma, Policy, Sticky};
+use crate::request::Request;
 use crate::vocabulary::{Preference, Pressure};
 
 /// Everything about a router that is not a node. Adapters' builders fill it in.
@@ -39,6 +40,8 @@ pub struct Settings {
 }
 
 impl Settings {
+    const USUAL_STALENESS: Duration = Duration::from_secs(60);
+
     /// The defaults.
     #[must_use]
     pub fn new() -> Self {
@@ -166,15 +169,28 @@ impl Settings {
         self
     }
 
-    /// How old what a replica shows may be: a read only goes to one that is known to show all that was
-    /// acknowledged so long before the read began, to whomever. It holds for reads that do not say so themselves,
-    /// also for those that are [eventual](crate::Consistency::Eventual). It is at least the monitor's
-    /// [interval](MonitorSettings::interval), since nobody knows more of a replica between two rounds; from three
-    /// times the interval on, no replica that keeps up is ever found too old.
+    /// By how much a replica may lag that serves reads. One that lags by more, or has not proved yet where it stands,
+    /// serves none, whatever they need, [eventual](crate::Consistency::Eventual) ones included; they go to another
+    /// replica or to the primary, where a [limit](Self::fallback_limit) keeps the load bearable. Defaults to 60 s, or
+    /// three times the monitor's interval if that is more. `Duration::MAX` lifts it.
     ///
-    /// Defaults to no bound: what its own session wrote and read, a read sees in any case, and of others' writes
-    /// most applications ask no more than that they come soon. A bound costs each read a look at the clock, and
-    /// while the replicas lag it sends reads to the primary, all of them at once.
+    /// Behind that default stands what people see: a replica that is a minute behind is broken, or is being repaired,
+    /// and nobody who reads without needs expects an hour-old page from it. GitLab's load balancer draws the line at
+    /// the same 60 s, for all reads; ProxySQL shuns a server beyond its `max_replication_lag` in the same way.
+    ///
+    /// It says which replicas are in service, and is no promise about a read. (For that a handle or a
+    /// [request](crate::Request::max_staleness) states a bound of its own, which takes the place of this one.)
+    ///
+    /// * How far a replica lags is measured at the primary's last answer. While the primary does not answer, nobody
+    ///   knows of anything that the replicas lack, and they serve as before, however long that lasts. So they do when a
+    ///   router [starts](Self::start) without its primary.
+    /// * A replica that is too old serves all the same when nothing else is left: the primary is gone, or the
+    ///   preference rules it out.
+    /// * Replicas that lag on purpose (PostgreSQL's `recovery_min_apply_delay`) are read by handles with
+    ///   `max_staleness(Duration::MAX)`.
+    ///
+    /// It is at least the monitor's [interval](MonitorSettings::interval), since nobody knows more of a replica between
+    /// two rounds; from three times the interval on, no replica that keeps up is ever found too old.
     #[must_use]
     pub fn max_staleness(mut self, bound: Duration) -> Self {
         self.max_staleness = Some(bound);
@@ -236,6 +252,22 @@ impl Settings {
         }
     }
 
+    /// By how much a replica may lag that serves reads, if that is limited.
+    pub(crate) fn max_lag(&self) -> Option<Duration> {
+        let usual = || Self::USUAL_STALENESS.max(self.monitor.interval.saturating_mul(3));
+        let bound = self.max_staleness.unwrap_or_else(usual);
+        (bound != Duration::MAX).then_some(bound)
+    }
+
+    /// By how much a replica may lag that serves this read, if it does not say so itself.
+    #[inline]
+    pub(crate) fn bound_for(&self, request: &Request) -> Option<Duration> {
+        match request.stated_max_staleness() {
+            None => self.max_lag(),
+            Some(_) => None,
+        }
+    }
+
     /// Whether it can be known of servers of a kind that what they show is no older than `bound`.
     pub(crate) fn check_max_staleness(
         &self,
@@ -275,7 +307,7 @@ impl fmt::Debug for Settings {
             .field("start", &self.start)
             .field("promotion", &self.promotion)
             .field("hold", &self.hold)
-            .field("max_staleness", &self.max_staleness)
+            .field("max_staleness", &self.max_lag())
             .field("fallback_limit", &self.fallback_limit)
             .finish_non_exhaustive()
     }

@@ -79,8 +79,15 @@ impl<B: Backend> Terms<B> {
         self.cluster.observe(&self.state(), token);
     }
 
-    /// What others must see who are to see what the session has written; `None` if it has written nothing. It
-    /// never fails: see [`Token`].
+    /// From now on the session must also see all that was committed before this call, by whomever: call it when
+    /// something was written around the router, and no [`Token`] tells of it. See [`Cluster::observe_now`]. On the root
+    /// handle that is everybody's session.
+    pub fn observe_now(&self) {
+        self.cluster.observe_now(&self.state());
+    }
+
+    /// What others must see who are to see what the session has written; `None` if it has written nothing. (On the root
+    /// handle: what any session of the router has written.) It never fails: see [`Token`].
     pub async fn token(&self) -> Option<Token> {
         self.cluster.token(&self.state()).await
     }
@@ -124,7 +131,8 @@ impl<B: Backend> Terms<B> {
     }
 
     /// Reads only go to replicas that are known to show all that was acknowledged so long ago, to whomever: see
-    /// [`Request::max_staleness`]. Defaults to the router's own bound, which `Duration::MAX` lifts.
+    /// [`Request::max_staleness`]. Defaults to the router's own [bound](crate::Settings::max_staleness); `Duration::MAX`
+    /// accepts any age.
     ///
     /// # Errors
     ///

@@ -34,6 +34,31 @@ pub(crate) fn parse<T>(
     })
 }
 
+/// The URLs of a list that is separated by commas. A comma may also stand in a password, or between a URL's hosts, so a
+/// URL only ends at one that another URL follows.
+#[cfg(feature = "builder")]
+pub(crate) fn listed(list: &str) -> Vec<String> {
+    let dialects = [Dialect::Postgres, Dialect::MariaDb, Dialect::Sqlite];
+    let begins_a_url = |text: &str| {
+        let mut schemes = dialects.iter().flat_map(|dialect| dialect.url_schemes());
+        scheme(text).is_some_and(|scheme| schemes.any(|known| *known == scheme))
+    };
+    let mut urls: Vec<String> = Vec::new();
+    for part in list.split(',') {
+        match urls.last_mut() {
+            Some(url) if !begins_a_url(part.trim_start()) => {
+                url.push(',');
+                url.push_str(part);
+            }
+            _ => urls.push(part.to_owned()),
+        }
+    }
+    let trimmed = |url: String| url.trim().trim_matches(',').trim().to_owned();
+    let mut urls: Vec<_> = urls.into_iter().map(trimmed).collect();
+    urls.retain(|url| !url.is_empty());
+    urls
+}
+
 fn list(items: impl Iterator<Item = String>) -> String {
     items.collect::<Vec<_>>().join(" or ")
 }
@@ -165,6 +190,29 @@ mod tests {
             masked("postgres://app:x@host/shop"),
             "`postgres://app:***@host/shop`"
         );
+    }
+
+    #[cfg(feature = "builder")]
+    #[test]
+    fn a_list_of_urls_is_split_where_a_url_begins() {
+        for (list, urls) in [
+            ("postgres://a/d", &["postgres://a/d"][..]),
+            (
+                " postgres://a/d , postgres://b/d,",
+                &["postgres://a/d", "postgres://b/d"],
+            ),
+            (
+                "postgres://u:pa,ss@a/d,postgres://u:p,x:y@b/d",
+                &["postgres://u:pa,ss@a/d", "postgres://u:p,x:y@b/d"],
+            ),
+            (
+                "mysql://a,b/d, mysql://c/d",
+                &["mysql://a,b/d", "mysql://c/d"],
+            ),
+            (" , ,", &[]),
+        ] {
+            assert_eq!(listed(list), urls, "{list}");
+        }
     }
 
     #[test]

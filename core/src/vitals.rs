@@ -87,6 +87,11 @@ impl Vitals {
         (before, after)
     }
 
+    /// The last suspicion was not the node's fault.
+    pub(crate) fn acquit(&self) {
+        self.known().fitness.acquit();
+    }
+
     /// For how long it stays ejected at least, if it is.
     pub(crate) fn ejected_for(&self, now: Instant) -> Option<Duration> {
         self.known().fitness.ejected_for(now)

@@ -101,10 +101,12 @@ pub enum Fault {
     /// The node refused the statement, maybe because it is a replica: what recovery does not allow bears
     /// the same code as what no server can do.
     Unsupported,
-    /// The node does not know a table, column or function that the statement names. A replica may not have
-    /// replayed its creation yet.
+    /// The node lacks something that the statement relies on: a table, a column, a type or one of its values, a
+    /// function, an extension, a privilege, a role, a setting. A replica may not have replayed the change yet that
+    /// brings it.
     Missing,
-    /// The node cancelled the statement in favour of replication; elsewhere it may succeed.
+    /// The node cancelled the statement in favour of replication, or its connection cannot run any; elsewhere it may
+    /// succeed.
     Conflict,
     /// Nothing: the statement is at fault, or the caller.
     Other,

@@ -94,7 +94,7 @@ impl<B: Backend> Cluster<B> {
         placed.await.unwrap_or(Err(refusal))
     }
 
-    /// As long as somebody waits for a primary, all nodes are asked again after that.
+    /// The pause before work that a primary's pool has failed is tried there again.
     const AGAIN: Duration = Duration::from_millis(10);
 
     /// A place for work that was to be sent to a primary which is gone: on another one, or on the same when it is
@@ -142,6 +142,7 @@ impl<B: Backend> Cluster<B> {
         let begun = Instant::now();
         let limit = self.shared().settings.wait_for_primary;
         let left = limit.saturating_sub(request.wait_for_primary());
+        let _asked_for_meanwhile = self.shared().context.wake.await_primary();
         let found = loop {
             let mut proof = pin!(self.shared().context.wake.next_proof());
             proof.as_mut().enable();
@@ -151,9 +152,7 @@ impl<B: Backend> Cluster<B> {
                 break found;
             }
             found.map(Route::unsent).ok();
-            self.ask_for_primary();
-            let rest = Self::AGAIN.min(left.saturating_sub(waited));
-            timeout(rest, proof).await.ok();
+            timeout(left.saturating_sub(waited), proof).await.ok();
         };
         request.waited_for_primary(begun.elapsed());
         found
@@ -288,9 +287,11 @@ impl<B: Backend> Cluster<B> {
             Consistency::Causal => session.needs(),
             Consistency::Eventual => Needed::VOID,
         };
-        let bound = request.stated_max_staleness();
-        if let Some(bound) = bound.or(shared.settings.max_staleness) {
+        if let Some(bound) = request.promised_staleness() {
             wanted = wanted.max(shared.context.now().back(bound));
+        }
+        if let Some(bound) = shared.settings.bound_for(request) {
+            wanted = wanted.max(shared.history.back(bound));
         }
         shared.context.wake.ask(wanted);
     }

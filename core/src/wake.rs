@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use crate::clock::Instant;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// The instant that somebody wants replicas to be fresh as of, and the bell that tells the monitor.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct Wake {
     bell: Notify,
     /// Somebody found no primary where it should be, and wants all nodes asked after then what they are.
     roles_wanted: Wanted,
+    /// How much work waits for a primary.
+    awaiting: AtomicU32,
     /// Rung by the monitor when a replica has become fresher.
     proof: Notify,
     watched: AtomicBool,
@@ -26,6 +28,7 @@ impl Wake {
             wanted: Wanted::new(),
             bell: Notify::new(),
             roles_wanted: Wanted::new(),
+            awaiting: AtomicU32::new(0),
             proof: Notify::new(),
             watched: AtomicBool::new(false),
         }
@@ -65,6 +68,18 @@ impl Wake {
         self.roles_wanted.instant()
     }
 
+    /// Asks for all nodes to be asked again and again what they are, until the guard is dropped.
+    pub(crate) fn await_primary(&self) -> Awaiting<'_> {
+        self.awaiting.fetch_add(1, Ordering::AcqRel);
+        self.bell.notify_one();
+        Awaiting(self)
+    }
+
+    /// Whether work waits for a primary.
+    pub(crate) fn is_primary_awaited(&self) -> bool {
+        self.awaiting.load(Ordering::Acquire) > 0
+    }
+
     /// A replica has become fresher, or another node will do for other reasons.
     pub(crate) fn proved(&self) {
         self.proof.notify_waiters();
@@ -82,6 +97,16 @@ impl Wake {
     /// Waits until somebody asks. What was asked since the last wait is not missed.
     pub(crate) async fn rung(&self) {
         self.bell.notified().await;
+    }
+}
+
+/// Work that waits for a primary.
+#[derive(Debug)]
+pub(crate) struct Awaiting<'a>(&'a Wake);
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        self.0.awaiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

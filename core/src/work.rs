@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use crate::clock::Instant;
 use crate::cluster::Cluster;
 use crate::decision::{Cause, Decision, RouteError};
+use crate::health::Health;
 use crate::hold::Hold;
 use crate::node::Node;
 use crate::observer::Event;
@@ -44,6 +45,16 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 ///   if another node would serve it. A write is told as soon as the primary is known to be gone, and waits for
 ///   another as long as the router [says](crate::Settings::wait_for_primary), if nothing has been sent.
 /// * A read is tried on as many more nodes as the router [says](crate::Settings::retries).
+/// * A read whose node gives no connection goes to another node, whatever the error is: nothing was sent, so the read
+///   is not at fault. (A replica may not know a role yet that the primary knows.)
+/// * A read that a replica could not run for want of something that it may not have replayed yet
+///   ([`Fault::Missing`]) is asked of the primary, once. It is never remembered as a write, and the primary's own
+///   error is the caller's.
+/// * A statement that breaks its connection on two nodes, while neither is found gone, is at fault itself, and costs
+///   neither node its place.
+/// * Work that had to wait for a connection is checked against the topology again before anything is sent on it: a
+///   write whose node no longer takes the writes, and a read whose node has begun a new epoch or is no longer there,
+///   gives the connection back and is routed anew.
 /// * A read that is [to wait](Request::wait_for_fresh) for a fresh replica does so for that long in all, whatever fails it
 ///   meanwhile, and holds nothing. One that falls back to the primary has one of the
 ///   [places](crate::FallbackLimit) for that until its work ends, where they are limited; if there is none, that is its
@@ -64,8 +75,19 @@ pub struct Work<B: Backend> {
     failure: Option<B::Error>,
     /// The replica that has refused the work, maybe only because it is one.
     suspicion: Option<Arc<Node<B>>>,
+    /// The node on which the statement has broken its connection.
+    accused: Option<Accused<B>>,
     /// For how long the session keeps the connection afterwards.
     hold: Hold,
+    /// How often the work was routed anew because its node had changed while it waited.
+    moves: u32,
+}
+
+/// A node that may be gone, because a statement's connection to it broke.
+struct Accused<B> {
+    node: Arc<Node<B>>,
+    /// It is suspect because of that, and not for another reason.
+    suspected: bool,
 }
 
 /// Where the intent of a piece of work comes from.
@@ -107,6 +129,9 @@ enum Missed<E> {
     Failed(E),
     /// The node was found lost meanwhile, by somebody who has reported it.
     Lost,
+    /// The node is no longer where the work was routed to: it takes no writes any more, its epoch ended, or another
+    /// pool has taken the place of this one.
+    Moved,
     /// It takes too long, and another node would serve the read.
     Late,
 }
@@ -115,6 +140,10 @@ impl<B: Backend> Work<B> {
     /// How long a read waits for a connection before the monitor is asked whether the node is there at all:
     /// longer than a connection within one region takes to open, and shorter than anybody notices.
     const PATIENCE: Duration = Duration::from_millis(10);
+
+    /// How often work is routed anew because its node has changed while it waited. After that, the node counts as one
+    /// that has failed the work, so that this ends even if the topology changes all the time.
+    const MOVES: u32 = 8;
 
     pub(crate) fn new(
         cluster: &Cluster<B>,
@@ -130,7 +159,9 @@ impl<B: Backend> Work<B> {
             intent,
             failure: None,
             suspicion: None,
+            accused: None,
             hold,
+            moves: 0,
         }
     }
 
@@ -368,10 +399,10 @@ impl<B: Backend> Work<B> {
         missed: Missed<B::Error>,
     ) -> Result<Route<B>, B::Error> {
         let going_on = match missed {
-            Missed::Failed(error) => self.go_on(&route, error),
+            Missed::Failed(error) => self.unreached(&route, error),
             Missed::Lost if route.intent() == Intent::Write => Ok(()),
-            // Its server is not at fault: there is another pool for it.
-            Missed::Lost if route.node().is_replaced() => Ok(()),
+            // The server is not at fault.
+            Missed::Moved => return self.routed_anew(route).await,
             Missed::Lost | Missed::Late => {
                 self.goes_on(&route, Fault::Unavailable);
                 self.request.exclude(route.node().id());
@@ -401,6 +432,19 @@ impl<B: Backend> Work<B> {
         let route = route.map_err(|refusal| self.refused(refusal))?;
         self.cluster.count_failover();
         Ok(route)
+    }
+
+    /// Routes work again whose node has changed while it waited for a connection. Nothing has been sent.
+    async fn routed_anew(&mut self, route: Route<B>) -> Result<Route<B>, B::Error> {
+        self.moves += 1;
+        if self.moves > Self::MOVES {
+            self.request.exclude(route.node().id());
+        }
+        route.unsent();
+        self.cluster.count_failover();
+        let cluster = &self.cluster;
+        let route = cluster.route_within(&mut self.request, &self.session);
+        route.await.map_err(|refusal| self.refused(refusal))
     }
 
     /// Runs a statement. `None` if it is a read that has shown nothing, its node was found not to answer, and another
@@ -463,18 +507,32 @@ impl<B: Backend> Work<B> {
     /// Waits for something from the node's pool. Pools try to reach a server that refuses connections until
     /// their own limit, 30 s by default for many, and one that does not answer at all. Nobody need wait for that: when
     /// the node is found lost, or takes longer than the limit for one of several, a read goes elsewhere, and a write
-    /// is told when the primary is known to be gone. While somebody waits, no idle connection of that node is kept
-    /// from its pool.
+    /// is told when the primary is known to be gone, or that another node is the primary now. While somebody waits, no
+    /// idle connection of that node is kept from its pool.
+    ///
+    /// What the pool gave after a wait is only handed on if the work would still be routed to this node.
     async fn reach<T>(
         &self,
         route: &Route<B>,
         wanted: impl Future<Output = Result<T, B::Error>> + Send,
     ) -> Result<T, Missed<B::Error>> {
-        let node = route.node();
         let mut wanted = pin!(wanted);
         if let Poll::Ready(result) = polled(&mut wanted).await {
             return result.map_err(Missed::Failed);
         }
+        let got = self.wait_for(route, wanted).await;
+        match got {
+            Ok(_) | Err(Missed::Lost) if !self.cluster.leads(route) => Err(Missed::Moved),
+            got => got,
+        }
+    }
+
+    async fn wait_for<T>(
+        &self,
+        route: &Route<B>,
+        mut wanted: Pin<&mut (impl Future<Output = Result<T, B::Error>> + Send)>,
+    ) -> Result<T, Missed<B::Error>> {
+        let node = route.node();
         // A pool that is not full opens a connection, or checks one. Nobody else's is needed for that.
         let mut waiting = Self::is_full(node).then(|| node.holders.wait(Self::is_overloaded(node)));
         let limit = self.cluster.acquire_limit();
@@ -484,7 +542,11 @@ impl<B: Backend> Work<B> {
                 Intent::Read if was_fit => node.lost().await,
                 // It is tried because nothing else is left.
                 Intent::Read => sleep(limit).await,
-                Intent::Write => node.ejected().await,
+                Intent::Write => {
+                    let is_gone = || node.health() == Health::Ejected;
+                    let unseated = || is_gone() || !self.cluster.leads(route);
+                    node.until(unseated).await;
+                }
             }
         });
         let mut either = pin!(poll_fn(|cx| {
@@ -554,10 +616,15 @@ impl<B: Backend> Work<B> {
             }
             Fault::Missing if presumed => self.request.not_replayed(),
             fault => {
-                if let Fault::Unavailable | Fault::Busy | Fault::Conflict = fault {
-                    route.failed(began);
+                if fault == Fault::Unavailable && route.intent() == Intent::Read {
+                    self.broke(sql, &route, began, &error);
+                } else {
+                    if let Fault::Busy | Fault::Conflict = fault {
+                        route.failed(began);
+                    }
+                    route.report(fault, &error);
                 }
-                self.go_on(&route, error)?;
+                self.go_on(&route, fault, error)?;
                 route.showed_nothing();
                 return Ok(());
             }
@@ -567,11 +634,54 @@ impl<B: Backend> Work<B> {
         Ok(())
     }
 
-    /// Takes in that the work failed on a node. It may be run on another only if it is a read and the
-    /// node is at fault; otherwise the error is given back. No node gets the same work twice.
-    fn go_on(&mut self, route: &Route<B>, error: B::Error) -> Result<(), B::Error> {
-        let fault = B::fault(&error);
+    /// Takes in that a statement's connection broke. Mostly it is the node that is gone. But a statement that breaks
+    /// its connection on two nodes, neither of which is found gone, is at fault itself: neither is suspect for it,
+    /// and none will be if the statement is sent again.
+    fn broke(&mut self, sql: &str, route: &Route<B>, began: Instant, error: &B::Error) {
+        let node = route.node();
+        let offenders = &node.context.offenders;
+        if offenders.contains(sql) {
+            node.doubt();
+            return;
+        }
+        match self.accused.take() {
+            Some(other)
+                if other.node.health() != Health::Ejected && node.health() != Health::Ejected =>
+            {
+                offenders.remember(sql);
+                if other.suspected {
+                    other.node.acquit();
+                }
+                node.doubt();
+            }
+            _ => {
+                route.failed(began);
+                let suspected = route.accuse(Fault::Unavailable, error);
+                let node = Arc::clone(node);
+                self.accused = Some(Accused { node, suspected });
+            }
+        }
+    }
+
+    /// Takes in that a node's pool gave no connection, or that a transaction could not be begun. Nothing of the work
+    /// itself has been sent, so it is not at fault, whatever the error is: a read goes to another node. A replica that
+    /// refuses the login may not have replayed the role, its password or the database; it is kept from reads like one
+    /// that cannot be reached.
+    fn unreached(&mut self, route: &Route<B>, error: B::Error) -> Result<(), B::Error> {
+        let fault = match (route.intent(), B::fault(&error)) {
+            (Intent::Read, Fault::Missing) => Fault::Unavailable,
+            (_, fault) => fault,
+        };
         route.report(fault, &error);
+        match route.intent() {
+            Intent::Read => self.pass_on(route, fault, error),
+            Intent::Write => Err(error),
+        }
+    }
+
+    /// Takes in that the work failed on a node, which has been told of. It may be run on another only if it is a read
+    /// and the node is at fault; otherwise the error is given back. No node gets the same work twice.
+    fn go_on(&mut self, route: &Route<B>, fault: Fault, error: B::Error) -> Result<(), B::Error> {
         // A primary is in no conflict with recovery; what it calls one is between its clients.
         let elsewhere = match fault {
             Fault::Unavailable | Fault::Busy => true,
@@ -579,14 +689,20 @@ impl<B: Backend> Work<B> {
             Fault::ReadOnly | Fault::Unsupported | Fault::Missing | Fault::Other => false,
         };
         match route.intent() {
-            Intent::Read if elsewhere && self.request.failures() < self.cluster.retries() => {
-                self.goes_on(route, fault);
-                self.request.exclude(route.node().id());
-                self.failure = Some(error);
-                Ok(())
-            }
+            Intent::Read if elsewhere => self.pass_on(route, fault, error),
             _ => Err(error),
         }
+    }
+
+    /// The read goes on to another node, unless it has been tried on as many as it may be.
+    fn pass_on(&mut self, route: &Route<B>, fault: Fault, error: B::Error) -> Result<(), B::Error> {
+        if self.request.failures() >= self.cluster.retries() {
+            return Err(error);
+        }
+        self.goes_on(route, fault);
+        self.request.exclude(route.node().id());
+        self.failure = Some(error);
+        Ok(())
     }
 
     /// Takes in that the work has been done. If a replica had refused it for a reason that was not clear,

@@ -1,10 +1,11 @@
 use std::error::Error;
 
-use dbrouter::{Answer, Dialect, Question};
+use dbrouter::{Answer, Dialect, Fault, Question};
 use diesel::QueryResult;
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 use super::{Ask, Columns, RoutedConnection};
+use crate::error::querying;
 
 impl RoutedConnection for AsyncPgConnection {
     const DIALECT: Dialect = Dialect::Postgres;
@@ -20,7 +21,16 @@ impl RoutedConnection for AsyncPgConnection {
     }
 
     async fn ask(&mut self, question: &Question) -> QueryResult<Answer> {
-        let row: Columns = Ask(question).get_result(self).await?;
+        let asked: QueryResult<Columns> = Ask(question).get_result(self).await;
+        let row = match asked {
+            // A hot standby refuses whatever is asked at the isolation level that is the default. Replicas' connections
+            // are opened with another one, but this may be a pool that somebody else has opened.
+            Err(error) if querying(&error) == Fault::Conflict => {
+                self.batch_execute(Self::DIALECT.replica_session()).await?;
+                Ask(question).get_result(self).await?
+            }
+            row => row?,
+        };
         Ok(row.into())
     }
 

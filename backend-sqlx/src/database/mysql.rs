@@ -16,7 +16,7 @@ impl RoutedDatabase for MySql {
         let pool_options = pool_options.after_connect(|connection, _| {
             Box::pin(async {
                 connection
-                    .execute(Self::DIALECT.read_only())
+                    .execute(Self::DIALECT.replica_session())
                     .await
                     .map(drop)
             })

@@ -1,7 +1,7 @@
 use dbrouter::{Answer, Dialect, Fault, Question};
-use sqlx::Postgres;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgPoolOptions};
+use sqlx::{Executor, Postgres};
 
 use super::{RoutedDatabase, ask};
 
@@ -12,13 +12,17 @@ impl RoutedDatabase for Postgres {
         options: PgConnectOptions,
         pool_options: PgPoolOptions,
     ) -> (PgConnectOptions, PgPoolOptions) {
-        let options = options.options([("default_transaction_read_only", "on")]);
+        // As `Dialect::replica_session` has it, in no statement of its own.
+        let options = options.options([
+            ("default_transaction_read_only", "on"),
+            ("default_transaction_isolation", "repeatable read"),
+        ]);
         (options, pool_options)
     }
 
     fn fault(error: &dyn DatabaseError) -> Fault {
         match is_stale_plan(error) {
-            true => Fault::Other,
+            true => Fault::Missing,
             false => Self::DIALECT.fault(&error.code().unwrap_or_default(), error.message()),
         }
     }
@@ -27,11 +31,20 @@ impl RoutedDatabase for Postgres {
         connection: &mut PgConnection,
         question: &Question,
     ) -> Result<Answer, sqlx::Error> {
-        ask::<Self>(connection, question).await
+        match ask::<Self>(connection, question).await {
+            // A hot standby refuses whatever is asked at the isolation level that is the default. Replicas' connections
+            // are opened with another one, but this may be a pool that somebody else has opened.
+            Err(error) if error.as_database_error().map(Self::fault) == Some(Fault::Conflict) => {
+                connection.execute(Self::DIALECT.replica_session()).await?;
+                ask::<Self>(connection, question).await
+            }
+            answer => answer,
+        }
     }
 }
 
-/// A prepared statement whose result has changed bears a code that recovery uses as well.
+/// A prepared statement whose result has changed bears a code that recovery uses as well, and words that depend on
+/// the server's language.
 fn is_stale_plan(error: &dyn DatabaseError) -> bool {
     let error = error.try_downcast_ref::<PgDatabaseError>();
     error.and_then(PgDatabaseError::routine) == Some("RevalidateCachedQuery")

@@ -113,27 +113,60 @@ fn parse(gtid: &str) -> Option<(u32, u64, u64)> {
     ))
 }
 
-/// By error number (mariadb.com/kb/en/mariadb-error-codes); from 2000 on they are the client's.
+/// By error number (mariadb.com/kb/en/mariadb-error-codes); from 2000 to 2999 they are the client's.
 pub(super) fn fault(code: &str, message: &str) -> Fault {
     match code.parse().unwrap_or(0) {
-        // Shutting down, or the connection was killed or broken.
-        1053 | 1080 | 1152 | 1156..=1161 | 1184 | 1927 | 2002 | 2003 | 2006 | 2013 | 2055 => {
-            Fault::Unavailable
-        }
-        // Too many connections, of all or of this user.
-        1040 | 1203 | 1226 => Fault::Busy,
+        // The server shuts down or keeps this client out, or the connection was killed or broken; the client could
+        // not connect, or lost the connection.
+        1053
+        | 1080
+        | 1129
+        | 1152
+        | 1154
+        | 1156..=1161
+        | 1184
+        | 1927
+        | 2001..=2003
+        | 2005
+        | 2006
+        | 2009
+        | 2012
+        | 2013
+        | 2026
+        | 2055 => Fault::Unavailable,
+        // Too many connections, of all or of this user; no thread for one; too many prepared statements.
+        1040 | 1135 | 1203 | 1226 | 1461 => Fault::Busy,
         // `--read-only`, and other options that forbid a statement.
         1290 if message.contains("read-only") => Fault::ReadOnly,
-        // A transaction, or a whole server, that only reads.
-        1792 | 1836 => Fault::ReadOnly,
+        // A transaction, a whole server, or a storage engine that only reads.
+        1792 | 1836 | 1874 => Fault::ReadOnly,
         1290 => Fault::Unsupported,
-        // An unknown database, column, table, function or stored function.
-        1049 | 1054 | 1109 | 1128 | 1146 | 1305 => Fault::Missing,
-        // A lock that replication holds, too.
-        1205 | 1213 => Fault::Conflict,
+        // A lock that replication holds, too. A table that replication changed under a snapshot or under a prepared
+        // statement.
+        1020 | 1205 | 1213 | 1412 | 1615 | 1689 => Fault::Conflict,
+        number if NOT_REPLAYED.contains(&number) => Fault::Missing,
         _ => Fault::Other,
     }
 }
+
+/// What a replica may raise only because it has not replayed a change yet that the statement relies on: of a schema, a
+/// function, a privilege, an account, a collation, a partition or a time zone. Errors that the text of a statement,
+/// its parameters or its rows decide alone are not among them.
+const NOT_REPLAYED: [u32; 79] = [
+    // Privileges and accounts, at login as well.
+    1044, 1045, 1130, 1141, 1142, 1143, 1147, 1227, 1345, 1370, 1403, 1449, 1698, 1820, 1862, 1873,
+    1959, 4150, 4151,
+    // Databases, tables, views, columns, indexes, partitions, sequences and periods; also what a view refers to, and
+    // columns that are ambiguous, or too many, until one of them is dropped.
+    1029, 1049, 1051, 1052, 1054, 1055, 1109, 1146, 1176, 1191, 1222, 1241, 1347, 1356, 1735, 1747,
+    4089, 4090, 4091, 4092, 4156,
+    // Functions and what they raise; variables and plugins; types and operators.
+    1106, 1128, 1193, 1305, 1318, 1327, 1339, 1524, 1582, 1630, 1644, 4078, 4079, 4161, 4162,
+    // Character sets, collations, time zones and locales.
+    1115, 1253, 1267, 1270, 1271, 1273, 1298, 1649,
+    // Storage engines, their files, and foreign servers.
+    1016, 1017, 1030, 1033, 1034, 1168, 1194, 1195, 1286, 1429, 1430, 1431, 1477, 1812, 1814, 1932,
+];
 
 #[cfg(all(test, not(dbrouter_loom)))]
 mod tests {
@@ -202,6 +235,54 @@ mod tests {
             let error = read(&answer(columns)).unwrap_err().to_string();
             assert!(error.contains(column), "{error}");
         }
+    }
+
+    #[test]
+    fn each_number_says_whose_fault_an_error_is() {
+        use Fault::{Busy, Conflict, Missing, Other, ReadOnly, Unavailable, Unsupported};
+        let table: [(Fault, &[u32]); 7] = [
+            (
+                Unavailable,
+                &[
+                    1053, 1080, 1129, 1152, 1154, 1156, 1157, 1158, 1159, 1160, 1161, 1184, 1927,
+                    2002, 2003, 2005, 2006, 2012, 2013, 2026, 2055,
+                ],
+            ),
+            (Busy, &[1040, 1135, 1203, 1226, 1461]),
+            (ReadOnly, &[1792, 1836, 1874]),
+            (Unsupported, &[1290]),
+            (Conflict, &[1020, 1205, 1213, 1412, 1615, 1689]),
+            (
+                Missing,
+                &[
+                    1016, 1030, 1034, 1044, 1045, 1049, 1051, 1052, 1054, 1055, 1109, 1115, 1128,
+                    1130, 1141, 1142, 1143, 1146, 1147, 1176, 1191, 1193, 1194, 1222, 1227, 1241,
+                    1253, 1267, 1270, 1271, 1273, 1286, 1298, 1305, 1318, 1327, 1339, 1345, 1347,
+                    1356, 1370, 1429, 1449, 1477, 1524, 1582, 1630, 1644, 1649, 1698, 1735, 1747,
+                    1812, 1820, 1873, 1932, 1959, 4078, 4079, 4089, 4091, 4092, 4151, 4156, 4161,
+                    4162,
+                ],
+            ),
+            (
+                Other,
+                &[
+                    0, 1021, 1037, 1038, 1041, 1046, 1047, 1048, 1062, 1063, 1064, 1065, 1105,
+                    1114, 1153, 1162, 1210, 1221, 1235, 1242, 1264, 1292, 1295, 1317, 1365, 1366,
+                    1390, 1406, 1411, 1451, 1452, 1568, 1583, 1690, 1835, 1969, 2014, 2027, 3024,
+                    3140, 4038,
+                ],
+            ),
+        ];
+        for (expected, numbers) in table {
+            for number in numbers {
+                assert_eq!(
+                    fault(&number.to_string(), "a message"),
+                    expected,
+                    "{number}"
+                );
+            }
+        }
+        assert_eq!(fault("nonsense", ""), Other);
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Dialect {
     #[must_use]
     pub fn fault(self, code: &str, message: &str) -> Fault {
         match self {
-            Self::Postgres => postgres::fault(code),
+            Self::Postgres => postgres::fault(code, message),
             Self::MariaDb => mariadb::fault(code, message),
             Self::Sqlite => sqlite::fault(code, message),
         }
@@ -122,6 +122,32 @@ impl Dialect {
             Self::Postgres => "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
             Self::MariaDb => "SET SESSION TRANSACTION READ ONLY",
             Self::Sqlite => "PRAGMA query_only = ON",
+        }
+    }
+
+    /// The statements, as one text, that make a new connection fit for a replica whatever the database's, the role's or
+    /// the server's defaults are, for drivers that cannot open one so. The server refuses writes on it, as after
+    /// [`read_only`](Self::read_only). Its isolation level is *repeatable read*: a hot standby of PostgreSQL refuses
+    /// every statement at the level *serializable*, and a read of MariaDB's at that level takes locks that replication
+    /// waits for. And in MariaDB each statement is a transaction of its own (`autocommit`): otherwise its first read
+    /// would begin one that shows the same moment for as long as the connection lives.
+    ///
+    /// ```
+    /// use dbrouter::Dialect;
+    ///
+    /// assert_eq!(Dialect::Sqlite.replica_session(), Dialect::Sqlite.read_only());
+    /// ```
+    #[must_use]
+    pub fn replica_session(self) -> &'static str {
+        match self {
+            Self::Postgres => {
+                "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+            }
+            Self::MariaDb => {
+                "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
+                 SET SESSION autocommit = 1"
+            }
+            Self::Sqlite => self.read_only(),
         }
     }
 

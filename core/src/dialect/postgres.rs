@@ -164,25 +164,84 @@ fn written(answer: &Answer) -> Result<LogStanding, AnswerError> {
     })
 }
 
-/// By SQLSTATE.
-pub(super) fn fault(code: &str) -> Fault {
+/// By SQLSTATE (appendix A of PostgreSQL's manual). The words of some messages tell apart what has one code; where
+/// the server speaks another language than English, such an error is taken for the graver of the two.
+pub(super) fn fault(code: &str, message: &str) -> Fault {
+    let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
     match code {
-        // Shut down, crashed, starting up, idle for too long.
+        // The server was shut down, has crashed or is starting up, or it closed an idle connection.
         "57P01" | "57P02" | "57P03" | "57P05" => Fault::Unavailable,
-        // Too many connections.
+        // Too many connections: of all, of the database, or of the role.
         "53300" => Fault::Busy,
         "25006" => Fault::ReadOnly,
+        // A conflict with recovery, as an error or as a deadlock. A lock that replay holds. A database that replay
+        // drops. A snapshot that is too old.
+        "40001" | "40P01" | "55P03" | "57P04" | "72000" => Fault::Conflict,
+        // A hot standby refuses every statement at this isolation level. It is the connection's, not the statement's.
+        "0A000" if says(&["serializable mode in a hot standby"]) => Fault::Conflict,
+        // A prepared statement that is older than a change of its tables; a materialized view that is not filled yet.
+        "0A000" if says(&["cached plan must not change result type"]) => Fault::Missing,
+        "55000" if says(&["has not been populated"]) => Fault::Missing,
         // What recovery does not allow, not every time as a read-only transaction.
-        "0A000" | "55000" | "XX000" => Fault::Unsupported,
-        // An unknown schema, column, type, function or table.
-        "3F000" | "42703" | "42704" | "42883" | "42P01" => Fault::Missing,
-        // On a standby: a conflict with recovery, as an error or as a deadlock.
-        "40001" | "40P01" => Fault::Conflict,
-        // The class of connection exceptions.
+        "0A000" | "55000" => Fault::Unsupported,
+        // An internal error is never translated. Unless it is about recovery, the catalog has changed under the
+        // statement ("cache lookup failed for type"), or the server's files or its program are broken.
+        "XX000" if says(&["during recovery"]) => Fault::Unsupported,
+        // The statement breaks the protocol, such as one without a value for a parameter. PgBouncer has no code but
+        // this one for its own errors.
+        "08P01" if says(&POOLER_FULL) => Fault::Busy,
+        "08P01" if says(&POOLER_WITHOUT_SERVER) => Fault::Unavailable,
+        "08P01" => Fault::Other,
+        code if may_be_missing(code) => Fault::Missing,
+        // Connection exceptions, which a pooler or a load balancer in front of the server reports.
         code if code.starts_with("08") => Fault::Unavailable,
         _ => Fault::Other,
     }
 }
+
+/// What PgBouncer says when it has no room, under the code of a protocol violation.
+const POOLER_FULL: [&str; 2] = ["no more connections allowed", "query_wait_timeout"];
+
+/// What PgBouncer says when it has no server, under the code of a protocol violation.
+const POOLER_WITHOUT_SERVER: [&str; 5] = [
+    "pgbouncer cannot connect to server",
+    "server login has been failing",
+    "server conn crashed",
+    "server closed the connection",
+    "client_idle_timeout",
+];
+
+/// Whether a replica may raise this error only because it has not replayed a change yet that the statement relies on:
+/// of a schema, a type or its values, a function, an extension, a privilege, a role or a setting. Errors that the
+/// text of a statement, its parameters or its rows decide alone are not among them.
+fn may_be_missing(code: &str) -> bool {
+    NOT_REPLAYED.contains(&code)
+        || NOT_REPLAYED_CLASSES
+            .iter()
+            .any(|class| code.starts_with(class))
+            && !OF_THE_TEXT.contains(&code)
+}
+
+const NOT_REPLAYED: [&str; 17] = [
+    // A value that its type does not know: a new label of an enum, a column that was widened, a format that a setting
+    // decides, an argument that a new version of a function knows.
+    "22003", "22007", "22008", "22023", "22P02", "22P03",
+    // A domain's constraint that was dropped; a function's own error, which its next version may not have.
+    "20000", "23502", "23514", "P0001",
+    // A role or a database that does not exist here, or may not do that here; a schema.
+    "0P000", "28000", "28P01", "3D000", "3F000",
+    // A foreign server that cannot be reached from here.
+    "08001", "08003",
+];
+
+/// Objects that are not there, are of another kind, or may not be used. Foreign data. The server's files, an
+/// extension's library among them, and its internal errors.
+const NOT_REPLAYED_CLASSES: [&str; 4] = ["42", "HV", "58", "XX"];
+
+/// What the text alone decides in those classes: syntax, names, aliases, cursors, parameters, prepared statements.
+const OF_THE_TEXT: [&str; 9] = [
+    "42601", "42602", "42622", "42712", "42939", "42P02", "42P03", "42P05", "42P19",
+];
 
 /// `16/B374D848` as an offset.
 fn location(column: &'static str, text: &str) -> Result<u64, AnswerError> {
@@ -340,6 +399,96 @@ mod tests {
             replayed(Some(16), Some(3))
         );
         assert_eq!(standby(None, None), replayed(None, None));
+    }
+
+    #[test]
+    fn each_code_says_whose_fault_an_error_is() {
+        use Fault::{Busy, Conflict, Missing, Other, ReadOnly, Unavailable, Unsupported};
+        let table: [(Fault, &[&str]); 7] = [
+            (
+                Unavailable,
+                &[
+                    "08000", "08004", "08006", "08007", "57P01", "57P02", "57P03", "57P05",
+                ],
+            ),
+            (Busy, &["53300"]),
+            (ReadOnly, &["25006"]),
+            (Conflict, &["40001", "40P01", "55P03", "57P04", "72000"]),
+            (Unsupported, &["0A000", "55000"]),
+            (
+                Missing,
+                &[
+                    "08001", "08003", "0P000", "20000", "22003", "22007", "22008", "22023",
+                    "22P02", "22P03", "23502", "23514", "28000", "28P01", "3D000", "3F000",
+                    "42501", "42702", "42703", "42704", "42725", "42803", "42804", "42809",
+                    "42846", "42883", "42P01", "42P18", "42P21", "42P22", "58030", "58P01",
+                    "HV000", "HV00N", "P0001", "XX000", "XX001", "XX002",
+                ],
+            ),
+            (
+                Other,
+                &[
+                    "00000", "02000", "03000", "08P01", "09000", "21000", "22000", "22001",
+                    "22012", "22021", "2201B", "2202E", "22P05", "23000", "23503", "23505",
+                    "23P01", "24000", "25000", "25001", "25P01", "25P02", "25P03", "25P04",
+                    "26000", "27000", "2D000", "34000", "39000", "3B001", "40000", "40002",
+                    "40003", "42601", "42602", "42622", "42712", "42939", "42P02", "42P03",
+                    "42P05", "42P19", "44000", "53000", "53100", "53200", "53400", "54000",
+                    "54001", "54023", "55006", "55P02", "57000", "57014", "F0000", "P0000",
+                    "P0002", "P0003", "P0004", "", "nonsense",
+                ],
+            ),
+        ];
+        for (expected, codes) in table {
+            for code in codes {
+                assert_eq!(fault(code, "a message"), expected, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_one_code_has_several_meanings_the_message_decides() {
+        use Fault::{Busy, Conflict, Missing, Other, Unavailable, Unsupported};
+        for (code, message, expected) in [
+            (
+                "0A000",
+                "cannot use serializable mode in a hot standby",
+                Conflict,
+            ),
+            (
+                "0A000",
+                "cannot access temporary or unlogged relations during recovery",
+                Unsupported,
+            ),
+            ("0A000", "cached plan must not change result type", Missing),
+            ("55000", "recovery is in progress", Unsupported),
+            (
+                "55000",
+                "materialized view \"sums\" has not been populated",
+                Missing,
+            ),
+            ("XX000", "cache lookup failed for type 16390", Missing),
+            ("XX000", "cannot assign OIDs during recovery", Unsupported),
+            (
+                "08P01",
+                "bind message supplies 0 parameters, but prepared statement \"\" requires 1",
+                Other,
+            ),
+            (
+                "08P01",
+                "no more connections allowed (max_client_conn)",
+                Busy,
+            ),
+            ("08P01", "query_wait_timeout", Busy),
+            ("08P01", "pgbouncer cannot connect to server", Unavailable),
+            (
+                "08P01",
+                "server login has been failing, try again later (server_login_retry)",
+                Unavailable,
+            ),
+        ] {
+            assert_eq!(fault(code, message), expected, "{code}: {message}");
+        }
     }
 
     #[test]

@@ -147,6 +147,7 @@ impl<B: Backend> Monitor<B> {
         }
         // Other names of its server are names of the primary from now on.
         self.find_aliases(&self.shared.topology.load_full());
+        self.shared.context.wake.proved();
         self.shared.context.events.emit(|| Event::PrimaryChanged {
             from: before,
             to: Arc::clone(node.peer()),

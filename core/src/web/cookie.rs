@@ -64,21 +64,22 @@ impl TokenCookie {
     }
 
     /// How long a browser keeps it, in whole seconds. A token matters only until every replica that serves reads has
-    /// replayed what it speaks of. So it defaults to the router's [`max_staleness`](crate::Settings::max_staleness),
-    /// rounded up: no replica that lags by more serves any. If that is not limited, it defaults to 60 s: replay takes
-    /// milliseconds, and where it takes a minute people are called; on the other hand, no request should carry a token
-    /// all day for a write in the morning.
+    /// replayed what it speaks of. So it defaults to the router's [`max_staleness`](crate::Settings::max_staleness), and
+    /// the interval and the timeout of its [monitor](crate::MonitorSettings), in which a lag becomes known, rounded up:
+    /// 62 s, where nothing is configured. No replica that lags by more serves reads. If `max_staleness` is lifted, it
+    /// defaults to 60 s: replay takes milliseconds, and where it takes a minute people are called; on the other hand, no
+    /// request should carry a token all day for a write in the morning.
     ///
     /// What is lost when it expires: a browser's next request then begins a session that knows nothing of the
-    /// write, and a replica that lags by *more than this* may show it the time before. Nothing is lost while all replicas
-    /// lag by less.
+    /// write, and a replica that lags by *more than this* may show it the time before, if it serves reads: when
+    /// `max_staleness` is lifted, or while the primary does not answer. Nothing is lost while all replicas lag by less.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = Some(max_age);
         self
     }
 
-    /// The same for a router whose reads may be so stale at most, if that is limited.
-    pub(super) fn with_staleness(mut self, most: Option<Duration>) -> Self {
+    /// The same for a router whose replicas serve reads only if they lag by less, if that is limited.
+    pub(super) fn with_longest_lag(mut self, most: Option<Duration>) -> Self {
         let needed = most.map(|most| {
             let rounded_up = most
                 .saturating_add(Duration::from_nanos(999_999_999))

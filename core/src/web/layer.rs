@@ -59,7 +59,7 @@ impl<B: Backend> SessionLayer<B> {
             root: root.clone(),
             rules: Rules {
                 carrier: Carrier {
-                    cookie: Some(TokenCookie::new().with_staleness(max_staleness(root))),
+                    cookie: Some(TokenCookie::new().with_longest_lag(longest_lag(root))),
                     header: None,
                     form: Form::Unsigned,
                 },
@@ -77,7 +77,7 @@ impl<B: Backend> SessionLayer<B> {
     /// If browsers would refuse it (its name, its domain) or delete it at once (its age).
     pub fn cookie(mut self, cookie: TokenCookie) -> Result<Self, ConfigError> {
         cookie.check()?;
-        let cookie = cookie.with_staleness(max_staleness(&self.root));
+        let cookie = cookie.with_longest_lag(longest_lag(&self.root));
         self.rules.carrier.cookie = Some(cookie);
         Ok(self)
     }
@@ -140,9 +140,14 @@ impl<B: Backend> SessionLayer<B> {
     }
 }
 
-/// How far a replica may lag at most that serves reads, if that is limited.
-fn max_staleness<B: Backend>(root: &Terms<B>) -> Option<Duration> {
-    root.cluster().shared().settings.max_staleness
+/// For how long after a write a replica that has not replayed it may be in service, while the primary answers, if that
+/// is limited.
+fn longest_lag<B: Backend>(root: &Terms<B>) -> Option<Duration> {
+    let settings = &root.cluster().shared().settings;
+    // A lag is measured at the primary's last answer, which may be so old.
+    let monitor = &settings.monitor;
+    let answer = monitor.interval.saturating_add(monitor.timeout);
+    Some(settings.max_lag()?.saturating_add(answer))
 }
 
 // Not derived: that would ask for `B: Clone` twice over.

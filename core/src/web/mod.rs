@@ -40,7 +40,7 @@
 //! | the request | the response |
 //! | --- | --- |
 //! | wrote nothing | is not touched |
-//! | wrote | `Set-Cookie: dbrouter=…; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=60` (or [less](TokenCookie::max_age)) |
+//! | wrote | `Set-Cookie: dbrouter=…; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=62` (or [another](TokenCookie::max_age)) |
 //! | | `Cache-Control: private`, unless it says `private` or `no-store` already |
 //!
 //! The cookie is no secret and no identity; what it says is a position in the database's log. Who takes it, forges it, or

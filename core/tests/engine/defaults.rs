@@ -27,7 +27,7 @@ fn settings_show_the_documented_defaults() {
         "wait_for_primary: 0ns",
         "start: WithPrimary",
         "hold: WhileBusy(10ms)",
-        "max_staleness: None",
+        "max_staleness: Some(60s)",
         "fallback_limit: None",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");

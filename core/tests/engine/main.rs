@@ -20,6 +20,7 @@ mod measuring;
 mod metrics;
 mod misjudged;
 mod monitor;
+mod moved;
 mod observer;
 mod patience;
 mod pipeline;

@@ -129,7 +129,7 @@ async fn decisions_are_told_where_they_are_made() {
         "read on replica-2 of session: chosen by the policy",
         "write on primary of session: a write",
         "read on primary of session: no replica is fresh enough yet, fallback",
-        "read on replica-2 of root: chosen by the policy",
+        "read on primary of root: no replica is fresh enough yet, fallback",
     ];
     assert_eq!(prompt.0.taken(), told);
 }

@@ -1,5 +1,8 @@
 use dbrouter::policy::{RoundRobin, Sticky};
-use dbrouter::{Decision, Intent, ManualClock, NodeSpec, Preference, Reason, Request, Router};
+use dbrouter::scope::with_replica;
+use dbrouter::{
+    Decision, Intent, ManualClock, NodeSpec, Preference, Reason, Request, Router, Terms,
+};
 
 use crate::world::{World, pass, rarely, settings};
 
@@ -40,14 +43,111 @@ async fn clones_of_a_session_are_that_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_root_reads_its_own_writes_and_not_the_sessions() {
+async fn the_root_reads_its_own_writes() {
     let world = World::of(1).await;
     let root = world.db.current_session();
     assert!(root.is_root());
-    world.write(&world.db.session());
     assert_eq!(world.read(&root).0, "replica-1");
     world.write(&root);
     assert_eq!(world.read(&world.db.current_session()).1, Reason::NotFresh);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_root_reads_what_any_session_wrote_and_sessions_do_not() {
+    let world = World::of(1).await;
+    let root = world.db.current_session();
+    world.replicas[0].pause();
+    world.write(&world.db.session());
+    assert_eq!(world.read(&root).1, Reason::NotFresh);
+    assert_eq!(world.read(&world.db.session()).0, "replica-1");
+    // So does a scope that binds the root's reads to a replica: it is the root handle still.
+    let bound = with_replica(async { world.db.current_session() }).await;
+    assert_eq!(world.read(&bound).1, Reason::NotFresh);
+    // And only until a replica shows it.
+    world.replicas[0].resume();
+    pass(150).await;
+    assert_eq!(world.read(&root).0, "replica-1");
+    assert_eq!(world.read(&bound).0, "replica-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_root_reads_a_sessions_write_of_unknown_outcome() {
+    let world = World::of(1).await;
+    let cancelled = world.db.route(&Request::write(), &world.db.session());
+    drop(cancelled.unwrap());
+    assert_eq!(world.read(&world.db.current_session()).1, Reason::NotFresh);
+}
+
+/// A transaction whose commit the router sees: nothing of it is acknowledged before.
+#[tokio::test(start_paused = true)]
+async fn the_root_reads_a_sessions_transaction_from_its_commit_on() {
+    let world = World::of(1).await;
+    let root = world.db.current_session();
+    let transaction = world.db.route(&Request::write(), &world.db.session());
+    assert_eq!(world.read(&root).0, "replica-1");
+    world.primary.commit();
+    drop(transaction.unwrap());
+    assert_eq!(world.read(&root).1, Reason::NotFresh);
+}
+
+/// A connection that a session holds may have a write acknowledged at any time, and nobody tells the router.
+#[tokio::test(start_paused = true)]
+async fn while_a_session_holds_a_writer_the_root_reads_from_the_primary() {
+    let world = World::of(1).await;
+    let (root, session) = (world.db.current_session(), world.db.session());
+    let held = world.db.route(&Request::write(), &session).unwrap();
+    let held = held.hold_open();
+    for _ in 0..3 {
+        assert_eq!(world.read(&root).1, Reason::OpenWriter);
+        // A session that has nothing to do with it goes on as before.
+        assert_eq!(world.read(&world.db.session()).0, "replica-1");
+        pass(150).await;
+    }
+    world.replicas[0].pause();
+    world.primary.commit();
+    drop(held);
+    // It is back: what it may have written is needed, and no more than that.
+    assert_eq!(world.read(&root).1, Reason::NotFresh);
+    world.replicas[0].resume();
+    pass(150).await;
+    assert_eq!(world.read(&root).0, "replica-1");
+    // One that is known to have written nothing leaves nothing behind.
+    let held = world.db.route(&Request::write(), &session).unwrap();
+    held.hold_open().without_effect();
+    assert_eq!(world.read(&root).0, "replica-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_told_of_outside_writes_needs_the_freshness_of_now() {
+    let world = World::of(1).await;
+    let (told, other) = (world.db.session(), world.db.session());
+    world.replicas[0].pause();
+    // Somebody else's commit, of which this router knows nothing.
+    world.primary.commit();
+    assert_eq!(world.read(&told).0, "replica-1", "the past");
+    world.db.observe_now(&told);
+    assert_eq!(world.read(&told).1, Reason::NotFresh);
+    assert_eq!(world.read(&other).0, "replica-1");
+    assert_eq!(world.read(&world.db.current_session()).0, "replica-1");
+    // The monitor is asked at once, so a replica that shows it serves the session a moment later.
+    world.replicas[0].resume();
+    pass(10).await;
+    assert_eq!(world.read(&told).0, "replica-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_root_that_is_told_of_outside_writes_needs_the_freshness_of_now_everywhere() {
+    let world = World::of(1).await;
+    let root = Terms::new(&world.db);
+    world.replicas[0].pause();
+    world.primary.commit();
+    with_replica(async { root.observe_now() }).await;
+    for _ in 0..2 {
+        assert_eq!(world.read(&world.db.current_session()).1, Reason::NotFresh);
+        assert_eq!(world.read(&world.db.session()).0, "replica-1");
+    }
+    // Nothing was written, so there is nothing to hand on.
+    assert_eq!(root.token().await, None);
 }
 
 #[tokio::test(start_paused = true)]

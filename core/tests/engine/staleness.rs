@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use dbrouter::policy::{RoundRobin, Sticky};
 use dbrouter::{
-    Clock, Cluster, ConfigErrorKind, Consistency, Dialect, Instant, MonitorSettings, NodeSpec,
-    Preference, Reason, Request, Router, SessionState, Settings, Terms, WhyNot,
+    Clock, Cluster, ConfigErrorKind, Consistency, Dialect, FallbackLimit, Health, Instant,
+    MonitorSettings, NodeSpec, Preference, Reason, Request, Router, SessionState, Settings, Start,
+    Terms, WhyNot,
 };
 
-use crate::world::{Server, World, millis, pass, rarely, settings};
+use crate::world::{Mood, Server, World, millis, pass, rarely, settings};
 
 const BOUND: Duration = millis(500);
 
@@ -258,4 +259,186 @@ async fn only_who_states_a_bound_pays_for_a_look_at_the_clock() {
     let session = world.db.session();
     assert_eq!(looks(&Request::read(), &session), 1);
     assert_eq!(looks(&bounded(), &session), 2);
+}
+
+/// Every kind of read without needs: the root's, a session's, and eventual ones.
+fn reads_without_needs(world: &World) -> [(Request, SessionState); 4] {
+    let eventual = || Request::read().consistency(Consistency::Eventual);
+    [
+        (Request::read(), world.db.current_session()),
+        (Request::read(), world.db.session()),
+        (eventual(), world.db.current_session()),
+        (eventual(), world.db.session()),
+    ]
+}
+
+fn all_go_to(world: &World, node: &str) {
+    for (request, session) in reads_without_needs(world) {
+        let (went, reason) = world.went(&request, &session);
+        assert_eq!(went, node, "{reason:?}: {request:?}\n{}", world.db.status());
+    }
+}
+
+const MINUTE: u64 = 60_000;
+
+#[tokio::test(start_paused = true)]
+async fn by_default_a_replica_that_lags_by_more_than_a_minute_serves_no_read() {
+    let world = World::of(2).await;
+    pass(1000).await;
+    world.replicas[1].pause();
+    world.primary.commit();
+    pass(MINUTE - 1000).await;
+    all_go_to(&world, "replica-2");
+    pass(2000).await;
+    all_go_to(&world, "replica-1");
+    world.replicas[0].pause();
+    world.primary.commit();
+    pass(MINUTE + 1000).await;
+    for (request, session) in reads_without_needs(&world) {
+        assert_eq!(world.went(&request, &session), fell_back());
+        // Who says so gets it all the same.
+        let lifted = request.max_staleness(Duration::MAX);
+        assert_eq!(world.went(&lifted, &world.db.session()).0, "replica-2");
+    }
+    world.replicas[1].resume();
+    pass(200).await;
+    all_go_to(&world, "replica-2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_router_whose_bound_is_lifted_reads_from_replicas_of_any_age() {
+    let settings = settings().max_staleness(Duration::MAX);
+    let world = World::with(settings, vec![NodeSpec::new()]).await;
+    world.replicas[0].pause();
+    world.primary.commit();
+    pass(60 * MINUTE).await;
+    all_go_to(&world, "replica-1");
+}
+
+/// The primary had told all that there was to know when it was lost, and the replica shows it.
+#[tokio::test(start_paused = true)]
+async fn no_replica_grows_old_while_the_primary_does_not_answer() {
+    let world = World::of(2).await;
+    pass(1000).await;
+    world.replicas[1].pause();
+    world.primary.commit();
+    pass(MINUTE + 1000).await;
+    world.primary.mood(Mood::Refusing);
+    pass(60 * MINUTE).await;
+    all_go_to(&world, "replica-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_nothing_else_is_left_a_replica_serves_that_is_too_old() {
+    let world = World::of(1).await;
+    let writer = world.db.session();
+    world.replicas[0].pause();
+    world.write(&writer);
+    pass(MINUTE + 1000).await;
+    // Only a replica was wanted.
+    let only = Request::read().preference(Preference::Replica);
+    assert_eq!(world.went(&only, &world.db.session()).0, "replica-1");
+    all_go_to(&world, "primary");
+    world.primary.mood(Mood::Refusing);
+    pass(200).await;
+    assert_eq!(world.node("primary").health(), Health::Ejected);
+    let reader = world.db.session();
+    assert_eq!(
+        world.read(&reader),
+        ("replica-1".to_owned(), Reason::Policy)
+    );
+    // What a session must see, or a request promises, holds even now.
+    world.db.disable("primary").unwrap();
+    for (request, session) in [(Request::read(), &writer), (bounded(), &reader)] {
+        let refused = world.goes(&request, session).unwrap_err();
+        let why = refused.refusals()[1].why;
+        assert!(matches!(why, WhyNot::NotFresh(Some(_))), "{refused}");
+    }
+}
+
+/// One broken connection to the primary is no reason to read from a replica that is out of service.
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_is_only_suspected_comes_before_a_replica_that_is_too_old() {
+    let world = World::with(settings().monitor(rarely()), vec![NodeSpec::new()]).await;
+    world.replicas[0].stand_at(Some(500));
+    world.primary.commit();
+    let slow = millis(100);
+    world.primary.latency(slow);
+    let bound = Request::read().max_staleness(Duration::MAX);
+    assert_eq!(world.went(&bound, &world.db.session()).0, "replica-1");
+    // Its age becomes known.
+    pass(4 * 60 * MINUTE).await;
+    world.lose("primary");
+    assert_eq!(world.node("primary").health(), Health::Suspect);
+    all_go_to(&world, "primary");
+}
+
+/// Its lag may be of any length: the router was not there.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_has_proved_nothing_is_no_younger_than_any_bound() {
+    let primary = Server::primary();
+    let standby = Server::standby_of(&primary);
+    standby.stand_at(Some(500));
+    let builder = crate::world::builder(settings()).primary(NodeSpec::new(), primary.clone());
+    let builder = builder.replica(NodeSpec::new(), standby.clone());
+    let db = builder.connect().await.unwrap();
+    let replicas = vec![standby];
+    let world = World {
+        db,
+        primary,
+        replicas,
+    };
+    all_go_to(&world, "primary");
+    let hours = Request::read().max_staleness(Duration::from_secs(48 * 3600));
+    assert_eq!(world.went(&hours, &world.db.session()), fell_back());
+    world.replicas[0].resume();
+    pass(200).await;
+    all_go_to(&world, "replica-1");
+    assert_eq!(world.went(&hours, &world.db.session()).0, "replica-1");
+}
+
+/// Nobody knows how old the replica is, and somebody has to serve the reads.
+#[tokio::test(start_paused = true)]
+async fn a_router_that_starts_without_its_primary_reads_from_replicas_until_it_has_met_it() {
+    let primary = Server::primary();
+    let standby = Server::standby_of(&primary);
+    standby.stand_at(Some(500));
+    primary.mood(Mood::Refusing);
+    let settings = settings().start(Start::ReadOnly);
+    let builder = crate::world::builder(settings).primary(NodeSpec::new(), primary.clone());
+    let builder = builder.replica(NodeSpec::new(), standby.clone());
+    let db = builder.connect().await.unwrap();
+    let replicas = vec![standby];
+    let world = World {
+        db,
+        primary,
+        replicas,
+    };
+    all_go_to(&world, "replica-1");
+    pass(60 * MINUTE).await;
+    all_go_to(&world, "replica-1");
+    world.primary.mood(Mood::Answering);
+    pass(60_000).await;
+    all_go_to(&world, "primary");
+    world.replicas[0].resume();
+    pass(200).await;
+    all_go_to(&world, "replica-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_replicas_are_too_old_the_limit_protects_the_primary() {
+    let settings = settings().fallback_limit(FallbackLimit::reads(1));
+    let world = World::with(settings, vec![NodeSpec::new(); 2]).await;
+    for replica in &world.replicas {
+        replica.pause();
+    }
+    world.primary.commit();
+    pass(MINUTE + 1000).await;
+    let session = world.db.session();
+    let first = world.db.route(&Request::read(), &session).unwrap();
+    assert_eq!(&**first.node().name(), "primary");
+    let refused = world.goes(&Request::read(), &session).unwrap_err();
+    assert!(refused.is_fallback_limit(), "{refused}");
+    drop(first);
+    assert_eq!(world.read(&session), fell_back());
 }

@@ -300,6 +300,19 @@ async fn a_drain_that_is_called_off_leaves_the_replica() {
 }
 
 #[test]
+fn outside_a_runtime_connecting_is_an_error_and_no_panic() {
+    let connecting = builder(settings())
+        .primary(NodeSpec::new(), Server::primary())
+        .connect();
+    let mut connecting = std::pin::pin!(connecting);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(connected) = connecting.as_mut().poll(&mut context) else {
+        panic!("it waits for nothing");
+    };
+    assert_eq!(connected.unwrap_err().kind(), ConfigErrorKind::Runtime);
+}
+
+#[test]
 fn outside_a_runtime_nothing_is_added() {
     let db = Cluster::single(Dialect::Postgres, Settings::new(), Server::primary());
     let error = db

@@ -1,11 +1,11 @@
 //! What becomes of a piece of work that fails on its first node: the contract of `Work`.
 
 use dbrouter::{
-    Backend, BoxStream, Classification, Classifier, Fault, Intent, NodeSpec, Preference, Reason,
-    Router, Terms,
+    Backend, BoxStream, Classification, Classifier, Fault, Health, Intent, NodeSpec, Preference,
+    Reason, Router, Terms,
 };
 
-use crate::world::{Failure, Server, World, settings};
+use crate::world::{Failure, Mood, Server, World, settings};
 
 /// Takes everything for a read.
 struct Trusting;
@@ -194,4 +194,120 @@ async fn a_stream_is_run_again_only_before_its_first_row() {
 fn the_scripted_faults_are_told_apart() {
     assert_eq!(Server::fault(&Failure("read-only")), Fault::ReadOnly);
     assert_eq!(Server::fault(&Failure("whatever")), Fault::Unavailable);
+}
+
+/// Runs a statement that breaks its connection wherever it runs.
+async fn run_breaking(db: &dbrouter::Cluster<Server>, sql: &str) {
+    let run = Terms::new(db).session().work().run(sql, |_, _| {
+        Box::pin(async { Err::<(), _>(Failure("connection reset")) })
+    });
+    assert_eq!(run.await.map(drop).unwrap_err().0, "connection reset");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_statement_that_breaks_its_connection_everywhere_costs_no_node_its_place() {
+    let world = world().await;
+    let others = world.db.session();
+    let health = |name| world.node(name).health();
+    for run in 0..500 {
+        run_breaking(&world.db, "select repeat('x', 100000000)").await;
+        // The first run could not be told from a node's loss; then the monitor asked, and the node answered.
+        if run == 0 {
+            crate::world::pass(10).await;
+        }
+        for name in ["primary", "replica-1", "replica-2"] {
+            assert_eq!(health(name), Health::Healthy, "{name}, run {run}");
+        }
+        assert_eq!(world.read(&others).0, "replica-2", "run {run}");
+    }
+    let status = world.db.status();
+    let failures: u64 = status.nodes.iter().map(|node| node.failures).sum();
+    assert_eq!(failures, 1, "{status}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ever_new_statements_that_break_their_connections_eject_no_node() {
+    let world = world().await;
+    for number in 0..50 {
+        run_breaking(&world.db, &format!("select {number}")).await;
+        crate::world::pass(10).await;
+        for node in &world.db.nodes() {
+            assert_eq!(node.health(), Health::Healthy, "{node:?} after {number}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_replicas_that_are_lost_at_once_are_found_lost_and_no_statement_is_blamed() {
+    let world = world().await;
+    for replica in &world.replicas {
+        replica.mood(Mood::Refusing);
+    }
+    let (ran, ended) = run(&Terms::new(&world.db), Some("connection reset"), None).await;
+    assert_eq!((ran.len(), ended), (3, Ok(())));
+    crate::world::pass(10).await;
+    for name in ["replica-1", "replica-2"] {
+        assert_eq!(world.node(name).health(), Health::Ejected);
+    }
+    // They are back, and one of them is lost again: it is suspect at once because of the same statement.
+    for replica in &world.replicas {
+        replica.mood(Mood::Answering);
+    }
+    crate::world::pass(1000).await;
+    world.db.disable("replica-1").unwrap();
+    let (ran, _) = run(&Terms::new(&world.db), Some("connection reset"), None).await;
+    assert_eq!(ran, ["standby", "primary"]);
+    assert_eq!(world.node("replica-2").health(), Health::Suspect);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_goes_to_another_node_if_one_refuses_the_login_whatever_the_error() {
+    for refusal in [
+        "no such role",
+        "syntax error",
+        "not in recovery",
+        "read-only",
+    ] {
+        for terms in [
+            |terms: Terms<Server>| terms,
+            |terms: Terms<Server>| terms.read(),
+        ] {
+            let world = world().await;
+            world.replicas[1].refuses_logins(Some(refusal));
+            let (ran, ended) = run(&terms(Terms::new(&world.db)), None, None).await;
+            assert_eq!((ran, ended), (vec!["standby"], Ok(())), "{refusal}");
+            // If all replicas do, the primary serves it; and if that does, the error is the caller's.
+            world.replicas[0].refuses_logins(Some(refusal));
+            let (ran, ended) = run(&terms(Terms::new(&world.db)), None, None).await;
+            assert_eq!((ran, ended), (vec!["primary"], Ok(())), "{refusal}");
+            world.primary.refuses_logins(Some(refusal));
+            let (ran, ended) = run(&terms(Terms::new(&world.db)), None, None).await;
+            assert_eq!((ran, ended), (vec![], Err(refusal)));
+            assert_eq!(world.db.status().misjudged, 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_the_primary_refuses_the_login_is_told_so() {
+    let world = world().await;
+    world.primary.refuses_logins(Some("no such role"));
+    let (ran, ended) = run(&Terms::new(&world.db).write(), None, None).await;
+    assert_eq!((ran, ended), (vec![], Err("no such role")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_replayed_yet_is_never_remembered_and_the_primarys_own_error_is_the_callers() {
+    let world = world().await;
+    let terms = Terms::new(&world.db);
+    for _ in 0..2 {
+        let (ran, ended) = run(&terms, Some("no such table"), Some("no such table")).await;
+        assert_eq!(
+            (ran, ended),
+            (vec!["standby", "primary"], Err("no such table"))
+        );
+        let (ran, ended) = run(&terms, Some("no such table"), None).await;
+        assert_eq!((ran, ended), (vec!["standby", "primary"], Ok(())));
+        assert_eq!(world.db.status().misjudged, 0);
+    }
 }

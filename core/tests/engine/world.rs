@@ -66,6 +66,8 @@ struct State {
     refuses: bool,
     /// How often that was tried.
     refused: usize,
+    /// Its pool's logins are refused, with this error.
+    login: Option<&'static str>,
     pool: Pool,
 }
 
@@ -157,6 +159,7 @@ impl Server {
             stuck: false,
             refuses: false,
             refused: 0,
+            login: None,
             pool: Pool::default(),
         })))
     }
@@ -225,6 +228,11 @@ impl Server {
     /// Whether its pool cannot connect, and says so.
     pub(crate) fn refuses_connections(&self, refuses: bool) {
         self.state().refuses = refuses;
+    }
+
+    /// Whether its pool's logins are refused, and with which error.
+    pub(crate) fn refuses_logins(&self, error: Option<&'static str>) {
+        self.state().login = error;
     }
 
     /// How often its pool could not connect.
@@ -444,7 +452,7 @@ impl Backend for Server {
             "no room" => Fault::Busy,
             "read-only" => Fault::ReadOnly,
             "not in recovery" => Fault::Unsupported,
-            "no such table" => Fault::Missing,
+            "no such table" | "no such role" => Fault::Missing,
             "conflict with recovery" => Fault::Conflict,
             "syntax error" => Fault::Other,
             _ => Fault::Unavailable,
@@ -514,6 +522,9 @@ impl Server {
                 let mut state = self.state();
                 if state.full {
                     return Err(Failure("no room"));
+                }
+                if let Some(error) = state.login {
+                    return Err(Failure(error));
                 }
                 if state.refuses {
                     state.refused += 1;

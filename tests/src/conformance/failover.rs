@@ -67,6 +67,16 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
             demoted_primary,
         )
         .case(
+            "a_write_that_waits_for_a_deposed_primary_runs_on_the_new_one",
+            &[Servers],
+            waiting_write_moves,
+        )
+        .case(
+            "a_transaction_that_waits_for_a_deposed_primary_begins_on_the_new_one",
+            &[Servers],
+            waiting_transaction_moves,
+        )
+        .case(
             "a_replica_left_on_the_old_history_is_not_read",
             &[Servers],
             left_behind,
@@ -371,6 +381,72 @@ async fn returning_primary<S: Subject>(site: &Site<S>) -> Result<()> {
         site.writes(&db, 1).await?,
         before + 49,
     )
+}
+
+/// A write and a transaction wait for the only connection of the primary while a replica is promoted and the primary goes
+/// on answering.
+async fn waiting_write_moves<S: Subject>(site: &Site<S>) -> Result<()> {
+    moves(site, async |db| db.session().set(1, 7).await).await
+}
+
+async fn waiting_transaction_moves<S: Subject>(site: &Site<S>) -> Result<()> {
+    moves(site, async |db| {
+        let writes = super::body(|tx| {
+            Box::pin(async move { tx.execute("update kv set version = 7 where id = 1").await })
+        });
+        db.session().transact(writes).await
+    })
+    .await
+}
+
+async fn moves<S: Subject>(
+    site: &Site<S>,
+    write: impl AsyncFnOnce(S::Handle) -> Result<()>,
+) -> Result<()> {
+    let builder = site.builder().pool_options(S::pool(1, super::PATIENCE));
+    let db = S::root(builder.connect().await?);
+    let (release, released) = tokio::sync::oneshot::channel::<()>();
+    let holder = db.session();
+    let holds = super::body(move |_| {
+        Box::pin(async move {
+            released.await.ok();
+            Ok(())
+        })
+    });
+    let primary_has = |work: u32| {
+        let db = db.clone();
+        async move {
+            until(&db, "waiting for the primary", |status| {
+                let primary = status.node("primary");
+                primary.is_some_and(|primary| primary.in_flight == work)
+            })
+            .await
+        }
+    };
+    let changes = async {
+        primary_has(2).await?;
+        site.depose(0).await?;
+        site.promote(1).await?;
+        until(&db, "following the promoted node", |_| {
+            db.cluster().primary().name().as_ref() == site.name(1)
+        })
+        .await?;
+        release.send(()).ok();
+        Ok(())
+    };
+    let held = async {
+        // What becomes of the transaction that held the connection is its own affair.
+        holder.transact(holds).await.ok();
+        Ok(())
+    };
+    let written = async {
+        primary_has(1).await?;
+        write(db.clone()).await
+    };
+    tokio::try_join!(held, written, changes)?;
+    expect("on the new primary", site.ask(1, READ).await?, 7)?;
+    expect("on the old one", site.ask(0, READ).await?, 0)?;
+    expect("writes on the old one", site.writes(&db, 0).await?, 0)
 }
 
 /// The second replica goes on following the old primary, which goes on writing: it has replayed further

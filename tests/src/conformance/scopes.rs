@@ -159,13 +159,14 @@ async fn bound_and_fresh<S: Subject>(site: &Site<S>) -> Result<()> {
             last(&session)?,
             ("primary".to_owned(), Reason::NotFresh),
         )?;
-        expect("elsewhere", db.get(1).await?, Some(0))?;
+        expect("elsewhere", db.session().get(1).await?, Some(0))?;
+        expect("on the root", db.get(1).await?, Some(7))?;
         db.set(1, 8).await?;
         expect("on the root", db.get(1).await?, Some(8))
     })
     .await?;
     let primary = site.reads(&db, 0).await?;
-    expect("reads on the primary", primary, 2)
+    expect("reads on the primary", primary, 3)
 }
 
 /// Whether the scope began before or afterwards.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use dbrouter::policy::{RoundRobin, Sticky};
-use dbrouter::{Reason, Router, with_session};
+use dbrouter::{Intent, Reason, Router, with_session};
 
 use super::{
-    Handle, How, Mount, Need, READ, READS, Site, Subject, WRITES, check, error, expect, last,
+    Handle, How, Mount, Need, READ, READS, Site, Subject, WRITES, body, check, error, expect, last,
     until, write,
 };
 use crate::Result;
@@ -18,6 +18,26 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
     mount
         .case("reads_own_writes", &[], reads_own_writes)
         .case("the_root_reads_its_own_writes", &[], root_reads_own_writes)
+        .case(
+            "the_root_reads_what_any_session_wrote",
+            &[],
+            root_reads_every_write,
+        )
+        .case(
+            "the_root_reads_what_a_session_wrote_unseen",
+            &[Need::Holds],
+            root_reads_unseen_writes,
+        )
+        .case(
+            "the_root_reads_what_a_session_committed",
+            &[],
+            root_reads_commits,
+        )
+        .case(
+            "what_was_written_around_the_router_is_seen_by_who_is_told",
+            &[Servers],
+            outside_writes,
+        )
         .case("text_reads_own_writes", &[], text_reads_own_writes)
         .case(
             "eventual_reads_do_go_stale",
@@ -95,6 +115,69 @@ async fn root_reads_own_writes<S: Subject>(site: &Site<S>) -> Result<()> {
         expect("version", db.get(1).await?, Some(version))?;
     }
     Ok(())
+}
+
+/// Each write is that of another session; the tasks that read know of none.
+async fn root_reads_every_write<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    site.pause_all().await?;
+    for version in 1..=100 {
+        let session = db.session();
+        session.set(1, version).await?;
+        expect("on the root", db.get(1).await?, Some(version))?;
+        let root = db.clone();
+        let read = async move { root.get(1).await.map_err(|error| error.to_string()) };
+        let read = with_session(session.state(), async { tokio::spawn(read).await });
+        expect("in a task", read.await??, Some(version))?;
+        with_session(session.state(), db.set(2, version)).await?;
+        expect("of an ambient one", db.get(2).await?, Some(version))?;
+    }
+    Ok(())
+}
+
+/// On a connection that a session holds a write is acknowledged without anybody telling the router.
+async fn root_reads_unseen_writes<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    site.pause_all().await?;
+    for version in (1..=40).step_by(2) {
+        let session = db.session();
+        let mut held = session.hold(Intent::Write).await?;
+        held.execute(&write(version)).await?;
+        expect("while it is held", db.get(1).await?, Some(version))?;
+        held.execute(&write(version + 1)).await?;
+        drop(held);
+        expect("afterwards", db.get(1).await?, Some(version + 1))?;
+    }
+    Ok(())
+}
+
+async fn root_reads_commits<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = site.connect().await?;
+    site.pause_all().await?;
+    for version in 1..=20 {
+        let transaction =
+            body(move |tx| Box::pin(async move { tx.execute(&write(version)).await }));
+        db.session().transact(transaction).await?;
+        expect("afterwards", db.get(1).await?, Some(version))?;
+    }
+    Ok(())
+}
+
+/// The other router stands for whatever writes to the database and tells this one nothing.
+async fn outside_writes<S: Subject>(site: &Site<S>) -> Result<()> {
+    let (db, outside) = (site.connect().await?, site.connect().await?);
+    site.pause_all().await?;
+    for version in 1..=20 {
+        outside.set(1, version).await?;
+        let (session, other) = (db.session(), db.session());
+        expect("without a word", session.get(1).await?, Some(0))?;
+        session.observe_now();
+        expect("who was told", session.get(1).await?, Some(version))?;
+        expect("another session", other.get(1).await?, Some(0))?;
+        expect("the root", db.get(1).await?, Some(0))?;
+    }
+    db.observe_now();
+    expect("the root, once told", db.get(1).await?, Some(20))
 }
 
 async fn text_reads_own_writes<S: Subject>(site: &Site<S>) -> Result<()> {
@@ -400,7 +483,11 @@ async fn ambient<S: Subject>(site: &Site<S>) -> Result<()> {
         session.state().needs() > before,
         "the ambient session has not learnt of the write",
     )?;
-    expect("the root's needs", db.state().needs(), before)
+    expect(
+        "the root's needs",
+        db.state().needs(),
+        session.state().needs(),
+    )
 }
 
 async fn ambient_nests<S: Subject>(site: &Site<S>) -> Result<()> {

@@ -468,6 +468,15 @@ impl<S: Subject> Site<S> {
         self.harm(number)?.thaw()
     }
 
+    /// Prepares a primary that goes on answering for being followed by another one. MariaDB's has to be told that it takes
+    /// no more writes, since nothing else would show whose history is the later one.
+    pub async fn depose(&self, number: usize) -> Result<()> {
+        match S::DATABASE {
+            Dialect::MariaDb => self.harm(number)?.set("read_only", "ON").await,
+            _ => Ok(()),
+        }
+    }
+
     /// Makes a primary of a replica.
     pub async fn promote(&self, number: usize) -> Result<()> {
         self.harm(number)?.promote().await

@@ -146,6 +146,9 @@ pub trait Handle: Clone + Send + Sync + 'static {
     /// The session must see what the token stands for.
     fn observe(&self, token: &Token);
 
+    /// The session must see all that was committed so far.
+    fn observe_now(&self);
+
     /// What others must see who are to see what the session has written.
     fn token(&self) -> impl Future<Output = Option<Token>> + Send;
 
@@ -255,6 +258,10 @@ macro_rules! terms_by_their_names {
 
         fn observe(&self, token: &dbrouter::Token) {
             self.on.observe(token);
+        }
+
+        fn observe_now(&self) {
+            self.on.observe_now();
         }
 
         async fn token(&self) -> Option<dbrouter::Token> {

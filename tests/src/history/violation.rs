@@ -27,6 +27,8 @@ pub enum Rule {
     DeposedPrimary,
     /// Nothing takes longer than it may.
     Latency,
+    /// A replica that follows is known to be fresh, as long as it and the primary answer.
+    Unproved,
 }
 
 /// A rule that was broken.

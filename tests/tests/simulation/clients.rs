@@ -129,8 +129,11 @@ impl Client {
         let key = self.key();
         let begin = self.world.now();
         let number = self.reserve(key, begin);
+        let router = &self.processes[self.process];
+        let world = &self.world;
         let running = self.terms.write().work().run("", |connection, intent| {
             debug_assert_eq!(intent, Intent::Write);
+            world.sends_write(number, connection.server(), router.primary().name());
             Box::pin(connection.write(key, number))
         });
         let outcome: Result<(Version, Served), Failure> =

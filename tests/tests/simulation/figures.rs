@@ -49,8 +49,11 @@ async fn scene(replicas: usize, name: &str) -> (World, Cluster<Pool>) {
         keys: 1,
         flush: 0,
         waits: false,
+        mariadb: false,
+        strangers: 0,
+        connections: None,
     };
-    let world = World::new(shape, Rng::with_seed(7));
+    let world = World::new(shape, &[], Rng::with_seed(7));
     world.change(|_, state| {
         for server in &mut state.servers {
             server.latency = (1, 2);
@@ -62,7 +65,7 @@ async fn scene(replicas: usize, name: &str) -> (World, Cluster<Pool>) {
         .policy(policy(name, false, 7))
         .health(HealthSettings::new())
         .hold_connection(Hold::Never);
-    let db = router(&world, 0, settings).await;
+    let db = router(&world, replicas + 1, 0, settings).await;
     (world, db)
 }
 

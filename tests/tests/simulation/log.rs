@@ -25,8 +25,14 @@ struct Record {
 
 #[derive(Debug)]
 struct Timeline {
-    /// Where it left another one.
+    /// What servers call it. A log that went back keeps its number, so two timelines may have the same one.
+    number: u64,
+    /// The server that writes it.
+    writer: usize,
+    /// The place whose data it began with.
     begin: Option<Place>,
+    /// Its first position: that of the place where it began, or the beginning of all logs if it began anew.
+    start: u64,
     records: Vec<Record>,
 }
 
@@ -42,7 +48,10 @@ impl Log {
 
     pub(crate) fn new() -> Self {
         let first = Timeline {
+            number: 1,
+            writer: 0,
             begin: None,
+            start: Self::BEGIN,
             records: Vec::new(),
         };
         Self {
@@ -51,9 +60,32 @@ impl Log {
         }
     }
 
-    fn begin(&self, timeline: usize) -> u64 {
-        let begin = self.timelines[timeline].begin;
-        begin.map_or(Self::BEGIN, |begin| begin.position)
+    /// The timeline's first position.
+    pub(crate) fn begin(&self, timeline: usize) -> u64 {
+        self.timelines[timeline].start
+    }
+
+    /// What servers call the timeline.
+    pub(crate) fn number(&self, timeline: usize) -> u64 {
+        self.timelines[timeline].number
+    }
+
+    /// How many records there are before a position, and the server that wrote the last of them.
+    pub(crate) fn gtid(&self, place: Place) -> Option<(usize, u64)> {
+        let count = place.position.checked_sub(Self::BEGIN)? / RECORD;
+        let mut on = place.timeline;
+        loop {
+            let timeline = &self.timelines[on];
+            if place.position > timeline.start || timeline.begin.is_none() {
+                return (count > 0).then_some((timeline.writer, count));
+            }
+            on = timeline.begin?.timeline;
+        }
+    }
+
+    /// The position behind so many records.
+    pub(crate) fn position(count: u64) -> u64 {
+        Self::BEGIN + RECORD * count
     }
 
     /// Where the timeline ends.
@@ -91,13 +123,49 @@ impl Log {
         loses
     }
 
-    /// A new timeline that leaves another one at this place.
-    pub(crate) fn fork(&mut self, place: Place) -> usize {
+    /// What is not flushed at `from` is flushed at `until` or later.
+    pub(crate) fn stall(&mut self, timeline: usize, from: Duration, until: Duration) {
+        for record in &mut self.timelines[timeline].records {
+            if record.flushed > from {
+                record.flushed = record.flushed.max(until);
+            }
+        }
+    }
+
+    /// A new timeline that leaves another one at this place, and is written by that server. Its number is the next
+    /// one, or so many more.
+    pub(crate) fn fork(&mut self, place: Place, writer: usize, more: u64) -> usize {
+        let number = self.number(place.timeline) + 1 + more;
+        self.begin_at(place, place.position, number, writer)
+    }
+
+    /// The log has gone back to this place: other records follow it, under the same number.
+    pub(crate) fn set_back(&mut self, place: Place, writer: usize) -> usize {
+        let number = self.number(place.timeline);
+        self.begin_at(place, place.position, number, writer)
+    }
+
+    /// A log that begins anew, with the data of this place.
+    pub(crate) fn anew(&mut self, place: Place, writer: usize) -> usize {
+        self.begin_at(place, Self::BEGIN, 1, writer)
+    }
+
+    fn begin_at(&mut self, place: Place, start: u64, number: u64, writer: usize) -> usize {
         self.timelines.push(Timeline {
+            number,
+            writer,
             begin: Some(place),
+            start,
             records: Vec::new(),
         });
         self.timelines.len() - 1
+    }
+
+    /// Whether the timeline began anew, so that its positions do not compare with those of the one before.
+    fn is_anew(timeline: &Timeline) -> bool {
+        timeline
+            .begin
+            .is_some_and(|begin| begin.position != timeline.start)
     }
 
     /// Whether the timeline has grown out of the place.
@@ -110,9 +178,10 @@ impl Log {
             if on.timeline == place.timeline {
                 return place.position <= on.position;
             }
-            match self.timelines[on.timeline].begin {
-                Some(begin) => on = begin,
-                None => return false,
+            let timeline = &self.timelines[on.timeline];
+            match timeline.begin {
+                Some(begin) if !Self::is_anew(timeline) => on = begin,
+                _ => return false,
             }
         }
     }
@@ -128,9 +197,12 @@ impl Log {
             if let Some(record) = records.find(|record| record.key == key) {
                 return record.version;
             }
-            on = timeline.begin.map(|begin| Place {
-                position: begin.position.min(place.position),
-                ..begin
+            on = timeline.begin.map(|begin| match Self::is_anew(timeline) {
+                true => begin,
+                false => Place {
+                    position: begin.position.min(place.position),
+                    ..begin
+                },
             });
         }
         Version(0)

@@ -2,14 +2,18 @@
 //! clients record what they see of that. The checker says whether the router kept its promises.
 //!
 //! `DBROUTER_SIM_SEEDS` says how many seeds are run (150 if it does not), `DBROUTER_SIM_FIRST` which is the
-//! first, and `DBROUTER_SIM_SEED` replays one. `DBROUTER_SIM_FIGURES=1` prints how evenly the policies spread reads,
+//! first, and `DBROUTER_SIM_SEED` replays one. `DBROUTER_SIM_KINDS` says which [kinds](kinds::Kind) of worlds a seed may
+//! draw beside what all worlds have: names with commas, `none` or `all`. `DBROUTER_SIM_TRACE=1`
+//! prints what the routers tell meanwhile. `DBROUTER_SIM_FIGURES=1` prints how evenly the policies spread reads,
 //! and how soon the router follows what happens, instead.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod answers;
 mod clients;
 mod faults;
 mod figures;
+mod kinds;
 mod log;
 mod pool;
 mod run;
@@ -25,6 +29,7 @@ use std::time::Duration;
 use dbrouter_tests::Failure;
 use dbrouter_tests::harness::{self, Case};
 
+use crate::kinds::Kinds;
 use crate::run::{Broken, Outcomes, run};
 
 /// How many seeds are enough for every day.
@@ -61,7 +66,7 @@ async fn no_seed_breaks_a_promise() -> dbrouter_tests::Result<()> {
         Some(_) => 1,
         None => setting("DBROUTER_SIM_SEEDS").unwrap_or(SEEDS),
     };
-    let (total, broken) = seeds(first, count);
+    let (total, broken) = seeds(first, count, Kinds::switched_on()?);
     println!(
         "{count} seeds: {} operations, {} reads on replicas, {} reads and {} writes failed, the slowest took {:?} and {:?}",
         total.operations,
@@ -73,6 +78,9 @@ async fn no_seed_breaks_a_promise() -> dbrouter_tests::Result<()> {
     );
     for broken in broken.iter().take(5) {
         println!("{broken}");
+    }
+    for broken in &broken {
+        println!("{}", broken.summary());
     }
     if !broken.is_empty() {
         let seeds: Vec<_> = broken.iter().map(|broken| broken.seed).collect();
@@ -88,7 +96,7 @@ async fn no_seed_breaks_a_promise() -> dbrouter_tests::Result<()> {
 }
 
 /// Runs seeds on all processors.
-fn seeds(first: u64, count: u64) -> (Outcomes, Vec<Broken>) {
+fn seeds(first: u64, count: u64, kinds: Kinds) -> (Outcomes, Vec<Broken>) {
     let next = AtomicU64::new(first);
     let all = Mutex::new((Outcomes::default(), Vec::new()));
     let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -100,7 +108,7 @@ fn seeds(first: u64, count: u64) -> (Outcomes, Vec<Broken>) {
                     if seed >= first + count {
                         break;
                     }
-                    let outcome = run(seed);
+                    let outcome = run(seed, kinds);
                     let mut all = all.lock().unwrap();
                     match outcome {
                         Ok(outcomes) => all.0.add(&outcomes),
@@ -128,9 +136,10 @@ impl Outcomes {
 
 /// A seed that is replayed does again what it did.
 async fn a_seed_decides_everything() -> dbrouter_tests::Result<()> {
+    let kinds = Kinds::switched_on()?;
     // Not on this thread, which has a runtime already.
     let digests = || {
-        let digest = |seed| run(seed).map(|outcomes| outcomes.digest).ok();
+        let digest = move |seed| run(seed, kinds).map(|outcomes| outcomes.digest).ok();
         thread::spawn(move || (0..20).map(digest).collect::<Vec<_>>()).join()
     };
     let [once, again] = [digests(), digests()].map(Result::unwrap);

@@ -1,35 +1,42 @@
-//! A process's pool to one server: the router's backend.
+//! A process's pool to the server behind one address: the router's backend.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dbrouter::{Answer, Backend, Fault, Pressure, Question, Role as RouterRole, RouteError};
-use dbrouter_tests::history::{Key, Role, Served, ServerId, Version};
+use dbrouter_tests::history::{Key, Served, ServerId, Version};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time;
 
-use crate::world::World;
+use crate::answers;
+use crate::world::{Link, World};
 
-/// One process's way to one server.
+/// One process's way to the server behind one address.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     world: World,
-    server: usize,
+    address: usize,
     process: usize,
     /// Connections to replicas are read-only, and stay so.
     opened_for: RouterRole,
+    /// The connections that may be out at once, if there are few. Who wants one waits in turn.
+    places: Option<Arc<Semaphore>>,
 }
 
 /// A connection, back in its pool when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pool: Pool,
-    incarnation: u64,
+    link: Link,
+    /// Given back after the connection.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
         let mut state = self.pool.world.state();
-        state.servers[self.pool.server].idle[self.pool.process].push(self.incarnation);
+        state.addresses[self.pool.address].idle[self.pool.process].push(self.link);
     }
 }
 
@@ -58,118 +65,102 @@ impl std::error::Error for Failure {}
 impl Pool {
     pub(crate) fn new(
         world: &World,
-        server: usize,
+        address: usize,
         process: usize,
         opened_for: RouterRole,
     ) -> Self {
+        let connections = world.shape().connections;
         Self {
             world: world.clone(),
-            server,
+            address,
             process,
             opened_for,
+            places: connections.map(|most| Arc::new(Semaphore::new(most))),
         }
     }
 
-    /// The same for a server that is something else now.
+    /// Another pool for an address whose server is something else now.
     pub(crate) fn reopened(&self, role: RouterRole) -> Self {
-        Self {
-            opened_for: role,
-            ..self.clone()
-        }
+        Self::new(&self.world, self.address, self.process, role)
     }
 
-    fn answer(&self, identifies: bool) -> Answer {
-        let mut guard = self.world.state();
-        let state = &mut *guard;
-        let place = self.world.place(state, self.server);
-        let server = &state.servers[self.server];
-        let standby = server.standby;
-        let flushed = state.log.flushed(server.timeline, self.world.elapsed());
-        let location = |position: u64| Some(format!("{:X}/{:X}", position >> 32, position as u32));
-        let of = |role: bool, value: Option<String>| value.filter(|_| role == standby);
-        let number = server.timeline + 1;
-        let columns = [
-            Some(standby.to_string()),
-            of(true, location(place.position)),
-            of(false, location(place.position)),
-            of(false, location(flushed)),
-            of(false, Some(format!("{number:08X}"))),
-            Some("16MB".to_owned()),
-            Some("200ms".to_owned()),
-            Some("7301".to_owned()).filter(|_| identifies),
-            of(true, Some(number.to_string())).filter(|_| identifies || server.streams),
-            Some(match self.world.shape().waits {
-                true => "190000".to_owned(),
-                false => "180004".to_owned(),
-            })
-            .filter(|_| identifies),
-        ];
-        columns.into_iter().collect()
+    /// The server that a new connection would lead to.
+    fn server(&self) -> usize {
+        self.world.state().addresses[self.address].server
     }
 
     /// Waits as it is told, and says how that ended.
-    async fn waited(&self, sql: &str, incarnation: u64) -> Result<Answer, Failure> {
-        let (position, limit) = told(sql);
+    async fn waited(&self, told: (u64, Duration), link: Link) -> Result<Answer, Failure> {
+        let (position, limit) = told;
         let end = time::Instant::now() + limit;
-        let status = loop {
+        let has_come = loop {
             let (standby, shown) = {
                 let mut state = self.world.state();
-                let place = self.world.place(&mut state, self.server);
-                (state.servers[self.server].standby, place.position)
+                let place = self.world.place(&mut state, link.server);
+                (state.servers[link.server].standby, place.position)
             };
             if !standby {
-                break "not in recovery";
+                let text = "not in recovery".to_owned();
+                return Ok([Some(text)].into_iter().collect());
             } else if shown >= position {
-                break "success";
+                break true;
             } else if time::Instant::now() >= end {
-                break "timeout";
+                break false;
             }
             time::sleep(Duration::from_millis(2)).await;
-            self.still(incarnation).await?;
+            self.still(link).await?;
         };
-        Ok([Some(status.to_owned())].into_iter().collect())
+        Ok(answers::of_waiting(&self.world.shape(), has_come))
     }
 
-    async fn still(&self, incarnation: u64) -> Result<(), Failure> {
-        let reached = self.world.reach(self.server, Some(incarnation)).await;
+    /// Waits until the server answers on the connection.
+    async fn still(&self, link: Link) -> Result<(), Failure> {
+        let reached = self.world.reach(self.address, Some(link)).await;
         reached.map(drop).map_err(|()| Failure::Broken)
     }
-}
 
-/// The position and the time of `WAIT FOR LSN '0/A0' WITH (MODE 'standby_replay', TIMEOUT '100ms', NO_THROW)`.
-fn told(sql: &str) -> (u64, Duration) {
-    let mut quoted = sql.split('\'').skip(1).step_by(2);
-    let (high, low) = quoted.next().unwrap().split_once('/').unwrap();
-    let [high, low] = [high, low].map(|half| u64::from_str_radix(half, 16).unwrap());
-    let limit = quoted.nth(1).unwrap().strip_suffix("ms").unwrap();
-    let limit = Duration::from_millis(limit.parse().unwrap());
-    (high << 32 | low, limit)
+    /// The same for an application's connection, some of which break more often than the monitor's.
+    async fn still_works(&self, link: Link) -> Result<(), Failure> {
+        self.still(link).await?;
+        let mut state = self.world.state();
+        let breaks = state.servers[link.server].breaks;
+        match breaks > 0 && state.random.u8(..) < breaks {
+            true => Err(Failure::Broken),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Connection {
+    /// The server that it leads to.
+    pub(crate) fn server(&self) -> usize {
+        self.link.server
+    }
+
     /// What the server shows of a key, and what it is.
     pub(crate) async fn read(&self, key: Key) -> Result<(Version, Served), Failure> {
-        let Pool { world, server, .. } = &self.pool;
-        world.travel(*server).await;
-        self.pool.still(self.incarnation).await?;
+        let world = &self.pool.world;
+        let server = self.link.server;
+        world.travel(server).await;
+        self.pool.still_works(self.link).await?;
         let seen = {
             let mut guard = world.state();
             let state = &mut *guard;
             // Not while there may be no other node for the read.
             let may_fail = state.has_known_primary(world.elapsed());
-            let conflict = state.servers[*server].standby && may_fail && state.random.u8(..) < 2;
-            let place = world.place(state, *server);
+            let conflict = state.servers[server].standby && may_fail && state.random.u8(..) < 2;
+            let place = world.place(state, server);
             let served = Served {
-                server: ServerId(*server as u32),
-                role: state.servers[*server].role(),
+                server: ServerId(server as u32),
+                role: state.servers[server].role(),
             };
             match conflict {
                 true => Err(Failure::Conflict),
                 false => Ok((state.log.version(place, key), served)),
             }
         };
-        world.travel(*server).await;
-        self.pool.still(self.incarnation).await?;
+        world.travel(server).await;
+        self.pool.still_works(self.link).await?;
         seen
     }
 
@@ -179,25 +170,20 @@ impl Connection {
         key: Key,
         operation: usize,
     ) -> Result<(Version, Served), Failure> {
-        let (pool, incarnation) = (self.pool.clone(), self.incarnation);
+        let (pool, link) = (self.pool.clone(), self.link);
         let sent = tokio::spawn(async move {
-            let Pool {
-                world,
-                server,
-                opened_for,
-                ..
-            } = &pool;
-            world.travel(*server).await;
-            pool.still(incarnation).await?;
-            if *opened_for == RouterRole::Replica {
+            let (world, server) = (&pool.world, link.server);
+            world.travel(server).await;
+            pool.still_works(link).await?;
+            if pool.opened_for == RouterRole::Replica {
                 return Err(Failure::ReadOnly);
             }
-            let version = world.write(*server, key, operation);
+            let version = world.write(server, key, operation);
             let version = version.ok_or(Failure::ReadOnly)?;
-            world.travel(*server).await;
-            pool.still(incarnation).await?;
-            let server = ServerId(*server as u32);
-            let role = Role::Primary;
+            let role = world.state().servers[server].role();
+            world.travel(server).await;
+            pool.still_works(link).await?;
+            let server = ServerId(server as u32);
             Ok((version, Served { server, role }))
         });
         sent.await.unwrap()
@@ -216,17 +202,26 @@ impl Backend for Pool {
     async fn acquire(&self) -> Result<Connection, Failure> {
         {
             let now = self.world.elapsed();
-            let server = &mut self.world.state().servers[self.server];
+            let state = &mut *self.world.state();
+            let server = &mut state.servers[state.addresses[self.address].server];
             server.wanted += 1;
             server.wanted_last = now;
         }
+        let place = match &self.places {
+            // It is never closed.
+            Some(places) => Some(Arc::clone(places).acquire_owned().await.unwrap()),
+            None => None,
+        };
         loop {
-            let idle = self.world.state().servers[self.server].idle[self.process].pop();
-            let reached = self.world.reach(self.server, idle).await;
+            let idle = self.world.state().addresses[self.address].idle[self.process].pop();
+            let reached = self.world.reach(self.address, idle).await;
             match (reached, idle) {
-                (Ok(incarnation), _) => {
-                    let pool = self.clone();
-                    return Ok(Connection { pool, incarnation });
+                (Ok(link), _) => {
+                    return Ok(Connection {
+                        pool: self.clone(),
+                        link,
+                        _place: place,
+                    });
                 }
                 (Err(()), Some(_)) => {}
                 (Err(()), None) => {
@@ -239,11 +234,18 @@ impl Backend for Pool {
     }
 
     fn pressure(&self) -> Pressure {
+        let (in_use, idle, max) = match (&self.places, self.world.shape().connections) {
+            (Some(places), Some(most)) => {
+                let free = places.available_permits().min(most);
+                (most - free, free, most)
+            }
+            _ => (2, 3, 10_000),
+        };
         Pressure {
-            in_use: 2,
-            idle: 3,
+            in_use: in_use as u32,
+            idle: idle as u32,
             waiting: None,
-            max: 10_000,
+            max: max as u32,
         }
     }
 
@@ -264,22 +266,23 @@ impl Backend for Pool {
     async fn probe(&self, question: &Question) -> Result<Answer, Failure> {
         let known = {
             let mut state = self.world.state();
-            let server = &mut state.servers[self.server];
-            let known = &mut server.monitors[self.process];
-            std::mem::replace(known, 0)
+            state.addresses[self.address].monitors[self.process].take()
         };
-        self.world.travel(self.server).await;
-        let known = Some(known).filter(|known| *known > 0);
-        let reached = self.world.reach(self.server, known).await;
-        let incarnation = reached.map_err(|()| Failure::Unconnected)?;
-        let sql = question.sql();
-        let answer = match sql.starts_with("WAIT FOR") {
-            true => self.waited(sql, incarnation).await?,
-            false => self.answer(sql.contains("system_identifier")),
+        let server = known.map_or_else(|| self.server(), |link| link.server);
+        self.world.travel(server).await;
+        self.world.answer_slowly(server).await;
+        let reached = self.world.reach(self.address, known).await;
+        let link = reached.map_err(|()| Failure::Unconnected)?;
+        let answer = match answers::told_to_wait(question) {
+            Some(told) => self.waited(told, link).await?,
+            None => {
+                let mut state = self.world.state();
+                answers::of_server(&self.world, &mut state, link.server, question)
+            }
         };
-        self.world.travel(self.server).await;
-        self.still(incarnation).await?;
-        self.world.state().servers[self.server].monitors[self.process] = incarnation;
+        self.world.travel(link.server).await;
+        self.still(link).await?;
+        self.world.state().addresses[self.address].monitors[self.process] = Some(link);
         Ok(answer)
     }
 }

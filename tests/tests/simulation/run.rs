@@ -1,16 +1,18 @@
 //! One seed: a world, its routers, its clients, what befalls it, and what is to be said of all that.
 
+use std::collections::BTreeMap;
+use std::env;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use dbrouter::observer::{Event, Observer};
 use dbrouter::policy::{
     LeastInFlight, Nearest, PeakEwma, Policy, PowerOfTwo, Random, Rendezvous, RoundRobin, Sticky,
     WeightedRandom, WeightedRoundRobin,
 };
 use dbrouter::{
-    Access, Candidates, Clock, Cluster, Dialect, Instant, MonitorSettings, NodeSpec, Request, Role,
-    Settings,
+    Access, Candidates, Clock, Cluster, Instant, MonitorSettings, NodeSpec, Request, Role, Settings,
 };
 use dbrouter_tests::history::{Limits, Operation, Outcome, Role as Seen, Violation, Visibility};
 use fastrand::Rng;
@@ -18,6 +20,7 @@ use tokio::{runtime, time};
 
 use crate::clients::{Client, PATIENCE};
 use crate::faults::{self, Schedule};
+use crate::kinds::{Kind, Kinds};
 use crate::pool::Pool;
 use crate::world::{SETTLE, Shape, World};
 
@@ -95,6 +98,7 @@ pub(crate) fn policy(name: &str, sticky: bool, seed: u64) -> Boxed {
 /// What a seed decides before anything happens.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
+    pub(crate) kinds: Kinds,
     pub(crate) shape: Shape,
     pub(crate) clients: usize,
     pub(crate) policy: &'static str,
@@ -103,10 +107,47 @@ pub(crate) struct Plan {
     pub(crate) tick: u64,
     pub(crate) wait_for_primary: u64,
     pub(crate) schedule: Schedule,
+    /// The servers that have a second address.
+    pub(crate) second_names: Vec<usize>,
+    /// A stranger is among the replicas from the beginning.
+    pub(crate) begins_with_stranger: bool,
 }
 
 impl Plan {
-    pub(crate) fn of(random: &mut Rng) -> Self {
+    /// What the seed decides. Which kinds there are changes nothing else.
+    pub(crate) fn of(seed: u64, random: &mut Rng, kinds: Kinds) -> Self {
+        let mut plan = Self::narrow(random);
+        plan.kinds = kinds;
+        plan.widen(seed);
+        plan
+    }
+
+    fn widen(&mut self, seed: u64) {
+        let Self { shape, kinds, .. } = self;
+        let random = |kind: Kind| {
+            let mut random = kind.random(!seed);
+            kinds.has(kind).then(|| random.fork())
+        };
+        shape.mariadb = kinds.has(Kind::MariaDb);
+        if let Some(mut random) = random(Kind::TwoNames) {
+            let servers = shape.replicas + 1;
+            let names = 0..random.usize(1..=2);
+            self.second_names = names.map(|_| random.usize(..servers)).collect();
+        }
+        if let Some(mut random) = random(Kind::Stranger) {
+            shape.strangers = 1;
+            self.begins_with_stranger = random.bool();
+        }
+        if let Some(mut random) = random(Kind::Queues) {
+            shape.connections = Some(random.usize(1..4));
+        }
+        if kinds.has(Kind::Stalls) {
+            shape.flush = shape.flush.max(1);
+        }
+        faults::widen(&mut self.schedule, *kinds, seed, shape, &self.second_names);
+    }
+
+    fn narrow(random: &mut Rng) -> Self {
         let replicas = match random.u16(..1000) {
             0..4 => random.usize(100..200),
             4..40 => random.usize(10..30),
@@ -117,10 +158,16 @@ impl Plan {
             keys: random.u64(1..4),
             flush: if random.bool() { 0 } else { random.u64(1..200) },
             waits: random.u8(..4) == 0,
+            mariadb: false,
+            strangers: 0,
+            connections: None,
         };
         let faults = random.usize(1..12);
         Self {
+            kinds: Kinds::default(),
             shape,
+            second_names: Vec::new(),
+            begins_with_stranger: false,
             clients: random.usize(2..8),
             policy: POLICIES[random.usize(..POLICIES.len())],
             sticky: random.bool(),
@@ -152,6 +199,17 @@ pub(crate) struct Broken {
     pub(crate) violations: Vec<Violation>,
 }
 
+impl Broken {
+    /// One line: which kinds of worlds the seed drew, and how often it breaks which rule.
+    pub(crate) fn summary(&self) -> String {
+        let mut rules = BTreeMap::new();
+        for violation in &self.violations {
+            *rules.entry(violation.rule).or_insert(0) += 1;
+        }
+        format!("seed {}, {:?}: {rules:?}", self.seed, self.plan.kinds)
+    }
+}
+
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -162,17 +220,17 @@ impl fmt::Display for Broken {
         writeln!(f, "seed {seed} (replay it with DBROUTER_SIM_SEED={seed})")?;
         writeln!(
             f,
-            "{:?}, {} clients, {}{}, tick {}, wait for primary {} ms",
+            "{:?}, {:?}, second names of {:?}, {} clients, {}{}, tick {}, wait for primary {} ms",
+            plan.kinds,
             plan.shape,
+            plan.second_names,
             plan.clients,
             if plan.sticky { "sticky " } else { "" },
             plan.policy,
             plan.tick,
             plan.wait_for_primary,
         )?;
-        let mut at = 0;
-        for (pause, fault) in &plan.schedule {
-            at += pause;
+        for (at, fault) in &plan.schedule {
             writeln!(f, "  {at} ms: {fault:?}")?;
         }
         writeln!(f, "{} violations, the first of them:", violations.len())?;
@@ -184,11 +242,11 @@ impl fmt::Display for Broken {
 }
 
 /// Runs a seed in a world of its own, in virtual time.
-pub(crate) fn run(seed: u64) -> Result<Outcomes, Box<Broken>> {
+pub(crate) fn run(seed: u64, switched_on: Kinds) -> Result<Outcomes, Box<Broken>> {
     let mut random = Rng::with_seed(seed);
     // The engine leaves recovering nodes out by the thread's generator.
     fastrand::seed(seed);
-    let plan = Plan::of(&mut random);
+    let plan = Plan::of(seed, &mut random, switched_on.drawn(seed));
     let runtime = runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -205,22 +263,53 @@ pub(crate) fn run(seed: u64) -> Result<Outcomes, Box<Broken>> {
     }
 }
 
+/// Prints what a router tells, as it happens.
+struct Printer {
+    world: World,
+    process: usize,
+}
+
+impl Observer for Printer {
+    fn happened(&self, event: &Event) {
+        println!(
+            "{:?}, process {}: {event:?}",
+            self.world.elapsed(),
+            self.process
+        );
+    }
+
+    fn is_prompt(&self) -> bool {
+        true
+    }
+}
+
 async fn live(plan: &Plan, mut random: Rng) -> (Vec<Violation>, Outcomes) {
-    let world = World::new(plan.shape, random.fork());
-    let settings = |seed| {
+    let world = World::new(plan.shape, &plan.second_names, random.fork());
+    let settings = |process, seed| {
         let monitor = MonitorSettings::new().timeout(Duration::from_millis(500));
-        Settings::new()
+        let settings = match is_traced() {
+            true => Settings::new().observer(Printer {
+                world: world.clone(),
+                process,
+            }),
+            false => Settings::new(),
+        };
+        settings
             .clock(VirtualClock::new(plan.tick))
             .policy(policy(plan.policy, plan.sticky, seed))
             .monitor(monitor)
             .wait_for_primary(Duration::from_millis(plan.wait_for_primary))
     };
     let seeds = [random.u64(..), random.u64(..)];
+    let mut nodes = plan.shape.replicas + 1 + plan.second_names.len();
+    if plan.begins_with_stranger {
+        nodes += plan.shape.strangers;
+    }
     let processes = [
-        router(&world, 0, settings(seeds[0])).await,
-        router(&world, 1, settings(seeds[1])).await,
+        router(&world, nodes, 0, settings(0, seeds[0])).await,
+        router(&world, nodes, 1, settings(1, seeds[1])).await,
     ];
-    let lasts: u64 = plan.schedule.iter().map(|(pause, _)| pause).sum();
+    let lasts = faults::length(&plan.schedule);
     let until = time::Instant::now() + Duration::from_millis(lasts + 1500);
     let clients: Vec<_> = (0..plan.clients)
         .map(|number| {
@@ -228,7 +317,7 @@ async fn live(plan: &Plan, mut random: Rng) -> (Vec<Violation>, Outcomes) {
             tokio::spawn(client.run(until))
         })
         .collect();
-    faults::run(&world, &plan.schedule).await;
+    faults::run(&world, &processes, &plan.schedule).await;
     let mut handovers = Vec::new();
     for client in clients {
         handovers.extend(client.await.unwrap());
@@ -239,31 +328,56 @@ async fn live(plan: &Plan, mut random: Rng) -> (Vec<Violation>, Outcomes) {
     for handover in handovers {
         history.handed_over(handover);
     }
+    // In a pool of one connection the statements of all other clients may come first.
+    let queue = match plan.shape.connections {
+        Some(_) => Duration::from_millis(100 * plan.clients as u64),
+        None => Duration::ZERO,
+    };
     let limits = Limits {
         // Two servers in a row that do not answer, each until the monitor's question is over.
-        read: Duration::from_millis(1300),
-        write: Duration::from_millis(100),
+        read: Duration::from_millis(1300) + queue,
+        write: Duration::from_millis(100) + queue,
         patience: PATIENCE + Duration::from_millis(1),
         settle: SETTLE,
         visibility: Visibility::PrimaryFirst,
     };
     let outcomes = outcomes(history.operations());
-    (history.check(&limits), outcomes)
+    let mut violations = history.check(&limits);
+    violations.extend(world.violations(&history));
+    (violations, outcomes)
 }
 
-/// A process's router.
-pub(crate) async fn router(world: &World, process: usize, settings: Settings) -> Cluster<Pool> {
-    let access = |server: usize, role: Role| {
-        let pool = Pool::new(world, server, process, role);
-        Access::reopened_by(pool.clone(), move |role| Some(pool.reopened(role)))
-    };
-    let mut builder = Cluster::builder(Dialect::Postgres, settings)
-        .primary(NodeSpec::new().name("0"), access(0, Role::Primary));
-    for replica in 1..=world.shape().replicas {
-        let spec = NodeSpec::new().name(replica.to_string());
-        builder = builder.replica(spec, access(replica, Role::Replica));
+/// Whether what the routers tell is printed.
+fn is_traced() -> bool {
+    env::var_os("DBROUTER_SIM_TRACE").is_some()
+}
+
+/// A process's router over the first so many addresses.
+pub(crate) async fn router(
+    world: &World,
+    addresses: usize,
+    process: usize,
+    settings: Settings,
+) -> Cluster<Pool> {
+    let (spec, access) = node(world, 0, process, Role::Primary);
+    let mut builder = Cluster::builder(world.shape().dialect(), settings).primary(spec, access);
+    for address in 1..addresses {
+        let (spec, access) = node(world, address, process, Role::Replica);
+        builder = builder.replica(spec, access);
     }
     builder.connect().await.unwrap()
+}
+
+/// The node of an address, which bears its number.
+pub(crate) fn node(
+    world: &World,
+    address: usize,
+    process: usize,
+    role: Role,
+) -> (NodeSpec, Access<Pool>) {
+    let pool = Pool::new(world, address, process, role);
+    let access = Access::reopened_by(pool.clone(), move |role| Some(pool.reopened(role)));
+    (NodeSpec::new().name(address.to_string()), access)
 }
 
 fn outcomes(operations: &[Operation]) -> Outcomes {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use dbrouter_tests::history::{
-    Ability, Execution, History, Key, Operation, Outage, Predecessor, Promotion, Role, Served,
-    ServerId, Version,
+    Ability, Execution, History, Key, Operation, Outage, Predecessor, Promotion, Role, Rule,
+    Served, ServerId, Version, Violation,
 };
 use fastrand::Rng;
 use tokio::sync::Notify;
@@ -21,6 +21,9 @@ pub(crate) const PROCESSES: usize = 2;
 /// first ejections.
 pub(crate) const SETTLE: Duration = Duration::from_millis(1500);
 
+/// What the servers call their cluster at first.
+const FIRST_IDENTITY: u64 = 7301;
+
 /// What a world is like.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
@@ -30,6 +33,12 @@ pub(crate) struct Shape {
     pub(crate) flush: u64,
     /// Replicas can be told to wait for a position.
     pub(crate) waits: bool,
+    /// The servers are MariaDB's, not PostgreSQL's.
+    pub(crate) mariadb: bool,
+    /// Servers that are not of the cluster, though they say that they are.
+    pub(crate) strangers: usize,
+    /// How many connections each pool has at most; `None` if there are enough.
+    pub(crate) connections: Option<usize>,
 }
 
 /// All servers, and what is recorded of them. Clones are the same world.
@@ -49,7 +58,10 @@ struct Inner {
 pub(crate) struct State {
     pub(crate) random: Rng,
     pub(crate) servers: Vec<Server>,
+    pub(crate) addresses: Vec<Address>,
     pub(crate) log: Log,
+    /// What all servers of the cluster call it. It changes when the cluster is replaced by another one.
+    pub(crate) identity: u64,
     /// The server that was promoted last.
     pub(crate) primary: usize,
     pub(crate) operations: Vec<Operation>,
@@ -60,10 +72,59 @@ pub(crate) struct State {
     met: Option<Duration>,
     is_known: bool,
     ticks: u64,
+    /// Until then nothing is done to the servers.
+    quiet_until: Duration,
+    /// What the routers did wrong, beyond what a history shows.
+    pub(crate) faults: Vec<(Rule, Option<usize>, String)>,
+}
+
+/// What a router knows a node by. It leads to one server at a time.
+#[derive(Debug)]
+pub(crate) struct Address {
+    pub(crate) server: usize,
+    /// It leads nowhere.
+    pub(crate) closed: bool,
+    /// Connections by way of it that were made before it moved are broken.
+    pub(crate) moves: u64,
+    /// The connections of each process's monitor and pool.
+    pub(crate) monitors: [Option<Link>; PROCESSES],
+    pub(crate) idle: [Vec<Link>; PROCESSES],
+}
+
+/// Where a connection leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) server: usize,
+    incarnation: u64,
+    moves: u64,
+}
+
+/// A replica that takes writes, though nobody has made it the primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opened {
+    /// The primary was there all the time.
+    BesideThePrimary,
+    /// There was no primary at some time since. Whoever takes the replica for the new one is right.
+    WithoutPrimary,
 }
 
 #[derive(Debug)]
 pub(crate) struct Server {
+    /// It is no member of the cluster.
+    pub(crate) stranger: bool,
+    /// How often it was started.
+    pub(crate) starts: u64,
+    pub(crate) opened: Option<Opened>,
+    /// It has taken writes of its own meanwhile, and so has left the primary's history.
+    pub(crate) forked: bool,
+    /// Of 256 statements so many lose their connection.
+    pub(crate) breaks: u8,
+    /// How much longer than a statement's half round trip the monitor's takes, in milliseconds.
+    pub(crate) slow_answers: u64,
+    /// Until then nothing is flushed.
+    pub(crate) stalled_until: Duration,
+    /// Whether it does what is expected of it, on which timeline and in which incarnation; and since when.
+    steady: ((bool, usize, u64), Duration),
     pub(crate) up: bool,
     /// It does nothing, and breaks nothing off.
     pub(crate) frozen: bool,
@@ -84,17 +145,28 @@ pub(crate) struct Server {
     pub(crate) delay: (u64, u64),
     /// How long half of a round trip takes.
     pub(crate) latency: (u64, u64),
-    /// The incarnations that connections lead to: the monitors', and those in pools.
-    pub(crate) monitors: [u64; PROCESSES],
-    pub(crate) idle: [Vec<u64>; PROCESSES],
     /// How often a connection to it was wanted, and when last.
     pub(crate) wanted: u64,
     pub(crate) wanted_last: Duration,
 }
 
 impl Server {
-    fn reaches_routers(&self) -> bool {
+    fn reaches_monitors(&self) -> bool {
         self.up && !self.frozen && !self.cut && !self.refuses
+    }
+
+    fn reaches_routers(&self) -> bool {
+        self.reaches_monitors() && self.breaks == 0
+    }
+
+    /// Whether it replays what the primary of its timeline writes.
+    fn follows(&self) -> bool {
+        self.reaches_monitors() && self.standby && self.streams && !self.paused && !self.forked
+    }
+
+    /// Whether it takes writes.
+    pub(crate) fn is_writable(&self) -> bool {
+        !self.standby || self.opened.is_some()
     }
 
     pub(crate) fn role(&self) -> Role {
@@ -106,9 +178,12 @@ impl Server {
 }
 
 impl World {
-    /// A primary and its replicas, all well.
-    pub(crate) fn new(shape: Shape, mut random: Rng) -> Self {
-        let servers = (0..=shape.replicas).map(|index| {
+    /// A primary and its replicas, all well, each with an address of its own; more addresses for some of them; and the
+    /// strangers, with an address each as well.
+    pub(crate) fn new(shape: Shape, second_names: &[usize], mut random: Rng) -> Self {
+        let members = shape.replicas + 1;
+        let all = members + shape.strangers;
+        let servers = (0..all).map(|index| {
             let delay = random.u64(0..8);
             let latency = random.u64(0..3);
             Server {
@@ -125,17 +200,41 @@ impl World {
                 recovers_until: Duration::ZERO,
                 delay: (0, delay),
                 latency: (0, latency),
-                monitors: [1; PROCESSES],
-                idle: Default::default(),
+                stranger: index >= members,
+                starts: 1,
+                opened: None,
+                forked: false,
+                breaks: 0,
+                slow_answers: 0,
+                stalled_until: Duration::ZERO,
+                steady: ((true, 0, 1), Duration::ZERO),
                 wanted: 0,
                 wanted_last: Duration::ZERO,
             }
         });
         let servers = servers.collect();
+        let names = (0..members).chain(second_names.iter().copied());
+        let addresses = names.chain(members..all).map(|server| {
+            let link = Link {
+                server,
+                incarnation: 1,
+                moves: 1,
+            };
+            Address {
+                server,
+                closed: false,
+                moves: 1,
+                monitors: [Some(link); PROCESSES],
+                idle: Default::default(),
+            }
+        });
+        let addresses = addresses.collect();
         let state = State {
             random,
             servers,
+            addresses,
             log: Log::new(),
+            identity: FIRST_IDENTITY,
             primary: 0,
             operations: Vec::new(),
             executions: Vec::new(),
@@ -144,13 +243,42 @@ impl World {
             met: Some(Duration::ZERO),
             is_known: true,
             ticks: 0,
+            quiet_until: Duration::ZERO,
+            faults: Vec::new(),
         };
-        Self(Arc::new(Inner {
+        let world = Self(Arc::new(Inner {
             shape,
             begun: Instant::now(),
             state: Mutex::new(state),
             changed: Notify::new(),
-        }))
+        }));
+        for stranger in members..all {
+            world.make_stranger(stranger);
+        }
+        world
+    }
+
+    /// Makes a server a copy of what the primary was some records ago, which was promoted elsewhere and is written to
+    /// by others.
+    pub(crate) fn make_stranger(&self, index: usize) {
+        self.change(|world, state| {
+            let [back, more, own] = [
+                state.random.u64(0..20),
+                state.random.u64(0..3),
+                state.random.u64(0..40),
+            ];
+            let primary = state.primary;
+            let mut place = world.place(state, primary);
+            place.position = Log::back(place.position, back);
+            let timeline = state.log.fork(place, index, more);
+            for _ in 0..own {
+                let key = Key(state.random.u64(..world.0.shape.keys));
+                state.log.write(timeline, key, Duration::ZERO);
+            }
+            let server = &mut state.servers[index];
+            server.timeline = timeline;
+            server.standby = false;
+        });
     }
 
     pub(crate) fn shape(&self) -> Shape {
@@ -176,21 +304,28 @@ impl World {
         self.0.begun.elapsed() + Duration::from_nanos(state.ticks)
     }
 
-    /// Waits until the server answers on a connection to this incarnation; `None` is a new connection. `Err` if it
-    /// is broken, or there is none to be had.
-    pub(crate) async fn reach(&self, server: usize, incarnation: Option<u64>) -> Result<u64, ()> {
+    /// Waits until a server answers on this connection, or on a new one by way of the address. `Err` if it is broken,
+    /// or there is none to be had.
+    pub(crate) async fn reach(&self, address: usize, link: Option<Link>) -> Result<Link, ()> {
         loop {
             let changed = self.0.changed.notified();
             {
                 let state = self.state();
-                let server = &state.servers[server];
-                let broken = incarnation.is_some_and(|known| known != server.incarnation);
-                if !server.cut && (!server.up || broken || server.refuses && incarnation.is_none())
-                {
+                let address = &state.addresses[address];
+                let index = link.map_or(address.server, |link| link.server);
+                let server = &state.servers[index];
+                let moved = link.map_or(address.closed, |link| link.moves != address.moves);
+                let broken = link.is_some_and(|link| link.incarnation != server.incarnation);
+                let refused = server.refuses && link.is_none();
+                if moved || !server.cut && (!server.up || broken || refused) {
                     return Err(());
                 }
                 if !server.frozen && !server.cut {
-                    return Ok(server.incarnation);
+                    return Ok(Link {
+                        server: index,
+                        incarnation: server.incarnation,
+                        moves: address.moves,
+                    });
                 }
             }
             changed.await;
@@ -209,12 +344,20 @@ impl World {
         }
     }
 
+    /// By how much longer the monitor's question takes.
+    pub(crate) async fn answer_slowly(&self, server: usize) {
+        let millis = self.state().servers[server].slow_answers;
+        if millis > 0 {
+            time::sleep(Duration::from_millis(millis)).await;
+        }
+    }
+
     /// The place up to which a read on the server sees the log.
     pub(crate) fn place(&self, state: &mut State, index: usize) -> Place {
         let now = self.elapsed();
         let server = &mut state.servers[index];
         let timeline = server.timeline;
-        if !server.standby {
+        if !server.standby || server.forked {
             let position = state.log.end(timeline);
             return Place { timeline, position };
         }
@@ -231,28 +374,47 @@ impl World {
         Place { timeline, position }
     }
 
-    /// Carries out a write; `None` if the server is a standby.
+    /// Carries out a write; `None` if the server takes none.
     pub(crate) fn write(&self, server: usize, key: Key, operation: usize) -> Option<Version> {
         let mut guard = self.state();
         let state = &mut *guard;
-        if state.servers[server].standby {
+        if !state.servers[server].is_writable() {
             return None;
+        }
+        if state.servers[server].standby {
+            self.fork_by_writing(state, server);
         }
         let flush = Duration::from_millis(state.random.u64(0..=self.0.shape.flush));
         let at = self.tick(state);
         let timeline = state.servers[server].timeline;
-        let flushed = self.elapsed() + flush;
+        let flushed = (self.elapsed() + flush).max(state.servers[server].stalled_until);
         let version = state.log.write(timeline, key, flushed);
+        let role = state.servers[server].role();
         state.executions.push(Execution {
             operation,
             version,
             served: Served {
                 server: ServerId(server as u32),
-                role: Role::Primary,
+                role,
             },
             at,
         });
         Some(version)
+    }
+
+    /// A replica takes a write. Who sends it one while there is no primary has made it that; else it is still a replica,
+    /// and no longer follows.
+    fn fork_by_writing(&self, state: &mut State, index: usize) {
+        if state.servers[index].opened == Some(Opened::WithoutPrimary) {
+            return self.make_primary(state, index, Predecessor::Answers);
+        }
+        if !state.servers[index].forked {
+            let place = self.place(state, index);
+            let server = &mut state.servers[index];
+            server.timeline = state.log.fork(place, index, 0);
+            server.forked = true;
+            server.streams = false;
+        }
     }
 
     /// Does something to a server, and records who is able to do what after that.
@@ -270,7 +432,22 @@ impl World {
     fn record(&self, state: &mut State, now: Duration) {
         let timeline = state.servers[state.primary].timeline;
         let primary = &state.servers[state.primary];
-        let is_met = primary.reaches_routers() && !primary.standby;
+        let is_met = state.is_reachable(state.primary) && !primary.standby;
+        let proves = is_met && now >= primary.stalled_until;
+        let is_there = primary.reaches_monitors() && !primary.standby;
+        for server in &mut state.servers {
+            if server.opened.is_some() && !is_there {
+                server.opened = Some(Opened::WithoutPrimary);
+            }
+            let is = (
+                server.follows() || server.reaches_monitors() && !server.standby,
+                server.timeline,
+                server.incarnation,
+            );
+            if server.steady.0 != is {
+                server.steady = (is, now);
+            }
+        }
         // A promoted server is only known if it could be met for long enough; then its standbys are, too.
         let was_met = state.met.is_some_and(|since| now - since >= SETTLE);
         state.is_known |= was_met;
@@ -280,8 +457,8 @@ impl World {
             let is_primary = index == state.primary;
             let belongs =
                 is_primary || server.standby && server.timeline == timeline && state.is_known;
-            let serves = server.reaches_routers() && belongs;
-            for (ability, has) in [(Ability::Service, serves), (Ability::Proof, is_met)] {
+            let serves = state.is_reachable(index) && belongs && server.opened.is_none();
+            for (ability, has) in [(Ability::Service, serves), (Ability::Proof, proves)] {
                 let key = (index, ability);
                 if !has {
                     state.unable.entry(key).or_insert(now);
@@ -296,16 +473,64 @@ impl World {
     pub(crate) fn reset(&self, index: usize) {
         self.change(|world, state| {
             state.servers[index].incarnation += 1;
-            let now = world.tick(state);
-            let later = world.tick(state);
-            let service = outage(index, Ability::Service, now, later);
-            state.history.unable(service);
-            // What runs on the primary at that moment cannot go elsewhere unless it has just been proved.
-            let proofs = (0..state.servers.len()).filter(|_| index == state.primary);
-            for server in proofs {
-                let proof = outage(server, Ability::Proof, now, later);
-                state.history.unable(proof);
+            world.interrupt(state, index);
+        });
+    }
+
+    /// Whether a stranger may come now: while a primary is known. Until both have been asked nothing else happens: a router
+    /// that has no primary cannot tell a stranger from a server that has been promoted.
+    pub(crate) fn introduces_stranger(&self) -> bool {
+        let now = self.elapsed();
+        let mut state = self.state();
+        let may = state.has_known_primary(now);
+        if may {
+            state.quiet_until = now + Duration::from_millis(1500);
+        }
+        may
+    }
+
+    /// Waits until something may be done to the servers.
+    pub(crate) async fn while_quiet(&self) {
+        loop {
+            let now = self.elapsed();
+            let until = self.state().quiet_until;
+            match until.checked_sub(now) {
+                None | Some(Duration::ZERO) => break,
+                Some(rest) => time::sleep(rest).await,
             }
+        }
+    }
+
+    /// For a moment the server can do nothing for anybody.
+    fn interrupt(&self, state: &mut State, index: usize) {
+        let now = self.tick(state);
+        let later = self.tick(state);
+        let service = outage(index, Ability::Service, now, later);
+        state.history.unable(service);
+        // What runs on the primary at that moment cannot go elsewhere unless it has just been proved.
+        let proofs = (0..state.servers.len()).filter(|_| index == state.primary);
+        for server in proofs {
+            let proof = outage(server, Ability::Proof, now, later);
+            state.history.unable(proof);
+        }
+    }
+
+    /// The address leads nowhere: it is on its way to another server.
+    pub(crate) fn close(&self, address: usize) {
+        self.change(|world, state| {
+            let server = state.addresses[address].server;
+            state.addresses[address].closed = true;
+            state.addresses[address].moves += 1;
+            world.interrupt(state, server);
+        });
+    }
+
+    /// The address leads to this server from now on.
+    pub(crate) fn point(&self, address: usize, server: usize) {
+        self.change(|world, state| {
+            state.addresses[address].server = server;
+            state.addresses[address].closed = false;
+            world.interrupt(state, server);
         });
     }
 
@@ -330,17 +555,7 @@ impl World {
                 let now = world.elapsed();
                 if state.log.lose_unflushed(timeline, now) && state.primary == index {
                     // All that was proved is void, as if another one had been promoted.
-                    state.is_known = false;
-                    state.met = None;
-                    let at = world.tick(state);
-                    let place = world.place(state, index);
-                    let survived = state.log.versions(place, world.0.shape.keys);
-                    state.history.promoted(Promotion {
-                        at,
-                        server: ServerId(index as u32),
-                        survived,
-                        predecessor: Predecessor::Gone,
-                    });
+                    world.is_promoted(state, index, Predecessor::Gone);
                 }
             }
             let server = &mut state.servers[index];
@@ -363,6 +578,7 @@ impl World {
             let server = &mut state.servers[index];
             server.up = true;
             server.incarnation += 1;
+            server.starts += 1;
             if server.standby {
                 server.replayed = Log::back(server.replayed, records);
                 server.recovers_until = now + Duration::from_millis(recovers);
@@ -378,24 +594,69 @@ impl World {
 
     /// A standby becomes the primary, whatever the old one does.
     pub(crate) fn promote(&self, index: usize, predecessor: Predecessor) {
+        self.change(|world, state| world.make_primary(state, index, predecessor));
+    }
+
+    fn make_primary(&self, state: &mut State, index: usize, predecessor: Predecessor) {
+        let place = self.place(state, index);
+        let timeline = state.log.fork(place, index, 0);
+        let server = &mut state.servers[index];
+        server.standby = false;
+        server.paused = false;
+        server.opened = None;
+        server.forked = false;
+        server.timeline = timeline;
+        self.is_promoted(state, index, predecessor);
+    }
+
+    /// The server is the primary from now on, with what it has. It need not be known at once, even if it was the primary
+    /// before.
+    fn is_promoted(&self, state: &mut State, index: usize, predecessor: Predecessor) {
+        let at = self.tick(state);
+        state.primary = index;
+        state.is_known = false;
+        state.met = None;
+        let place = self.place(state, index);
+        let survived = state.log.versions(place, self.0.shape.keys);
+        state.history.promoted(Promotion {
+            at,
+            server: ServerId(index as u32),
+            survived,
+            predecessor,
+        });
+    }
+
+    /// The primary, which is down, is started again with a log that has gone back by so many records, or that begins
+    /// anew with the data of that place. Standbys that are not beyond that place go on following it if it went back.
+    pub(crate) fn restart_with(&self, index: usize, records: u64, begin: Begin) {
         self.change(|world, state| {
-            let place = world.place(state, index);
-            let timeline = state.log.fork(place);
-            let at = world.tick(state);
+            let mut place = world.place(state, index);
+            let own = state.log.begin(place.timeline);
+            place.position = Log::back(place.position, records).max(own);
+            let before = place.timeline;
+            let timeline = match begin {
+                Begin::Earlier => state.log.set_back(place, index),
+                Begin::Anew | Begin::AnewElsewhere => state.log.anew(place, index),
+            };
+            if begin == Begin::AnewElsewhere {
+                state.identity += 1;
+            }
+            for standby in &mut state.servers {
+                let follows = begin == Begin::Earlier
+                    && standby.standby
+                    && standby.timeline == before
+                    && standby.replayed <= place.position;
+                if follows {
+                    standby.timeline = timeline;
+                    standby.streams = true;
+                }
+            }
             let server = &mut state.servers[index];
-            server.standby = false;
-            server.paused = false;
             server.timeline = timeline;
-            state.primary = index;
-            state.is_known = false;
-            state.met = None;
-            let survived = state.log.versions(place, world.0.shape.keys);
-            state.history.promoted(Promotion {
-                at,
-                server: ServerId(index as u32),
-                survived,
-                predecessor,
-            });
+            server.up = true;
+            server.incarnation += 1;
+            server.starts += 1;
+            world.is_promoted(state, index, Predecessor::Gone);
         });
     }
 
@@ -430,20 +691,82 @@ impl World {
             let server = &mut state.servers[index];
             server.standby = true;
             server.paused = false;
+            server.opened = None;
+            server.forked = false;
             server.timeline = target;
             server.replayed = Log::back(flushed, records);
             server.streams = has_source;
             server.up = true;
             server.incarnation += 1;
+            server.starts += 1;
         });
     }
 
-    /// The servers that are not on the present primary's timeline.
+    /// The servers that are not on the present primary's timeline, though they belong to the cluster.
     pub(crate) fn strays(&self) -> Vec<usize> {
         let state = self.state();
         let timeline = state.servers[state.primary].timeline;
-        let stray = |index: &usize| state.servers[*index].timeline != timeline;
+        let stray = |index: &usize| {
+            let server = &state.servers[*index];
+            server.timeline != timeline && !server.stranger
+        };
         (0..state.servers.len()).filter(stray).collect()
+    }
+
+    /// The standbys that have followed a primary for so long, and could be asked all the time, like it.
+    pub(crate) fn followers_for(&self, time: Duration) -> Vec<usize> {
+        let now = self.elapsed();
+        let state = self.state();
+        let timeline = state.servers[state.primary].timeline;
+        let is_well = |index: usize| {
+            let server = &state.servers[index];
+            server.steady.0.0 && server.steady.1 + time <= now && server.stalled_until + time <= now
+        };
+        let follows = |index: &usize| {
+            let server = &state.servers[*index];
+            server.timeline == timeline && server.follows() && is_well(*index)
+        };
+        match is_well(state.primary) {
+            true => (0..state.servers.len()).filter(follows).collect(),
+            false => Vec::new(),
+        }
+    }
+
+    /// A write is about to be sent to a server, when its router takes the node of that name for the primary.
+    pub(crate) fn sends_write(&self, operation: usize, to: usize, believed: &str) {
+        if self.0.shape.connections.is_none() {
+            // Not demanded yet of writes that wait for a server, and not for a pool.
+            return;
+        }
+        let primary = self.server_named(believed);
+        if primary.is_some_and(|primary| primary != to) {
+            let text =
+                format!("it was sent to server {to} when {believed} was the router's primary");
+            let fault = (Rule::DeposedPrimary, Some(operation), text);
+            self.state().faults.push(fault);
+        }
+    }
+
+    /// What the routers did wrong, beyond what the history shows.
+    pub(crate) fn violations(&self, history: &History) -> Vec<Violation> {
+        let faults = std::mem::take(&mut self.state().faults);
+        let violations = faults.into_iter().map(|(rule, operation, explanation)| {
+            let operations = operation.into_iter();
+            let operations = operations.map(|number| (number, history.operations()[number]));
+            Violation {
+                rule,
+                operations: operations.collect(),
+                explanation,
+            }
+        });
+        violations.collect()
+    }
+
+    /// The server behind the address of a node of that name.
+    pub(crate) fn server_named(&self, name: &str) -> Option<usize> {
+        let address: usize = name.parse().ok()?;
+        let state = self.state();
+        state.addresses.get(address).map(|address| address.server)
     }
 
     /// What has been recorded.
@@ -473,11 +796,37 @@ impl State {
             .is_some_and(|since| now.saturating_sub(since) >= SETTLE)
     }
 
+    /// What the server calls its cluster. A stranger says what the members have said when it was copied.
+    pub(crate) fn identity_of(&self, index: usize) -> String {
+        match self.servers[index].stranger {
+            true => FIRST_IDENTITY.to_string(),
+            false => self.identity.to_string(),
+        }
+    }
+
+    /// Whether routers reach the server, by whatever address.
+    pub(crate) fn is_reachable(&self, index: usize) -> bool {
+        let mut addresses = self.addresses.iter();
+        self.servers[index].reaches_routers()
+            && addresses.any(|address| address.server == index && !address.closed)
+    }
+
     /// Whether a primary runs that writes this timeline.
     fn has_primary_on(&self, timeline: usize) -> bool {
         let mut servers = self.servers.iter();
         servers.any(|server| server.up && !server.standby && server.timeline == timeline)
     }
+}
+
+/// Where a log goes on whose server's disk was replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// At an earlier place of the same log.
+    Earlier,
+    /// At the beginning of a new log of the same cluster.
+    Anew,
+    /// At the beginning of a new cluster's log.
+    AnewElsewhere,
 }
 
 fn outage(index: usize, of: Ability, from: Duration, to: Duration) -> Outage {

@@ -11,6 +11,7 @@ mod failover;
 mod jobs;
 mod journeys;
 mod monotonic;
+mod outside;
 mod processes;
 mod reader;
 mod routing;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         processes::cases(),
         jobs::cases(),
         monotonic::cases(),
+        outside::cases(),
         config::cases(),
         discovery::cases(),
         drop_in::cases(),

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dbrouter_sqlx::dbrouter::policy::Random;
 use dbrouter_sqlx::{Routed, RoutedPool};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
+use dbrouter_tests::wait::PATIENCE;
 use sqlx::Postgres;
 use sqlx::postgres::PgPoolOptions;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::support::{check, cluster, on_postgres, router};
@@ -42,8 +44,15 @@ enum Kind {
 }
 
 const READERS: u64 = 16;
+/// What each reader reads at least.
 const READS: usize = 1000;
 const KEYS: usize = 8;
+/// The changes of node, and the writes of a key, without which the case would show nothing. Readers read on until there
+/// are so many: how many there are after a number of reads depends on the machine's speed.
+const HOPS: usize = 500;
+const WRITES: i64 = 20;
+/// How many reads of all readers come between two changes of the standby that they may read from.
+const STAY: usize = 8 * READERS as usize;
 
 /// What some readers have seen.
 #[derive(Default)]
@@ -86,28 +95,22 @@ async fn hop(kind: Kind) -> Result<()> {
     let pool = || PgPoolOptions::new().max_connections(8);
     let builder = router(&cluster).pool_options(pool());
     let db = builder.policy(Random::seeded(7)).connect().await?;
-    let versions = Arc::new(Versions::default());
+    let progress = Arc::new(Progress::default());
     let writing = Background::start(write(
         router(&cluster).connect().await?,
-        Arc::clone(&versions),
+        Arc::clone(&progress),
     ));
-    let chasing = Background::start(chase(db.clone()));
+    let chasing = Background::start(chase(db.clone(), Arc::clone(&progress)));
     let readers: Vec<_> = (0..READERS)
-        .map(|seed| tokio::spawn(read(db.clone(), kind, seed, Arc::clone(&versions))))
+        .map(|seed| tokio::spawn(read(db.clone(), kind, seed, Arc::clone(&progress))))
         .collect();
     let mut all = Seen::default();
     for reader in readers {
         all.add(&reader.await??);
     }
     drop((writing, chasing));
-    let written = versions.newest(0);
+    let written = progress.newest(0);
     println!("{kind:?}: {all}; {written} writes of each key meanwhile");
-    check(all.reads == 16_000, format!("{all}"))?;
-    check(written > 20, format!("only {written} writes of a key"))?;
-    check(
-        all.hops > 500,
-        format!("they stayed where they were: {all}"),
-    )?;
     match kind {
         Kind::Eventual => check(all.back > 0, format!("the test cannot fail: {all}")),
         Kind::Session | Kind::User => check(all.back == 0, format!("{all}")),
@@ -118,18 +121,23 @@ async fn read(
     db: RoutedPool<Postgres>,
     kind: Kind,
     seed: u64,
-    versions: Arc<Versions>,
+    progress: Arc<Progress>,
 ) -> Result<Seen> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut newest = HashMap::new();
     let mut last = None;
     let mut seen = Seen::default();
     let mut session: Routed<Postgres> = (*db.session()).clone();
-    for number in 1..=READS {
+    for number in 1.. {
+        if number > READS && progress.suffices(kind) {
+            break;
+        }
         let key = random.usize(..KEYS);
-        let told = versions.newest(key);
+        let told = progress.newest(key);
         let handle = match kind {
             Kind::Eventual => session.eventual(),
+            // A session that reads without a pause, and is driven away from each replica, would mostly stay on the primary.
+            Kind::Session | Kind::User if number % 4 == 0 => session.wait_for_fresh(PATIENCE),
             Kind::Session | Kind::User => session.clone(),
         };
         let version: i64 = sqlx::query_scalar("select version from kv where id = $1")
@@ -141,7 +149,8 @@ async fn read(
         seen.reads += 1;
         seen.on_primary += usize::from(on_primary);
         let before = last.replace(decision.node.clone());
-        seen.hops += usize::from(before.is_some_and(|before| before != decision.node));
+        let hops = before.is_some_and(|before| before != decision.node);
+        seen.hops += usize::from(hops);
         let known = newest.entry(key).or_insert(version);
         if version < *known {
             // A replica may show a commit a moment before its primary does.
@@ -150,6 +159,7 @@ async fn read(
                 false => seen.back += 1,
             }
         }
+        progress.count(hops, version < *known);
         *known = version.max(*known);
         if kind == Kind::User && number % 20 == 0 {
             let token = session.token_with_reads().await;
@@ -160,13 +170,35 @@ async fn read(
     Ok(seen)
 }
 
-/// The newest version of each key that its writer has been told of.
+/// How far all readers and the writer have come.
 #[derive(Default)]
-struct Versions([AtomicI64; KEYS]);
+struct Progress {
+    /// The newest version of each key that its writer has been told of.
+    versions: [AtomicI64; KEYS],
+    reads: AtomicUsize,
+    hops: AtomicUsize,
+    back: AtomicUsize,
+    /// A reader has read so many times more.
+    read: Notify,
+}
 
-impl Versions {
+impl Progress {
     fn newest(&self, key: usize) -> i64 {
-        self.0[key].load(Ordering::SeqCst)
+        self.versions[key].load(Ordering::SeqCst)
+    }
+
+    fn count(&self, hops: bool, back: bool) {
+        self.hops.fetch_add(usize::from(hops), Ordering::Relaxed);
+        self.back.fetch_add(usize::from(back), Ordering::Relaxed);
+        if (self.reads.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(STAY) {
+            self.read.notify_one();
+        }
+    }
+
+    /// Whether enough has happened for the case to show something.
+    fn suffices(&self, kind: Kind) -> bool {
+        let went_back = kind != Kind::Eventual || self.back.load(Ordering::Relaxed) > 0;
+        went_back && self.hops.load(Ordering::Relaxed) > HOPS && self.newest(0) > WRITES
     }
 }
 
@@ -175,9 +207,9 @@ fn id(key: usize) -> Result<i32> {
 }
 
 /// Writes to one key after the other.
-async fn write(db: RoutedPool<Postgres>, versions: Arc<Versions>) -> Result<()> {
+async fn write(db: RoutedPool<Postgres>, progress: Arc<Progress>) -> Result<()> {
     for version in 1.. {
-        for (key, newest) in versions.0.iter().enumerate() {
+        for (key, newest) in progress.versions.iter().enumerate() {
             sqlx::query("update kv set version = $2 where id = $1")
                 .bind(id(key)?)
                 .bind(version)
@@ -190,14 +222,13 @@ async fn write(db: RoutedPool<Postgres>, versions: Arc<Versions>) -> Result<()> 
 }
 
 /// Drives everybody away from one standby, and then from the other.
-async fn chase(db: RoutedPool<Postgres>) -> Result<()> {
+async fn chase(db: RoutedPool<Postgres>, progress: Arc<Progress>) -> Result<()> {
     let cluster = db.cluster();
     loop {
         for (closed, open) in [("standby-1", "standby-2"), ("standby-2", "standby-1")] {
             cluster.enable(open)?;
             cluster.disable(closed)?;
-            // As long as it takes to read a few times: this is the load, not a wait for anything.
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            progress.read.notified().await;
         }
     }
 }

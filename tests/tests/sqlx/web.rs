@@ -222,7 +222,7 @@ async fn headers_are_as_documented() -> Result<()> {
     let cookie = headers[SET_COOKIE].to_str()?;
     let (pair, attributes) = cookie.split_once("; ").ok_or("no attributes")?;
     check(
-        attributes == "HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=60",
+        attributes == "HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=62",
         format!("attributes {attributes}"),
     )?;
     let token = pair.strip_prefix("dbrouter=").ok_or("another name")?;

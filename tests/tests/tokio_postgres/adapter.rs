@@ -118,7 +118,9 @@ impl Adapter for TokioPostgres {
         _: &str,
     ) -> Result<Node, ConfigError> {
         if role == Role::Replica {
-            config.options("-c default_transaction_read_only=on");
+            config.options(
+                "-c default_transaction_read_only=on -c default_transaction_isolation=repeatable\\ read",
+            );
         }
         let Self(most, patience) = *options.unwrap_or(self);
         let manager = Manager::new(config.clone(), NoTls);

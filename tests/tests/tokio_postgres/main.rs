@@ -105,6 +105,10 @@ impl Handle for Db {
         self.0.observe(token);
     }
 
+    fn observe_now(&self) {
+        self.0.observe_now();
+    }
+
     async fn token(&self) -> Option<Token> {
         self.0.token().await
     }

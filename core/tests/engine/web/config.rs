@@ -19,7 +19,7 @@ async fn cookies_are_as_configured() {
     };
     let (name, attributes) = set(TokenCookie::new().insecure()).await;
     assert_eq!(name, "dbrouter");
-    assert_eq!(attributes, "HttpOnly; SameSite=Lax; Path=/; Max-Age=60");
+    assert_eq!(attributes, "HttpOnly; SameSite=Lax; Path=/; Max-Age=62");
     let cookie = TokenCookie::new()
         .name("__Secure-seen")
         .domain("shop.example")
@@ -35,8 +35,15 @@ async fn cookies_are_as_configured() {
 /// Longer than a replica that serves reads may lag, nobody needs a token.
 #[tokio::test(start_paused = true)]
 async fn cookies_are_kept_as_long_as_they_are_needed() {
-    for (bound, age) in [(100, 1), (2000, 2), (2500, 3), (3_600_000, 3600)] {
-        let settings = settings().max_staleness(Duration::from_millis(bound));
+    let millis = Duration::from_millis;
+    for (bound, age) in [
+        (millis(100), 2),
+        (millis(900), 2),
+        (millis(901), 3),
+        (millis(3_600_000), 3602),
+        (Duration::MAX, 60),
+    ] {
+        let settings = settings().max_staleness(bound);
         let world = Arc::new(World::with(settings, vec![NodeSpec::new()]).await);
         let layers = [
             layer(&world),

@@ -28,7 +28,7 @@ async fn who_wrote_is_given_a_cookie_as_documented() {
         let cookie = visit.headers[SET_COOKIE].to_str().unwrap();
         assert_eq!(
             cookie,
-            format!("dbrouter={text}; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=60")
+            format!("dbrouter={text}; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=62")
         );
         assert_eq!(visit.headers[CACHE_CONTROL], "private");
         assert_eq!(visit.headers.len(), 2);
