@@ -245,8 +245,7 @@ async fn only_writes_to<S: Subject>(site: &Site<S>, db: &S::Handle, number: usiz
 }
 
 async fn primary_added<S: Subject>(site: &Site<S>) -> Result<()> {
-    let db = site.connect().await?;
-    let client = Client::start::<S>(&db);
+    let (db, client) = Client::connect::<S>(site.builder()).await?;
     client.more(10).await?;
     S::add_replica(&db, NodeOptions::new(site.url(0)).name("again"))?;
     until(&db, "known to be one server", |status| {
@@ -265,6 +264,7 @@ async fn two_addresses_promoted<S: Subject>(site: &Site<S>) -> Result<()> {
     let builder = builder.replica(site.node(1)).replica(again);
     let db = S::root(builder.connect().await?);
     db.session().set(1, 1).await?;
+    site.catch_up(1).await?;
     serves::<S>(&db, site.name(1), 1).await?;
     site.retire(0, 1).await?;
     site.promote(1).await?;
@@ -284,6 +284,7 @@ async fn address_of_the_primary<S: Subject>(site: &Site<S>) -> Result<()> {
     let db = S::root(builder.replica(site.node(1)).connect().await?);
     let session = db.session();
     session.set(1, 1).await?;
+    site.catch_up(1).await?;
     serves::<S>(&db, site.name(1), 1).await?;
     site.retire(0, 1).await?;
     site.promote(1).await?;
@@ -312,8 +313,7 @@ async fn discovered_twice<S: Subject>(site: &Site<S>) -> Result<()> {
     ];
     let source = Static::new(urls.map(Endpoint::url));
     let builder = S::builder().primary(site.node(0)).discover(source);
-    let db = S::root(builder.connect().await?);
-    let client = Client::start::<S>(&db);
+    let (db, client) = Client::connect::<S>(builder).await?;
     client.more(50).await?;
     client.stop().await?;
     only_writes_to(site, &db, 0).await
@@ -364,6 +364,15 @@ struct Client {
 }
 
 impl Client {
+    /// With a router whose writes [wait](Builder::wait_for_primary): on a machine that is busy the primary may be
+    /// silent for a moment.
+    async fn connect<S: Subject>(builder: Builder<S::Adapter>) -> Result<(S::Handle, Self)> {
+        let builder = builder.wait_for_primary(crate::wait::PATIENCE);
+        let db = S::root(builder.connect().await?);
+        let client = Self::start::<S>(&db);
+        Ok((db, client))
+    }
+
     fn start<S: Subject>(db: &S::Handle) -> Self {
         let (rounds, stop) = (
             Arc::new(AtomicU64::new(0)),
@@ -412,9 +421,7 @@ async fn reader_endpoint<S: Subject>(site: &Site<S>) -> Result<()> {
     let endpoint = Proxy::in_front_of(site.port(1)?).await?;
     let reader = NodeOptions::new(endpoint.url(&site.url(1))).name("reader");
     let builder = S::builder().primary(site.node(0)).replica(reader);
-    let db = S::root(builder.connect().await?);
-    serves::<S>(&db, "reader", 0).await?;
-    let client = Client::start::<S>(&db);
+    let (db, client) = Client::connect::<S>(builder).await?;
     client.more(20).await?;
     for _ in 0..2 {
         endpoint.lead_to(site.port(0)?);
