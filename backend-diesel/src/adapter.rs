@@ -274,11 +274,16 @@ impl<C: RoutedConnection> Connect<C> {
             Some(setup) => setup(&self.url).await?,
             None => C::establish(&self.url).await?,
         };
-        if self.role == Role::Replica {
+        if self.is_read_only() {
             let prepared = connection.batch_execute(C::DIALECT.replica_session()).await;
             prepared.map_err(ConnectionError::CouldntSetupConfiguration)?;
         }
         Ok(connection)
+    }
+
+    /// Whether the server refuses writes on the connections.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.role == Role::Replica
     }
 
     fn manager(&self, recycling: RecyclingMethod<C>) -> AsyncDieselConnectionManager<C> {

@@ -40,6 +40,12 @@ impl<P: Pool> DieselBackend<P> {
         &self.pool
     }
 
+    /// Whether the pool's connections are opened read-only.
+    fn is_read_only(&self) -> bool {
+        let connect = self.connect.as_ref();
+        connect.is_some_and(Connect::is_read_only)
+    }
+
     /// A connection that is none of the pool's.
     async fn connect(&self) -> Result<P::Connection, Error> {
         match &self.connect {
@@ -88,6 +94,14 @@ impl<P: Pool> Backend for DieselBackend<P> {
 
     async fn acquire(&self) -> Result<Lease<P>, Error> {
         self.pool.take().await.map(Lease::new)
+    }
+
+    async fn acquire_read_only(&self) -> Result<Lease<P>, Error> {
+        let mut lease = self.acquire().await?;
+        if !self.is_read_only() {
+            lease.refuse_writes().await?;
+        }
+        Ok(lease)
     }
 
     async fn probe(&self, question: &Question) -> Result<Answer, Error> {

@@ -4,21 +4,66 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use dbrouter::{Decision, Route};
+use diesel_async::pooled_connection::PoolableConnection;
+use diesel_async::{SimpleAsyncConnection, TransactionManager};
+use tokio::runtime::Handle;
 
 use crate::backend::DieselBackend;
+use crate::database::RoutedConnection;
+use crate::error::Error;
 use crate::pools::Pool;
-use crate::strict::{Handle, ReadOnly, ReadWrite};
+use crate::strict::{self, ReadOnly, ReadWrite};
+use crate::transaction::Manager;
 
 /// A pool's connection. One that is dropped inside a transaction does not go back to the pool: it is closed,
 /// which rolls back.
-pub struct Lease<P: Pool>(Option<P::Guard>);
+pub struct Lease<P: Pool> {
+    guard: Option<P::Guard>,
+    writes: Writes,
+}
+
+/// What the server does with writes on a connection, as far as that has been changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writes {
+    /// Nothing was changed.
+    AsItWas,
+    /// It refuses them.
+    Refused,
+    /// It is being told to do again what it did, and has not said that it does.
+    Restoring,
+}
 
 impl<P: Pool> Lease<P> {
     /// Why there is always a connection.
     const HELD: &str = "a connection is only given back when it is dropped";
 
     pub(crate) fn new(guard: P::Guard) -> Self {
-        Self(Some(guard))
+        Self {
+            guard: Some(guard),
+            writes: Writes::AsItWas,
+        }
+    }
+
+    /// Has the server refuse writes on the connection until it is given back.
+    pub(crate) async fn refuse_writes(&mut self) -> Result<(), Error> {
+        let dialect = P::Connection::DIALECT;
+        if let Some(question) = dialect.refuses_writes()
+            && self.ask(&question).await.map_err(Error::query)?.is_yes()
+        {
+            return Ok(());
+        }
+        // Before it is told so: whether it has taken effect is not known if this is dropped.
+        self.writes = Writes::Refused;
+        let refused = self.batch_execute(dialect.refuse_writes()).await;
+        refused.map_err(Error::query)
+    }
+
+    /// Gives the connection back as it was, or closes it.
+    async fn restore(mut self) {
+        let allow = P::Connection::DIALECT.allow_writes_again();
+        if self.batch_execute(allow).await.is_ok() {
+            self.writes = Writes::AsItWas;
+        }
     }
 }
 
@@ -26,20 +71,37 @@ impl<P: Pool> Deref for Lease<P> {
     type Target = P::Connection;
 
     fn deref(&self) -> &P::Connection {
-        self.0.as_ref().expect(Self::HELD)
+        self.guard.as_ref().expect(Self::HELD)
     }
 }
 
 impl<P: Pool> DerefMut for Lease<P> {
     fn deref_mut(&mut self) -> &mut P::Connection {
-        self.0.as_mut().expect(Self::HELD)
+        self.guard.as_mut().expect(Self::HELD)
     }
 }
 
 impl<P: Pool> Drop for Lease<P> {
     fn drop(&mut self) {
-        if let Some(guard) = self.0.take() {
-            P::give_back(guard);
+        let Some(mut guard) = self.guard.take() else {
+            return;
+        };
+        // What is broken, or in a transaction, is closed in any case.
+        if self.writes == Writes::AsItWas || guard.is_broken() {
+            return P::give_back(guard);
+        }
+        match Handle::try_current() {
+            Ok(runtime) if self.writes == Writes::Refused => {
+                let lease = Self {
+                    guard: Some(guard),
+                    writes: Writes::Restoring,
+                };
+                runtime.spawn(lease.restore());
+            }
+            _ => {
+                Manager::<P>::transaction_manager_status_mut(&mut *guard).set_in_error();
+                P::give_back(guard);
+            }
         }
     }
 }
@@ -53,7 +115,10 @@ impl<P: Pool> fmt::Debug for Lease<P> {
 /// A connection to read from, on a node that shows what its session must see. It derefs to diesel-async's
 /// own connection and is one itself, so every query, transaction and pipeline runs on it as it is.
 ///
-/// A write on it is refused by the server, if the router opened the node's pool. With
+/// A write on it is refused by the server. Where it leads to the primary, the server is told so when the guard is taken,
+/// which costs a round trip, and that writes are allowed again after it was dropped. (A transaction that has begun before
+/// that, as a test's [`begin_test_transaction`](diesel_async::AsyncConnection::begin_test_transaction), stays as it was, but
+/// for SQLite's. And a PgBouncer that lends connections for one transaction at a time must not be in between.) With
 /// [`RunQueryDsl`](crate::RunQueryDsl) imported from this crate instead of diesel-async, it does not compile.
 ///
 /// What is read counts as read when the guard is dropped, so do not keep one for longer than the reads that
@@ -130,7 +195,7 @@ impl<P: Pool> DerefMut for WriteGuard<P> {
     }
 }
 
-impl<P: Pool> Handle for ReadGuard<P> {
+impl<P: Pool> strict::Handle for ReadGuard<P> {
     type Connection = P::Connection;
     type Mode = ReadOnly;
 
@@ -139,7 +204,7 @@ impl<P: Pool> Handle for ReadGuard<P> {
     }
 }
 
-impl<P: Pool> Handle for WriteGuard<P> {
+impl<P: Pool> strict::Handle for WriteGuard<P> {
     type Connection = P::Connection;
     type Mode = ReadWrite;
 

@@ -73,7 +73,8 @@ impl<P: Pool> Routed<P> {
         Strict::new(self.clone())
     }
 
-    /// Reads may show any state of a replica, however old.
+    /// Reads need see nothing that was written before: any replica in service will do, and those lag by no more than the
+    /// router's [bound](dbrouter::Settings::max_staleness), a minute by default.
     #[must_use]
     pub fn eventual(&self) -> Self {
         Self::new(self.terms.eventual())
@@ -87,8 +88,8 @@ impl<P: Pool> Routed<P> {
     }
 
     /// Reads only go to replicas that are known to show all that was acknowledged so long ago, to whomever; it
-    /// bounds reads that are [`eventual`](Self::eventual), and adds to what a session must see. Defaults to what
-    /// the builder was told, which `Duration::MAX` lifts.
+    /// bounds reads that are [`eventual`](Self::eventual), and adds to what a session must see. Defaults to the router's
+    /// own [bound](dbrouter::Settings::max_staleness), in the place of which it comes; `Duration::MAX` accepts any age.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! Transactions whose end the session sees.
 
-use dbrouter::{Backend, Route};
+use dbrouter::{Backend, Dialect, Route};
 use diesel::QueryResult;
 use diesel::result::Error as DieselError;
 use diesel_async::{AsyncConnection, TransactionManager};
@@ -39,7 +39,7 @@ pub(crate) enum Reading {
     Snapshot,
 }
 
-type Manager<P> = <<P as Pool>::Connection as AsyncConnection>::TransactionManager;
+pub(crate) type Manager<P> = <<P as Pool>::Connection as AsyncConnection>::TransactionManager;
 
 impl<P: Pool> Routed<P> {
     /// Runs `callback` inside a transaction on the primary, as diesel-async's
@@ -110,7 +110,7 @@ impl<P: Pool> Routed<P> {
     /// [`snapshot_transaction`](Self::snapshot_transaction).
     ///
     /// PostgreSQL is told `BEGIN READ ONLY`, MariaDB `START TRANSACTION READ ONLY`. SQLite has no such
-    /// transactions: there the connections of replicas are read-only, and those of the primary are not.
+    /// transactions: there the connection is read-only for as long as it lasts.
     ///
     /// # Errors
     ///
@@ -235,7 +235,11 @@ impl<P: Pool> Routed<P> {
         let begin = |backend: &DieselBackend<P>| {
             let backend = backend.clone();
             async move {
-                let mut connection = backend.acquire().await?;
+                let mut connection = match P::Connection::DIALECT {
+                    // It has no transactions that only read.
+                    Dialect::Sqlite => backend.acquire_read_only().await?,
+                    _ => backend.acquire().await?,
+                };
                 let begun = match how {
                     Reading::ReadOnly => connection.begin_read_only().await,
                     Reading::Snapshot => connection.begin_snapshot().await,

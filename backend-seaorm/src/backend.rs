@@ -8,12 +8,13 @@ use dbrouter::{
     RouteError,
 };
 use sea_orm::{
-    DatabaseConnection, DatabaseConnectionType, DatabaseTransaction, DbErr, TransactionOptions,
+    AccessMode, DatabaseConnection, DatabaseConnectionType, DbErr, TransactionOptions,
     TransactionTrait,
 };
 
 use crate::database::{self, Connection, NodePool, by_driver};
 use crate::error;
+use crate::transaction::Open;
 
 /// One node: SeaORM's connection, and the sqlx pool in it, on which statements run. Reach it through
 /// [`Routed::primary`](crate::Routed::primary) or
@@ -78,7 +79,8 @@ impl SeaOrmBackend {
                 adapter.ping_after(None);
                 let options = (*node.pool().connect_options()).clone();
                 let node = adapter.open(options, Some(node.pool().options()), role, field)?;
-                Ok(Self::of(node.pool().clone().into()))
+                let connection = node.pool().clone().into();
+                Ok(Self { connection, pool: node.into() })
             },
             NodePool::Other => Self::watched(self.connection.clone(), field),
         )
@@ -100,10 +102,16 @@ impl SeaOrmBackend {
     /// Begins a transaction in a task of its own, so that it is never left half-begun: SeaORM's `begin` is
     /// sqlx's, which leaves its connection inside the transaction if it is dropped while it waits for the
     /// server's answer.
+    ///
+    /// In one that is to be read-only the server refuses writes. SQLite has no such transactions: there the connection
+    /// refuses them until it has ended.
     pub(crate) fn begin(
         &self,
         mut options: TransactionOptions,
-    ) -> impl Future<Output = Result<DatabaseTransaction, DbErr>> + Send + use<> {
+    ) -> impl Future<Output = Result<Open, DbErr>> + Send + use<> {
+        let refuses_writes = self.dialect() == Dialect::Sqlite
+            && !matches!(self.pool, NodePool::Other)
+            && options.access_mode == Some(AccessMode::ReadOnly);
         if self.dialect() == Dialect::Sqlite {
             // It knows neither, and SeaORM would warn of that each time. Readers are read-only, and every
             // transaction sees one moment.
@@ -112,7 +120,13 @@ impl SeaOrmBackend {
         }
         let connection = self.connection.clone();
         async move {
-            let begun = tokio::spawn(async move { connection.begin_with_options(options).await });
+            let begun = tokio::spawn(async move {
+                let mut open = Open::new(connection.begin_with_options(options).await?);
+                if refuses_writes {
+                    open.refuse_writes().await?;
+                }
+                Ok(open)
+            });
             let crashed = |_| Err(error::of_connection(sqlx::Error::WorkerCrashed));
             begun.await.unwrap_or_else(crashed)
         }
@@ -151,6 +165,20 @@ impl Backend for SeaOrmBackend {
         by_driver!(&self.pool, NodePool,
             node => node.acquire().await.map(Into::into).map_err(error::of_acquire),
             NodePool::Other => Ok(Connection::Other(self.connection.clone())),
+        )
+    }
+
+    async fn acquire_read_only(&self) -> Result<Connection, DbErr> {
+        by_driver!(&self.pool, NodePool,
+            node => node.acquire_read_only().await.map(Into::into).map_err(error::of_acquire),
+            NodePool::Other => self.acquire().await,
+        )
+    }
+
+    async fn acquire_read_only_once(&self) -> Result<Connection, DbErr> {
+        by_driver!(&self.pool, NodePool,
+            node => node.acquire_read_only_once().await.map(Into::into).map_err(error::of_acquire),
+            NodePool::Other => self.acquire().await,
         )
     }
 

@@ -3,9 +3,8 @@
 use std::error::Error;
 
 use dbrouter::{Backend, Dialect, Fault};
-use dbrouter_sqlx::SqlxBackend;
+use dbrouter_sqlx::{Lease, SqlxBackend};
 use sea_orm::{DatabaseConnection, DatabaseConnectionType, DbBackend};
-use sqlx::pool::PoolConnection;
 
 /// Matches an enum that has a variant for each driver, and `Other` for what SeaORM does not run on sqlx.
 macro_rules! by_driver {
@@ -52,20 +51,27 @@ macro_rules! drivers {
             }
         }
 
+        $(#[cfg(feature = $feature)]
+        impl From<SqlxBackend<sqlx::$driver>> for NodePool {
+            fn from(pool: SqlxBackend<sqlx::$driver>) -> Self {
+                Self::$driver(pool)
+            }
+        })*
+
         /// A connection to one node, as its pool hands it out.
         #[derive(Debug)]
         #[non_exhaustive]
         pub enum Connection {
             $(#[cfg(feature = $feature)]
             #[doc = concat!("sqlx's, with the feature `", $feature, "`.")]
-            $driver(PoolConnection<sqlx::$driver>),)*
+            $driver(Lease<sqlx::$driver>),)*
             /// What SeaORM does not run on sqlx, such as a mock.
             Other(DatabaseConnection),
         }
 
         $(#[cfg(feature = $feature)]
-        impl From<PoolConnection<sqlx::$driver>> for Connection {
-            fn from(connection: PoolConnection<sqlx::$driver>) -> Self {
+        impl From<Lease<sqlx::$driver>> for Connection {
+            fn from(connection: Lease<sqlx::$driver>) -> Self {
                 Self::$driver(connection)
             }
         })*

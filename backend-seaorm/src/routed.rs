@@ -75,7 +75,9 @@ impl Routed {
     }
 
     /// All statements are reads, and go to a replica without being looked at. A write is then refused by
-    /// the replica, and that error is the caller's. (A transaction is what its access mode says.)
+    /// the server, and that error is the caller's: also by the primary, where a statement of this handle that no replica
+    /// can serve runs in a read-only transaction of its own, which costs it a round trip. (In SQLite it runs on a
+    /// connection that is read-only meanwhile. What SeaORM does not run on sqlx, such as a mock, refuses nothing. A transaction is what its access mode says.)
     #[must_use]
     pub fn read(&self) -> Self {
         self.with(self.terms.read())
@@ -87,7 +89,8 @@ impl Routed {
         self.with(self.terms.write())
     }
 
-    /// Reads may show any state of a replica, however old.
+    /// Reads need see nothing that was written before: any replica in service will do, and those lag by no more than the
+    /// router's [bound](dbrouter::Settings::max_staleness), a minute by default.
     #[must_use]
     pub fn eventual(&self) -> Self {
         self.with(self.terms.eventual())
@@ -101,8 +104,8 @@ impl Routed {
     }
 
     /// Reads only go to replicas that are known to show all that was acknowledged so long ago, to whomever; it
-    /// bounds reads that are [`eventual`](Self::eventual), and adds to what a session must see. Defaults to what
-    /// the builder was told, which `Duration::MAX` lifts.
+    /// bounds reads that are [`eventual`](Self::eventual), and adds to what a session must see. Defaults to the router's
+    /// own [bound](dbrouter::Settings::max_staleness), in the place of which it comes; `Duration::MAX` accepts any age.
     ///
     /// # Errors
     ///

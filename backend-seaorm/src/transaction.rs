@@ -4,14 +4,16 @@ use std::fmt;
 use std::ops::Deref;
 
 use async_trait::async_trait;
-use dbrouter::{BoxFuture, Decision, Route};
+use dbrouter::{Answer, BoxFuture, Decision, Route};
 use sea_orm::{
     ConnectionTrait, DatabaseExecutor, DatabaseTransaction, DbBackend, DbErr, ExecResult,
     IntoDatabaseExecutor, QueryResult, Statement, StatementBuilder, StreamTrait, TransactionError,
     TransactionOptions, TransactionSession, TransactionStream, TransactionTrait,
 };
+use tokio::runtime::Handle;
 
 use crate::backend::SeaOrmBackend;
+use crate::database;
 
 /// A transaction on one node, or a savepoint within one. It is used like SeaORM's own, to which it derefs for
 /// functions that want `&DatabaseTransaction`.
@@ -19,13 +21,84 @@ use crate::backend::SeaOrmBackend;
 /// Its session sees what it wrote as soon as [`commit`](Self::commit) returns. Dropped without commit it is
 /// rolled back.
 pub struct Transaction {
-    transaction: DatabaseTransaction,
+    transaction: Open,
     /// A savepoint has none: it ends nothing.
     route: Option<Route<SeaOrmBackend>>,
 }
 
+/// SeaORM's own transaction, and whether its connection refuses writes until it has ended.
+pub(crate) struct Open {
+    transaction: Option<DatabaseTransaction>,
+    refuses_writes: bool,
+}
+
+impl Open {
+    /// Why there is always a transaction.
+    const OPEN: &str = "a transaction is only taken out when it ends";
+
+    pub(crate) fn new(transaction: DatabaseTransaction) -> Self {
+        Self {
+            transaction: Some(transaction),
+            refuses_writes: false,
+        }
+    }
+
+    /// Has SQLite refuse writes until the transaction ends. Elsewhere the transaction was begun so.
+    pub(crate) async fn refuse_writes(&mut self) -> Result<(), DbErr> {
+        let dialect = database::dialect(ConnectionTrait::get_database_backend(&**self));
+        let Some(question) = dialect.refuses_writes() else {
+            return Ok(());
+        };
+        let question = Statement::from_string(database::backend(dialect), question.sql());
+        let row = self.query_one_raw(question).await?;
+        let answer = row.map(|row| row.try_get_by_index(0)).transpose()?;
+        if Answer::from_iter([answer]).is_yes() {
+            return Ok(());
+        }
+        self.refuses_writes = true;
+        self.execute_unprepared(dialect.refuse_writes()).await?;
+        Ok(())
+    }
+
+    /// Makes the connection what it was, and hands out the transaction for its end.
+    async fn end(mut self) -> Result<DatabaseTransaction, DbErr> {
+        if self.refuses_writes {
+            allow_writes(&self).await?;
+            self.refuses_writes = false;
+        }
+        Ok(self.transaction.take().expect(Self::OPEN))
+    }
+}
+
+async fn allow_writes(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+    let dialect = database::dialect(ConnectionTrait::get_database_backend(transaction));
+    let allow = dialect.allow_writes_again();
+    transaction.execute_unprepared(allow).await.map(drop)
+}
+
+impl Deref for Open {
+    type Target = DatabaseTransaction;
+
+    fn deref(&self) -> &DatabaseTransaction {
+        self.transaction.as_ref().expect(Self::OPEN)
+    }
+}
+
+/// A connection that refuses writes goes back to its pool only after a task has had it take them again. (Without a runtime
+/// sqlx cannot give back any connection.)
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.refuses_writes
+            && let Some(transaction) = self.transaction.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(async move { allow_writes(&transaction).await });
+        }
+    }
+}
+
 impl Transaction {
-    pub(crate) fn new(transaction: DatabaseTransaction, route: Route<SeaOrmBackend>) -> Self {
+    pub(crate) fn new(transaction: Open, route: Route<SeaOrmBackend>) -> Self {
         let route = Some(route);
         Self { transaction, route }
     }
@@ -38,7 +111,7 @@ impl Transaction {
     /// session's reads are routed as if it had.
     pub async fn commit(self) -> Result<(), DbErr> {
         let Self { transaction, route } = self;
-        let committed = transaction.commit().await;
+        let committed = async { transaction.end().await?.commit().await }.await;
         // The session learns of the write before the caller does. A dropped future comes to the same.
         drop(route);
         committed
@@ -51,7 +124,7 @@ impl Transaction {
     /// The database's.
     pub async fn rollback(self) -> Result<(), DbErr> {
         let Self { transaction, route } = self;
-        transaction.rollback().await?;
+        transaction.end().await?.rollback().await?;
         if let Some(route) = route {
             route.rolled_back();
         }
@@ -67,12 +140,12 @@ impl Transaction {
     /// The kind of database.
     #[must_use]
     pub fn get_database_backend(&self) -> DbBackend {
-        ConnectionTrait::get_database_backend(&self.transaction)
+        ConnectionTrait::get_database_backend(&**self)
     }
 
     /// Sets a savepoint.
     async fn start(&self, options: TransactionOptions) -> Result<Self, DbErr> {
-        let transaction = self.transaction.begin_with_options(options).await?;
+        let transaction = Open::new(self.transaction.begin_with_options(options).await?);
         let route = None;
         Ok(Self { transaction, route })
     }

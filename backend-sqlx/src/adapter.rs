@@ -102,11 +102,15 @@ impl<DB: RoutedDatabase> Adapter for Sqlx<DB> {
         _: &str,
     ) -> Result<SqlxBackend<DB>, ConfigError> {
         let pool_options = self.pings(pool_options.unwrap_or(&self.pool_options).clone());
-        let (options, pool_options) = match role {
-            Role::Replica => DB::read_only(options, pool_options),
-            Role::Primary | Role::Unknown => (options, pool_options),
-        };
-        Ok(SqlxBackend::new(pool_options.connect_lazy_with(options)))
+        Ok(match role {
+            Role::Replica => {
+                let (options, pool_options) = DB::read_only(options, pool_options);
+                SqlxBackend::read_only(pool_options.connect_lazy_with(options))
+            }
+            Role::Primary | Role::Unknown => {
+                SqlxBackend::new(pool_options.connect_lazy_with(options))
+            }
+        })
     }
 
     fn adopt(&self, pool: Pool<DB>, _: &str) -> Result<SqlxBackend<DB>, ConfigError> {

@@ -4,14 +4,15 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use dbrouter::{Answer, Backend, Fault, Pressure, Question, RouteError};
-use sqlx::pool::PoolConnection;
+use dbrouter::{Answer, Backend, Dialect, Fault, Pressure, Question, RouteError};
 use sqlx::{ConnectOptions, Connection, Pool, Transaction};
 use tokio::sync::Mutex;
 
+use crate::connection::Lease;
 use crate::database::{RoutedDatabase, unlogged};
 use crate::error;
 use crate::lanes::Lanes;
+use crate::transaction::Open;
 
 /// One node's pool. Reach it through [`RoutedPool::primary`](crate::RoutedPool::primary) or
 /// [`Node::backend`](dbrouter::Node::backend).
@@ -21,6 +22,16 @@ pub struct SqlxBackend<DB: RoutedDatabase> {
     /// dropped half-way is never asked another.
     probe: Arc<Mutex<Option<DB::Connection>>>,
     lanes: Arc<Lanes<DB>>,
+    access: Access,
+}
+
+/// What the pool's connections may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// What the server lets them.
+    Unrestricted,
+    /// They were opened such that the server refuses writes on them.
+    ReadOnly,
 }
 
 impl<DB: RoutedDatabase> SqlxBackend<DB> {
@@ -32,6 +43,17 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
             pool,
             probe: Arc::new(Mutex::new(None)),
             lanes,
+            access: Access::Unrestricted,
+        }
+    }
+
+    /// The node that a pool leads to whose connections the server takes no writes on, as those of a replica that
+    /// the router has opened.
+    #[must_use]
+    pub fn read_only(pool: Pool<DB>) -> Self {
+        Self {
+            access: Access::ReadOnly,
+            ..Self::new(pool)
         }
     }
 
@@ -53,6 +75,24 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         statement: Option<&'static str>,
     ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send + use<DB> {
         begin(self.pool.clone(), statement)
+    }
+
+    /// Begins a transaction in which the server refuses writes.
+    pub(crate) fn begin_reading(
+        &self,
+        how: &'static str,
+    ) -> impl Future<Output = Result<Open<DB>, sqlx::Error>> + Send + use<DB> {
+        let (pool, access) = (self.pool.clone(), self.access);
+        async move {
+            let begun = tokio::spawn(async move {
+                let mut open = Open::new(pool.begin_with(how).await?);
+                if access == Access::Unrestricted {
+                    open.refuse_writes().await?;
+                }
+                Ok(open)
+            });
+            begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+        }
     }
 
     async fn connect(&self) -> Result<DB::Connection, sqlx::Error> {
@@ -82,6 +122,7 @@ impl<DB: RoutedDatabase> Clone for SqlxBackend<DB> {
             pool: self.pool.clone(),
             probe,
             lanes,
+            access: self.access,
         }
     }
 }
@@ -97,7 +138,7 @@ impl<DB: RoutedDatabase> fmt::Debug for SqlxBackend<DB> {
 
 impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
     type Error = sqlx::Error;
-    type Connection = PoolConnection<DB>;
+    type Connection = Lease<DB>;
 
     fn pressure(&self) -> Pressure {
         let size = self.pool.size();
@@ -122,8 +163,27 @@ impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
         sqlx::Error::Configuration(Box::new(refusal))
     }
 
-    async fn acquire(&self) -> Result<PoolConnection<DB>, sqlx::Error> {
-        self.pool.acquire().await
+    async fn acquire(&self) -> Result<Lease<DB>, sqlx::Error> {
+        self.pool.acquire().await.map(Lease::new)
+    }
+
+    async fn acquire_read_only(&self) -> Result<Lease<DB>, sqlx::Error> {
+        let lease = self.acquire().await?;
+        match self.access {
+            Access::Unrestricted => lease.refusing_writes().await,
+            Access::ReadOnly => Ok(lease),
+        }
+    }
+
+    /// On PostgreSQL in a transaction, which leaves no trace on the connection, however it ends, and is safe behind a
+    /// PgBouncer that lends connections for one transaction at a time. SQLite has no transactions that only read; and sqlx
+    /// 0.9 never gives back a connection to MariaDB whose transaction was dropped in the midst of a statement.
+    async fn acquire_read_only_once(&self) -> Result<Lease<DB>, sqlx::Error> {
+        if self.access == Access::ReadOnly || DB::DIALECT != Dialect::Postgres {
+            return self.acquire_read_only().await;
+        }
+        let begin_read_only = Some(DB::DIALECT.begin_read_only());
+        self.begin(begin_read_only).await.map(Lease::within)
     }
 
     async fn probe(&self, question: &Question) -> Result<Answer, sqlx::Error> {

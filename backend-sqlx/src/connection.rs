@@ -7,9 +7,119 @@ use dbrouter::{Decision, Route, Work};
 use futures_core::future::BoxFuture;
 use sqlx::pool::PoolConnection;
 use sqlx::{Acquire, Transaction};
+use tokio::runtime::Handle;
 
 use crate::backend::SqlxBackend;
 use crate::database::RoutedDatabase;
+
+/// A connection of a node's pool, which is back there when it is dropped, and then as it was. It derefs to the driver's
+/// own connection.
+pub struct Lease<DB: RoutedDatabase>(Lent<DB>);
+
+enum Lent<DB: RoutedDatabase> {
+    AsItIs(PoolConnection<DB>),
+    /// In a read-only transaction, which is rolled back when it is dropped.
+    Within(Transaction<'static, DB>),
+    Refusing(Refusing<DB>),
+}
+
+/// A connection on which the server refuses writes, until it has been told to take them again.
+struct Refusing<DB: RoutedDatabase>(Option<PoolConnection<DB>>);
+
+impl<DB: RoutedDatabase> Refusing<DB> {
+    /// Why there is always a connection.
+    const HELD: &str = "a connection is only given back when it is dropped";
+}
+
+impl<DB: RoutedDatabase> Lease<DB> {
+    pub(crate) fn new(connection: PoolConnection<DB>) -> Self {
+        Self(Lent::AsItIs(connection))
+    }
+
+    /// In a transaction that only reads.
+    pub(crate) fn within(transaction: Transaction<'static, DB>) -> Self {
+        Self(Lent::Within(transaction))
+    }
+
+    /// Has the server refuse writes on the connection until it is given back.
+    pub(crate) async fn refusing_writes(self) -> Result<Self, sqlx::Error> {
+        let Lent::AsItIs(mut connection) = self.0 else {
+            return Ok(self);
+        };
+        if let Some(question) = DB::DIALECT.refuses_writes()
+            && DB::ask(&mut connection, &question).await?.is_yes()
+        {
+            return Ok(Self::new(connection));
+        }
+        // Before it is told so: whether it has taken effect is not known if this is dropped.
+        let mut lease = Self(Lent::Refusing(Refusing(Some(connection))));
+        DB::execute(&mut lease, DB::DIALECT.refuse_writes()).await?;
+        Ok(lease)
+    }
+}
+
+impl<DB: RoutedDatabase> Deref for Lease<DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &DB::Connection {
+        match &self.0 {
+            Lent::AsItIs(connection) => connection,
+            Lent::Within(transaction) => transaction,
+            Lent::Refusing(connection) => connection.0.as_ref().expect(Refusing::<DB>::HELD),
+        }
+    }
+}
+
+impl<DB: RoutedDatabase> DerefMut for Lease<DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        match &mut self.0 {
+            Lent::AsItIs(connection) => connection,
+            Lent::Within(transaction) => transaction,
+            Lent::Refusing(connection) => connection.0.as_mut().expect(Refusing::<DB>::HELD),
+        }
+    }
+}
+
+impl<DB: RoutedDatabase> Drop for Refusing<DB> {
+    fn drop(&mut self) {
+        let Some(connection) = self.0.take() else {
+            return;
+        };
+        let restoring = Restoring(Some(connection));
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(restoring.restore());
+        }
+    }
+}
+
+/// A connection that is on its way back. Unless the server says that it takes writes on it again, it is closed.
+struct Restoring<DB: RoutedDatabase>(Option<PoolConnection<DB>>);
+
+impl<DB: RoutedDatabase> Restoring<DB> {
+    async fn restore(mut self) {
+        if let Some(connection) = &mut self.0
+            && DB::execute(connection, DB::DIALECT.allow_writes_again())
+                .await
+                .is_ok()
+        {
+            drop(self.0.take());
+        }
+    }
+}
+
+impl<DB: RoutedDatabase> Drop for Restoring<DB> {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.0 {
+            connection.close_on_drop();
+        }
+    }
+}
+
+impl<DB: RoutedDatabase> fmt::Debug for Lease<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").finish_non_exhaustive()
+    }
+}
 
 /// A connection to one node, from `acquire_read` or `acquire_write`. It derefs to the driver's own
 /// connection, so `&mut *connection` is an executor.
@@ -18,7 +128,7 @@ use crate::database::RoutedDatabase;
 /// the primary; when it is dropped, all that may have been written on it counts as written. What is read
 /// on one from `acquire_read` counts as read when it is dropped.
 pub struct Connection<DB: RoutedDatabase> {
-    connection: PoolConnection<DB>,
+    connection: Lease<DB>,
     route: Route<SqlxBackend<DB>>,
 }
 

@@ -38,6 +38,12 @@ pub trait RoutedDatabase: Database<Arguments: Clone> {
     /// What an error of the server says of the node that it came from.
     fn fault(error: &dyn DatabaseError) -> Fault;
 
+    /// Runs a statement of the router's own.
+    fn execute(
+        connection: &mut Self::Connection,
+        sql: &'static str,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
     /// Asks a question that has one row of text columns for an answer.
     fn ask(
         connection: &mut Self::Connection,

@@ -180,7 +180,7 @@ pub mod web;
 
 pub use adapter::Sqlx;
 pub use backend::SqlxBackend;
-pub use connection::Connection;
+pub use connection::{Connection, Lease};
 pub use database::RoutedDatabase;
 pub use error::refusal;
 pub use pool::RoutedPool;

@@ -112,7 +112,7 @@ impl<DB: RoutedDatabase> RoutedPool<DB> {
     }
 
     /// The primary's own pool: the way around the router, for what it is in the way of. The router does
-    /// not learn of writes made here.
+    /// not learn of writes made here; [`observe_now`](Routed::observe_now) tells it.
     #[must_use]
     pub fn primary(&self) -> Pool<DB> {
         self.cluster().primary().backend().pool().clone()

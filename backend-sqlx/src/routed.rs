@@ -10,7 +10,7 @@ use dbrouter::{
 use crate::backend::SqlxBackend;
 use crate::connection::Connection;
 use crate::database::RoutedDatabase;
-use crate::transaction::Transaction;
+use crate::transaction::{Open, Transaction};
 
 /// A handle that says more about its statements than their text does. [`RoutedPool`](crate::RoutedPool) and
 /// [`Session`](crate::Session) deref to one on which nothing has been said; each of its methods returns
@@ -71,7 +71,9 @@ impl<DB: RoutedDatabase> Routed<DB> {
     }
 
     /// All statements are reads, and go to a replica without being looked at. A write is then refused by
-    /// the replica, and that error is the caller's.
+    /// the server, and that error is the caller's: also by the primary, where a statement of this handle that no replica
+    /// can serve runs in a read-only transaction of its own, which costs it a round trip. (In SQLite it runs on a
+    /// connection that is read-only meanwhile.)
     #[must_use]
     pub fn read(&self) -> Self {
         Self(self.0.read())
@@ -83,7 +85,8 @@ impl<DB: RoutedDatabase> Routed<DB> {
         Self(self.0.write())
     }
 
-    /// Reads may show any state of a replica, however old.
+    /// Reads need see nothing that was written before: any replica in service will do, and those lag by no more than the
+    /// router's [bound](dbrouter::Settings::max_staleness), a minute by default.
     #[must_use]
     pub fn eventual(&self) -> Self {
         Self(self.0.eventual())
@@ -97,8 +100,8 @@ impl<DB: RoutedDatabase> Routed<DB> {
     }
 
     /// Reads only go to replicas that are known to show all that was acknowledged so long ago, to whomever; it
-    /// bounds reads that are [`eventual`](Self::eventual), and adds to what a session must see. Defaults to what
-    /// the builder was told, which `Duration::MAX` lifts.
+    /// bounds reads that are [`eventual`](Self::eventual), and adds to what a session must see. Defaults to the router's
+    /// own [bound](dbrouter::Settings::max_staleness), in the place of which it comes; `Duration::MAX` accepts any age.
     ///
     /// # Errors
     ///
@@ -142,7 +145,7 @@ impl<DB: RoutedDatabase> Routed<DB> {
     pub async fn begin(&self) -> Result<Transaction<DB>, sqlx::Error> {
         let work = self.write().work();
         let (transaction, route) = work.begin(|backend| backend.begin(None)).await?;
-        Ok(Transaction::new(transaction, route))
+        Ok(Transaction::new(Open::new(transaction), route))
     }
 
     /// Begins a transaction in which the server refuses writes, on a fresh replica: all its reads see that
@@ -182,7 +185,7 @@ impl<DB: RoutedDatabase> Routed<DB> {
 
     async fn begin_reading(&self, how: &'static str) -> Result<Transaction<DB>, sqlx::Error> {
         let work = self.read().work();
-        let (transaction, route) = work.begin(|backend| backend.begin(Some(how))).await?;
+        let (transaction, route) = work.begin(|backend| backend.begin_reading(how)).await?;
         Ok(Transaction::new(transaction, route))
     }
 
@@ -195,7 +198,8 @@ impl<DB: RoutedDatabase> Routed<DB> {
         Connection::acquire(self.work()).await
     }
 
-    /// A connection to a replica, to keep for several reads.
+    /// A connection to a replica, to keep for several reads. The server refuses writes on it, also if it is the primary
+    /// that serves it; that costs a round trip when it is taken, and another after it was dropped.
     ///
     /// # Errors
     ///
@@ -204,8 +208,9 @@ impl<DB: RoutedDatabase> Routed<DB> {
         self.read().acquire().await
     }
 
-    /// A connection to the primary, to keep. While it is out, the session's reads go to the primary; on
-    /// the root handle those are everybody's.
+    /// A connection to the primary, to keep. While it is out, the session's reads go to the primary, and so do those of
+    /// the root handle, which must see what is written on it. (For one that is kept long and writes nothing, as an
+    /// advisory lock is held, use the pool that `RoutedPool::primary` gives.)
     ///
     /// # Errors
     ///

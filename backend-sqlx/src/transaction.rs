@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 use dbrouter::{Decision, Route};
 use futures_core::future::BoxFuture;
 use sqlx::Acquire;
+use tokio::runtime::Handle;
 
 use crate::backend::SqlxBackend;
 use crate::database::RoutedDatabase;
@@ -16,15 +17,81 @@ use crate::database::RoutedDatabase;
 /// Its session sees what it wrote as soon as [`commit`](Self::commit) returns. Dropped without commit it
 /// is rolled back.
 pub struct Transaction<DB: RoutedDatabase> {
-    transaction: sqlx::Transaction<'static, DB>,
+    transaction: Open<DB>,
     route: Route<SqlxBackend<DB>>,
 }
 
+/// sqlx's own transaction, and whether its connection refuses writes until it has ended.
+pub(crate) struct Open<DB: RoutedDatabase> {
+    transaction: Option<sqlx::Transaction<'static, DB>>,
+    refuses_writes: bool,
+}
+
+impl<DB: RoutedDatabase> Open<DB> {
+    /// Why there is always a transaction.
+    const OPEN: &str = "a transaction is only taken out when it ends";
+
+    pub(crate) fn new(transaction: sqlx::Transaction<'static, DB>) -> Self {
+        Self {
+            transaction: Some(transaction),
+            refuses_writes: false,
+        }
+    }
+
+    /// Has SQLite refuse writes until the transaction ends. Elsewhere the transaction was begun so.
+    pub(crate) async fn refuse_writes(&mut self) -> Result<(), sqlx::Error> {
+        let Some(question) = DB::DIALECT.refuses_writes() else {
+            return Ok(());
+        };
+        if DB::ask(&mut **self, &question).await?.is_yes() {
+            return Ok(());
+        }
+        self.refuses_writes = true;
+        DB::execute(&mut **self, DB::DIALECT.refuse_writes()).await
+    }
+
+    /// Makes the connection what it was, and hands out the transaction for its end.
+    async fn end(mut self) -> Result<sqlx::Transaction<'static, DB>, sqlx::Error> {
+        if self.refuses_writes {
+            DB::execute(&mut *self, DB::DIALECT.allow_writes_again()).await?;
+            self.refuses_writes = false;
+        }
+        Ok(self.transaction.take().expect(Self::OPEN))
+    }
+}
+
+impl<DB: RoutedDatabase> Deref for Open<DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &DB::Connection {
+        self.transaction.as_ref().expect(Self::OPEN)
+    }
+}
+
+impl<DB: RoutedDatabase> DerefMut for Open<DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        self.transaction.as_mut().expect(Self::OPEN)
+    }
+}
+
+/// A connection that refuses writes goes back to its pool only after a task has had it take them again. (Without a runtime
+/// sqlx cannot give back any connection.)
+impl<DB: RoutedDatabase> Drop for Open<DB> {
+    fn drop(&mut self) {
+        if self.refuses_writes
+            && let Some(mut transaction) = self.transaction.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(async move {
+                let allow = DB::DIALECT.allow_writes_again();
+                DB::execute(&mut transaction, allow).await
+            });
+        }
+    }
+}
+
 impl<DB: RoutedDatabase> Transaction<DB> {
-    pub(crate) fn new(
-        transaction: sqlx::Transaction<'static, DB>,
-        route: Route<SqlxBackend<DB>>,
-    ) -> Self {
+    pub(crate) fn new(transaction: Open<DB>, route: Route<SqlxBackend<DB>>) -> Self {
         Self { transaction, route }
     }
 
@@ -36,7 +103,7 @@ impl<DB: RoutedDatabase> Transaction<DB> {
     /// session's reads are routed as if it had.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         let Self { transaction, route } = self;
-        let committed = transaction.commit().await;
+        let committed = async { transaction.end().await?.commit().await }.await;
         // The session learns of the write before the caller does. A dropped future comes to the same.
         drop(route);
         committed
@@ -49,14 +116,17 @@ impl<DB: RoutedDatabase> Transaction<DB> {
     /// The database's.
     pub async fn rollback(self) -> Result<(), sqlx::Error> {
         let Self { transaction, route } = self;
-        transaction.rollback().await?;
+        transaction.end().await?.rollback().await?;
         route.rolled_back();
         Ok(())
     }
 
     /// sqlx's own transaction, for functions that want `&mut sqlx::Transaction`.
     pub fn as_sqlx(&mut self) -> &mut sqlx::Transaction<'static, DB> {
-        &mut self.transaction
+        self.transaction
+            .transaction
+            .as_mut()
+            .expect(Open::<DB>::OPEN)
     }
 
     /// The node that it runs on, and why.

@@ -278,6 +278,13 @@ impl<A: Adapter> Builder<A> {
         self
     }
 
+    /// How long a replica's replay may stand still while the primary writes, until reads go elsewhere: see
+    /// [`Settings::standstill_limit`]. Defaults to 1 s; `Duration::MAX` switches it off.
+    pub fn standstill_limit(mut self, limit: Duration) -> Self {
+        self.settings = self.settings.standstill_limit(limit);
+        self
+    }
+
     /// On how many other nodes a read is tried after the first has failed it. Defaults to 3.
     pub fn retries(mut self, most: u32) -> Self {
         self.settings = self.settings.retries(most);

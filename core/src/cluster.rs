@@ -551,6 +551,11 @@ impl<B: Backend> Cluster<B> {
         self.shared().settings.acquire_limit
     }
 
+    /// How long a read without a row stays on a replica whose replay stands still.
+    pub(crate) fn standstill_limit(&self) -> Duration {
+        self.shared().settings.standstill_limit
+    }
+
     /// On how many nodes a read may have failed to be tried on another.
     pub(crate) fn retries(&self) -> usize {
         // No router has so many nodes that this could matter.

@@ -84,6 +84,7 @@ mod router;
 pub mod scope;
 mod session;
 mod settings;
+mod standstill;
 mod status;
 mod sync;
 mod tags;

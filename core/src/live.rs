@@ -33,6 +33,16 @@ pub(crate) enum Alias {
     OfReplica,
 }
 
+/// Whether a replica's replay goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replay {
+    /// As far as is known.
+    GoesOn,
+    /// The primary has written, and the replica has replayed nothing of it for some time: see
+    /// [`standstill`](crate::standstill).
+    StandsStill,
+}
+
 /// A node's standing in one word, so that a route reads all of it as of the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
@@ -40,9 +50,16 @@ pub(crate) struct Standing {
     pub(crate) health: Health,
     pub(crate) admission: Admission,
     pub(crate) alias: Alias,
+    pub(crate) replay: Replay,
 }
 
 impl Standing {
+    /// Whether it is a replica whose replay stands still.
+    #[inline]
+    pub(crate) fn stands_still(self) -> bool {
+        self.replay == Replay::StandsStill && self.role == Role::Replica
+    }
+
     #[inline]
     fn pack(self) -> u32 {
         let role = match self.role {
@@ -60,8 +77,11 @@ impl Standing {
             Alias::OfPrimary => 1,
             Alias::OfReplica => 2,
         };
-        // Fewer than 256 states of health, each at its own index.
-        role | admission << 2 | alias << 4 | (self.health as u32) << 6
+        let replay = match self.replay {
+            Replay::GoesOn => 0,
+            Replay::StandsStill => 1,
+        };
+        role | admission << 2 | alias << 4 | replay << 6 | (self.health as u32) << 8
     }
 
     #[inline]
@@ -73,9 +93,13 @@ impl Standing {
                 _ => Role::Unknown,
             },
             health: Health::ALL
-                .get((word >> 6) as usize)
+                .get((word >> 8) as usize)
                 .copied()
                 .unwrap_or(Health::New),
+            replay: match word >> 6 & 1 {
+                0 => Replay::GoesOn,
+                _ => Replay::StandsStill,
+            },
             admission: match (word >> 2) & 0b11 {
                 0 => Admission::Enabled,
                 1 => Admission::Disabled,
@@ -124,6 +148,7 @@ impl Live {
             health: Health::New,
             admission: Admission::Enabled,
             alias: Alias::No,
+            replay: Replay::GoesOn,
         };
         Self {
             standing: AtomicU32::new(standing.pack()),
@@ -295,13 +320,16 @@ mod tests {
             for health in Health::ALL {
                 for admission in admissions {
                     for alias in [Alias::No, Alias::OfPrimary, Alias::OfReplica] {
-                        let standing = Standing {
-                            role,
-                            health,
-                            admission,
-                            alias,
-                        };
-                        assert_eq!(Standing::unpack(standing.pack()), standing);
+                        for replay in [Replay::GoesOn, Replay::StandsStill] {
+                            let standing = Standing {
+                                role,
+                                health,
+                                admission,
+                                alias,
+                                replay,
+                            };
+                            assert_eq!(Standing::unpack(standing.pack()), standing);
+                        }
                     }
                 }
             }

@@ -33,6 +33,7 @@ use crate::node::{Node, NodeId};
 use crate::observer::Event;
 use crate::router::Backend;
 use crate::settings::Start;
+use crate::standstill::Standstill;
 use crate::topology::Topology;
 use crate::vocabulary::{Fault, Role};
 
@@ -89,6 +90,7 @@ struct Watch {
     /// It has answered since it was last lost, so that it leads to `server` now.
     answers: bool,
     following: Following,
+    standstill: Standstill,
     /// It is not the primary and has said that it is: what is known of that.
     claim: Option<Claim>,
     /// It claims to be the primary like the one that is, and neither can be preferred.
@@ -354,14 +356,25 @@ impl<B: Backend> Monitor<B> {
         } else if node.is_doubted()
             || is_primary && asked.is_some_and(|asked| asked < wanted)
             || matches!(watch.flush, Flush::Next)
+            || is_primary && self.is_to_be_compared()
         {
             settings.gap
-        } else if !is_primary && node.fresh_as_of() < wanted.min(asked.unwrap_or(Instant::VOID)) {
+        } else if !is_primary
+            && (watch.following.is_expected()
+                || node.fresh_as_of() < wanted.min(asked.unwrap_or(Instant::VOID)))
+        {
             self.patience(watch.fruitless)
         } else {
             settings.interval
         };
         Some(later(last, pause))
+    }
+
+    /// Whether a replica has told where it stands and waits to be compared with the primary: until it is known to follow,
+    /// it serves next to nothing.
+    fn is_to_be_compared(&self) -> bool {
+        let mut watches = self.watches.values();
+        watches.any(|watch| watch.met && watch.following.awaits_the_primary())
     }
 
     /// How long to leave a node alone after so many questions in vain.
@@ -569,6 +582,12 @@ impl<B: Backend> Monitor<B> {
                 self.contests(node, false);
             }
         }
+        match &report.standing {
+            LogStanding::Replayed { position, .. } if membership != Membership::Astray => {
+                self.told(node, asked, position.clone())?;
+            }
+            _ => {}
+        }
         let configured = match is_primary {
             true => Role::Primary,
             false => Role::Replica,
@@ -596,11 +615,11 @@ impl<B: Backend> Monitor<B> {
                 self.disprove(node);
                 self.progress(node, Instant::VOID);
             }
-            LogStanding::Replayed { position, .. } => {
+            LogStanding::Replayed { .. } => {
                 if is_primary && self.shared.history.timeline().is_some() {
                     self.forget();
                 }
-                return self.replayed(node, position);
+                self.prove(node);
             }
         }
         Ok(())
@@ -708,7 +727,6 @@ impl<B: Backend> Monitor<B> {
                 });
             }
             node.set_role(role);
-            self.shared.context.wake.proved();
             if node.id() == self.shared.topology.load().primary {
                 // A second name of the primary's server is one only while that is the primary.
                 self.find_aliases(&self.shared.topology.load_full());
@@ -802,26 +820,40 @@ impl<B: Backend> Monitor<B> {
         }
     }
 
-    fn replayed(&mut self, node: &Arc<Node<B>>, replayed: Option<Position>) -> Result<(), Problem> {
+    /// Takes in where a replica stands, which was asked at `asked`. It is an error if that is on another history than
+    /// the primary's.
+    fn told(
+        &mut self,
+        node: &Arc<Node<B>>,
+        asked: Instant,
+        position: Option<Position>,
+    ) -> Result<(), Problem> {
         let sent = self.sent;
+        let limit = self.shared.settings.standstill_limit;
         let watch = self.watches.entry(node.id()).or_default();
-        let went_back = watch.following.told(replayed, sent);
+        let positions = [watch.following.position(), position.as_ref()];
+        let history = &self.shared.history;
+        watch
+            .standstill
+            .learn(node, asked, positions, history, limit);
+        let went_back = watch.following.told(position, sent);
+        let beyond = watch.following.beyond();
         if went_back || node.fresh_as_of() == Instant::ALWAYS {
             // Or it was the primary under a second name, and is a replica now.
             self.void(node);
         }
-        let watch = self.watches.entry(node.id()).or_default();
-        if let Some(beyond) = watch.following.beyond() {
-            return Err(Problem::Beyond(beyond));
-        }
+        beyond.map_or(Ok(()), |beyond| Err(Problem::Beyond(beyond)))
+    }
+
+    /// Proves the replica as fresh as the position that it has told shows.
+    fn prove(&mut self, node: &Arc<Node<B>>) {
         let commits = self.shared.settings.monitor.commits;
-        let shown = watch
-            .following
-            .position()
-            .filter(|_| watch.following.is_shown());
-        let proved = shown.and_then(|position| self.shared.history.fresh_as_of(position, commits));
+        let watch = self.watches.entry(node.id()).or_default();
+        let following = Some(&watch.following).filter(|following| following.is_shown());
+        let proved = following
+            .and_then(Following::position)
+            .and_then(|position| self.shared.history.fresh_as_of(position, commits));
         self.progress(node, proved.unwrap_or(Instant::ORIGIN));
-        Ok(())
     }
 
     /// The node is proved fresh as of `instant`. Notes whether that is news.

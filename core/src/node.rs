@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::context::Context;
 use crate::health::{Health, Sign};
 use crate::holders::Holders;
-use crate::live::{Admission, Alias, Live};
+use crate::live::{Admission, Alias, Live, Replay};
 use crate::observer::Peer;
 use crate::request::stable_hash;
 use crate::tags::Tags;
@@ -297,6 +298,42 @@ impl<B> Node<B> {
         }
     }
 
+    /// Whether it is a replica whose replay stands still while the primary writes, as last found.
+    #[inline]
+    pub(crate) fn stands_still(&self) -> bool {
+        self.live.standing().stands_still()
+    }
+
+    /// Replay stands still, or goes on: tells statements that wait for the node.
+    pub(crate) fn set_replay(&self, replay: Replay) {
+        let before = self.live.change(|standing| standing.replay = replay);
+        if before.replay != replay {
+            self.vitals.change();
+        }
+    }
+
+    /// Waits until a read that was sent at `sent` had better go on elsewhere: the node was found not to answer, or its
+    /// replay stands still and the read has waited for `limit`.
+    pub(crate) async fn given_up(&self, sent: Instant, limit: Duration) {
+        loop {
+            let changed = self.vitals.changes();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.health() == Health::Ejected {
+                return;
+            }
+            if !self.stands_still() {
+                changed.await;
+                continue;
+            }
+            let waited = self.context.now().since(sent);
+            match limit.checked_sub(waited) {
+                None | Some(Duration::ZERO) => return,
+                Some(rest) => drop(tokio::time::timeout(rest, changed).await),
+            }
+        }
+    }
+
     /// Waits until the monitor finds that the node does not answer; returns at once if it has. Race it against a
     /// statement that may be run again elsewhere: a server that is frozen, or that a network keeps away, closes no
     /// connection. That work has failed there is no reason, which may be one connection's.
@@ -419,11 +456,14 @@ impl<B> Node<B> {
 
     /// The role that it has, by its own account.
     pub(crate) fn set_role(&self, role: Role) {
-        self.live.change(|standing| standing.role = role);
+        let before = self.live.change(|standing| standing.role = role);
+        if before.role != role {
+            self.context.wake.proved();
+        }
     }
 
     /// For how long it stays ejected at least, if it is.
-    pub(crate) fn ejected_for(&self) -> Option<std::time::Duration> {
+    pub(crate) fn ejected_for(&self) -> Option<Duration> {
         self.vitals.ejected_for(self.context.now())
     }
 

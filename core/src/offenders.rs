@@ -1,4 +1,4 @@
-//! The statements that broke their connection on two nodes alike, while neither node was found gone.
+//! The statements that broke their connection on one node and failed on another, while neither was found gone.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

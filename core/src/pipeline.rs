@@ -104,7 +104,8 @@ impl<B> Pipeline<'_, B> {
         let steps = self.steps();
         let needs = self.needs();
         let in_service = self.in_service(needs);
-        // What is left out first is tried last: who is only suspected, then who is too old, then who was found gone.
+        // Tried in this order: nodes that are fit; nodes that are only suspected; replicas that are too old; and nodes
+        // that were found gone.
         let looks = [
             (Fitness::Required, in_service),
             (Fitness::Possible, in_service),
@@ -197,7 +198,7 @@ impl<B> Pipeline<'_, B> {
         };
         match self.request.promised_staleness() {
             None => needs,
-            // Who has proved nothing may be of any age.
+            // A replica that has proved nothing may be of any age.
             Some(bound) => needs.as_of(self.context.now().back(bound).max(Instant::PROVED)),
         }
     }
@@ -231,13 +232,16 @@ impl<B> Pipeline<'_, B> {
         loop {
             let mut set = IndexSet::new();
             let mut recovering = false;
+            let mut standing_still = false;
             let mut stale = false;
             let mut sick = false;
             for (index, member) in self.topology.members.iter().enumerate() {
                 match self.why_not(member, among, fitness, needs) {
                     None if self.why_not_by(member, aliases).is_some() => {}
                     None => {
-                        recovering |= member.live.standing().health == Health::Recovering;
+                        let standing = member.live.standing();
+                        recovering |= standing.health == Health::Recovering;
+                        standing_still |= standing.stands_still();
                         set.add(index);
                     }
                     Some(WhyNot::NotFresh(_)) => stale = true,
@@ -266,6 +270,9 @@ impl<B> Pipeline<'_, B> {
                     (false, false) => Reason::NoReplica,
                 });
             }
+            if standing_still {
+                self.leave_out_what_stands_still(&mut set);
+            }
             if recovering {
                 self.thin_out(&mut set);
             }
@@ -285,6 +292,20 @@ impl<B> Pipeline<'_, B> {
             {
                 return Ok(route);
             }
+        }
+    }
+
+    /// Leaves out those replicas whose replay stands still, a session's own among them: reads may hang there. If no
+    /// other candidate is left, none is left out.
+    fn leave_out_what_stands_still(&self, set: &mut IndexSet) {
+        let mut left = IndexSet::new();
+        for index in set.iter() {
+            if !self.topology.members[index].live.standing().stands_still() {
+                left.add(index);
+            }
+        }
+        if left.len() > 0 {
+            *set = left;
         }
     }
 

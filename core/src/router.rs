@@ -57,6 +57,9 @@ pub trait Router: Send + Sync + 'static {
 ///   long for its answer as the monitor's [interval](crate::MonitorSettings::interval) is.
 /// * The backend of a replica opens its connections read-only and at an isolation level that replicas take, where it is
 ///   the one who opens them: see [`Dialect::replica_session`](crate::Dialect::replica_session).
+/// * On a connection from `acquire_read_only` or `acquire_read_only_once` the server refuses writes, whatever it does on
+///   others of the same pool. However it is given back, in the midst of a statement or of its own opening, the next
+///   who gets it from `acquire` may write. An adapter that leaves these to their defaults promises none of that.
 /// * The source of the error that `refused` returns leads to the [`RouteError`].
 pub trait Backend: Clone + Send + Sync + 'static {
     /// The ORM's error.
@@ -76,6 +79,24 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Takes a connection from the pool.
     fn acquire(&self) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send;
+
+    /// Takes a connection from the pool on which the server refuses writes for as long as it is held: for work that the
+    /// caller has stated to be a read, where that cannot go to a replica. Its cost may be a round trip or two. Defaults
+    /// to [`acquire`](Self::acquire), which is right if the pool's own connections are read-only; where they are not,
+    /// a stated read that falls back to the primary may then write.
+    fn acquire_read_only(
+        &self,
+    ) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send {
+        self.acquire()
+    }
+
+    /// As [`acquire_read_only`](Self::acquire_read_only), for a single statement: so the connection may, for instance, be
+    /// inside a read-only transaction. Defaults to the same.
+    fn acquire_read_only_once(
+        &self,
+    ) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send {
+        self.acquire_read_only()
+    }
 
     /// Asks the node a question that has one row of text columns for an answer.
     fn probe(

@@ -154,8 +154,8 @@ pub fn with_primary<F: Future>(future: F) -> impl Future<Output = F::Output> {
 ///
 /// A write is whatever would go to the primary as one: a statement that is not surely a read, a transaction that
 /// is not read-only, a connection to write to. If a replica refuses what was taken for a read, it does not go to
-/// the primary. What is *stated* to be a read is believed, and so is, on the primary, what was taken for one:
-/// there, such a statement may write.
+/// the primary. What is stated to be a read, and what is taken for one, runs on connections on which the server refuses
+/// writes, on the primary as well: see [`Backend::acquire_read_only`](crate::Backend::acquire_read_only).
 ///
 /// For handlers that must not change anything, and for tests that say so.
 pub fn without_writes<F: Future>(future: F) -> impl Future<Output = F::Output> {

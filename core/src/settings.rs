@@ -29,6 +29,7 @@ pub struct Settings {
     pub(crate) monitor: MonitorSettings,
     pub(crate) health: HealthSettings,
     pub(crate) acquire_limit: Duration,
+    pub(crate) standstill_limit: Duration,
     pub(crate) retries: u32,
     pub(crate) wait_for_primary: Duration,
     pub(crate) start: Start,
@@ -53,6 +54,7 @@ impl Settings {
             monitor: MonitorSettings::new(),
             health: HealthSettings::new(),
             acquire_limit: Duration::from_millis(250),
+            standstill_limit: Duration::from_secs(1),
             retries: 3,
             wait_for_primary: Duration::ZERO,
             start: Start::default(),
@@ -122,6 +124,21 @@ impl Settings {
     #[must_use]
     pub fn acquire_limit(mut self, limit: Duration) -> Self {
         self.acquire_limit = limit;
+        self
+    }
+
+    /// How long a replica's replay may stand still while the primary writes, and how long a read without a row stays on
+    /// such a replica. From then on the replica gets no new reads while another one would serve them, and the read goes
+    /// on at another node that would serve it. Defaults to 1 s; `Duration::MAX` switches it off.
+    ///
+    /// On PostgreSQL replay stands still where reports may finish first (`max_standby_streaming_delay`), and then an
+    /// `ALTER TABLE` that is to be replayed keeps all new reads of its table waiting. A second is far more than the
+    /// replay of one record takes, and few readers wait longer. A report that was sent before, and has a row only after a
+    /// longer time, begins again elsewhere, once: not where replay stands still as well, nor where the
+    /// [limit](Self::fallback_limit) leaves no place.
+    #[must_use]
+    pub fn standstill_limit(mut self, limit: Duration) -> Self {
+        self.standstill_limit = limit;
         self
     }
 
@@ -246,6 +263,12 @@ impl Settings {
             let kind = ConfigErrorKind::OutOfRange;
             return Err(ConfigError::new(kind, "acquire_limit", problem));
         }
+        if self.standstill_limit.is_zero() {
+            let problem =
+                "is 0ns; it must be above zero: every replica stands still between two records";
+            let kind = ConfigErrorKind::OutOfRange;
+            return Err(ConfigError::new(kind, "standstill_limit", problem));
+        }
         match self.max_staleness {
             Some(bound) => self.check_max_staleness(bound, dialect),
             None => Ok(()),
@@ -302,6 +325,7 @@ impl fmt::Debug for Settings {
             .field("monitor", &self.monitor)
             .field("health", &self.health)
             .field("acquire_limit", &self.acquire_limit)
+            .field("standstill_limit", &self.standstill_limit)
             .field("retries", &self.retries)
             .field("wait_for_primary", &self.wait_for_primary)
             .field("start", &self.start)

@@ -117,7 +117,8 @@ impl<B: Backend> Terms<B> {
         terms
     }
 
-    /// Reads may show any state of a replica, however old.
+    /// Reads need see nothing that was written before: any replica in service will do, and those lag by no more than the
+    /// router's [bound](crate::Settings::max_staleness), a minute by default.
     #[must_use]
     pub fn eventual(&self) -> Self {
         self.with(|request| request.consistency(Consistency::Eventual))

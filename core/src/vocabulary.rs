@@ -85,7 +85,8 @@ pub enum Consistency {
     /// All that its session wrote, and nothing older than what its session read. The default.
     #[default]
     Causal,
-    /// Whatever the replica shows. Asked for, never assumed.
+    /// Whatever a replica in service shows (see [`max_staleness`](crate::Settings::max_staleness)). Asked for, never
+    /// assumed.
     Eventual,
 }
 

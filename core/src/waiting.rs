@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::cluster::Cluster;
 use crate::decision::{Reason, RouteError};
 use crate::fallback::Places;
 use crate::health::Health;
+use crate::node::NodeId;
 use crate::request::Request;
 use crate::route::Route;
 use crate::router::Backend;
@@ -156,6 +158,20 @@ impl<B: Backend> Cluster<B> {
         };
         request.waited_for_primary(begun.elapsed());
         found
+    }
+
+    /// Waits until the node that has taken the place of the `former` primary is known as the primary. The monitor puts it
+    /// there first, and takes in its role right afterwards.
+    pub(crate) async fn when_seated(&self, former: NodeId) {
+        loop {
+            let mut proof = pin!(self.shared().context.wake.next_proof());
+            proof.as_mut().enable();
+            let primary = Arc::clone(self.shared().topology.load().primary());
+            if primary.id() == former || primary.role() == Role::Primary {
+                return;
+            }
+            proof.await;
+        }
     }
 
     /// Has all nodes asked which of them is the primary.

@@ -14,8 +14,11 @@ use tokio::time::{sleep, timeout};
 use crate::clock::Instant;
 use crate::cluster::Cluster;
 use crate::decision::{Cause, Decision, RouteError};
+use crate::dialect::Dialect;
+use crate::fallback::Places;
 use crate::health::Health;
 use crate::hold::Hold;
+use crate::live::Alias;
 use crate::node::Node;
 use crate::observer::Event;
 use crate::request::Request;
@@ -42,16 +45,17 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 /// * Nobody waits for a lost node: a read that waits for a connection goes on as soon as its node is found lost, or
 ///   when the [limit](crate::Settings::acquire_limit) for that has passed and another node would serve it. One whose
 ///   statement has been sent and has shown nothing yet goes on when the monitor finds that its node does not answer,
-///   if another node would serve it. A write is told as soon as the primary is known to be gone, and waits for
-///   another as long as the router [says](crate::Settings::wait_for_primary), if nothing has been sent.
+///   if another node would serve it. So does one on a replica whose replay stands still while the primary writes, after
+///   the [limit](crate::Settings::standstill_limit) for that. A write is told as soon as the primary is known to be
+///   gone, and waits for another as long as the router [says](crate::Settings::wait_for_primary), if nothing has been sent.
 /// * A read is tried on as many more nodes as the router [says](crate::Settings::retries).
 /// * A read whose node gives no connection goes to another node, whatever the error is: nothing was sent, so the read
 ///   is not at fault. (A replica may not know a role yet that the primary knows.)
 /// * A read that a replica could not run for want of something that it may not have replayed yet
 ///   ([`Fault::Missing`]) is asked of the primary, once. It is never remembered as a write, and the primary's own
 ///   error is the caller's.
-/// * A statement that breaks its connection on two nodes, while neither is found gone, is at fault itself, and costs
-///   neither node its place.
+/// * A statement that breaks its connection on one node and fails on another, while neither is found gone, is at fault
+///   itself, and costs neither node its place.
 /// * Work that had to wait for a connection is checked against the topology again before anything is sent on it: a
 ///   write whose node no longer takes the writes, and a read whose node has begun a new epoch or is no longer there,
 ///   gives the connection back and is routed anew.
@@ -59,6 +63,8 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 ///   meanwhile, and holds nothing. One that falls back to the primary has one of the
 ///   [places](crate::FallbackLimit) for that until its work ends, where they are limited; if there is none, that is its
 ///   error.
+/// * What a caller has stated to be a read, or runs where [writes are forbidden](crate::scope::without_writes), gets a
+///   connection on which the server [refuses writes](Backend::acquire_read_only), on the primary as well.
 /// * Where [writes are forbidden](crate::scope::without_writes) a write gets no connection, whether it was known
 ///   to be one or a replica had to say so.
 /// * It may be dropped at any time.
@@ -121,6 +127,15 @@ impl<C> Leased<C> {
             Self::Kept(connection) => connection,
         }
     }
+}
+
+/// For how long a connection is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lasting {
+    /// For one statement, which `Work` runs itself.
+    OneStatement,
+    /// As long as the caller wants.
+    Held,
 }
 
 /// Why there is no connection.
@@ -224,7 +239,7 @@ impl<B: Backend> Work<B> {
             let (mut connection, route) = work.lease().await?;
             let began = work.session.now();
             let running = operation(connection.get(), route.intent());
-            match work.while_there(&route, running).await {
+            match work.while_there(&route, began, running).await {
                 Some(Ok(result)) => {
                     route.took(began);
                     work.done(sql);
@@ -255,7 +270,7 @@ impl<B: Backend> Work<B> {
                 let (mut connection, route) = work.lease().await?;
                 let began = work.session.now();
                 let mut results = operation(connection.get(), route.intent());
-                let Some(mut item) = work.while_there(&route, next(&mut results)).await else {
+                let Some(mut item) = work.while_there(&route, began, next(&mut results)).await else {
                     drop(results);
                     work.abandon(route, began);
                     continue;
@@ -301,29 +316,53 @@ impl<B: Backend> Work<B> {
     /// The pool's, or that no node will do.
     pub async fn acquire(&mut self) -> Result<(B::Connection, Route<B>), B::Error> {
         let route = self.first_route().await?;
-        self.acquire_on(route).await
+        self.acquire_on(route, Lasting::Held).await
+    }
+
+    /// Whether the server must refuse writes of this work on the node: what a caller has stated to be a read must not
+    /// write, also where it falls back to the primary, under whichever name. Replicas refuse writes anyhow; but SQLite's
+    /// are connections like any other, if it was the application that has opened them.
+    fn must_only_read(&self, node: &Node<B>) -> bool {
+        let is_stated = matches!(self.request.cause(), Cause::Asked | Cause::Hint);
+        self.request.intent() == Intent::Read
+            && (is_stated || self.request.forbids_writes())
+            && (node.role() == Role::Primary
+                || node.live.standing().alias == Alias::OfPrimary
+                || self.cluster.dialect() == Dialect::Sqlite)
     }
 
     /// Gets a connection for one statement: the session's own, if that leads where the work goes.
     async fn lease(&mut self) -> Result<(Leased<B::Connection>, Route<B>), B::Error> {
         let route = self.first_route().await?;
         if let Some(slot) = self.session.slot()
+            && !self.must_only_read(route.node())
             && let Some(kept) = slot.take(&route.node().holders, route.epoch())
             // It was kept on this very node, so it is of this type.
             && let Ok(connection) = kept.downcast()
         {
             return Ok((Leased::Kept(connection), route));
         }
-        let (connection, route) = self.acquire_on(route).await?;
+        let (connection, route) = self.acquire_on(route, Lasting::OneStatement).await?;
         Ok((Leased::Fresh(connection), route))
     }
 
     async fn acquire_on(
         &mut self,
         mut route: Route<B>,
+        lasting: Lasting,
     ) -> Result<(B::Connection, Route<B>), B::Error> {
         loop {
-            match self.reach(&route, route.node().backend().acquire()).await {
+            let backend = route.node().backend();
+            let read_only = self.must_only_read(route.node()).then_some(lasting);
+            // What is seldom done is on the heap, so that the futures of all other work are no larger for it.
+            let acquired = async {
+                match read_only {
+                    None => backend.acquire().await,
+                    Some(Lasting::OneStatement) => Box::pin(backend.acquire_read_only_once()).await,
+                    Some(Lasting::Held) => Box::pin(backend.acquire_read_only()).await,
+                }
+            };
+            match self.reach(&route, acquired).await {
                 Ok(connection) => return Ok((connection, route)),
                 Err(missed) => route = self.next_route(route, missed).await?,
             }
@@ -339,6 +378,7 @@ impl<B: Backend> Work<B> {
         };
         let holders = &route.node().holders;
         if route.intent() == Intent::Read
+            && !self.must_only_read(route.node())
             && holders.may_keep(route.epoch())
             && let Some(slot) = self.session.slot_to_fill()
         {
@@ -440,18 +480,25 @@ impl<B: Backend> Work<B> {
         if self.moves > Self::MOVES {
             self.request.exclude(route.node().id());
         }
+        let (intent, former) = (route.intent(), route.node().id());
         route.unsent();
-        self.cluster.count_failover();
         let cluster = &self.cluster;
+        cluster.count_failover();
+        if intent == Intent::Write {
+            let seated = cluster.when_seated(former);
+            timeout(cluster.acquire_limit(), seated).await.ok();
+        }
         let route = cluster.route_within(&mut self.request, &self.session);
         route.await.map_err(|refusal| self.refused(refusal))
     }
 
-    /// Runs a statement. `None` if it is a read that has shown nothing, its node was found not to answer, and another
-    /// node would serve it.
+    /// Runs a statement that was sent at `sent`. `None` if it is a read that has shown nothing, and another node would
+    /// serve it: its own was found not to answer, or is a replica whose replay stands still, and the read has waited
+    /// there as long as the router says.
     async fn while_there<T>(
         &self,
         route: &Route<B>,
+        sent: Instant,
         running: impl Future<Output = T> + Send,
     ) -> Option<T> {
         if route.intent() == Intent::Write {
@@ -461,26 +508,47 @@ impl<B: Backend> Work<B> {
         if let Poll::Ready(result) = polled(&mut running).await {
             return Some(result);
         }
-        let mut ejected = pin!(route.node().ejected());
-        let first = poll_fn(|cx| match running.as_mut().poll(cx) {
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending => ejected.as_mut().poll(cx).map(|()| None),
-        });
-        match first.await {
-            None if !self.has_alternative(route) => Some(running.await),
-            first => first,
+        let limit = self.cluster.standstill_limit();
+        loop {
+            let mut given_up = pin!(route.node().given_up(sent, limit));
+            let first = poll_fn(|cx| match running.as_mut().poll(cx) {
+                Poll::Ready(result) => Poll::Ready(Some(result)),
+                Poll::Pending => given_up.as_mut().poll(cx).map(|()| None),
+            });
+            match first.await {
+                Some(result) => return Some(result),
+                None if self.has_alternative(route) => return None,
+                // There may be one later.
+                None => {}
+            }
+            if let Ok(result) = timeout(limit, running.as_mut()).await {
+                return Some(result);
+            }
         }
     }
 
-    /// Whether another node that is fit would serve the work.
+    /// Leaves the node out from now on. If it stands still, so are the others that do: the work would hang there, too.
+    fn leave(cluster: &Cluster<B>, request: &mut Request, node: &Node<B>) {
+        request.exclude(node.id());
+        if node.stands_still() {
+            let topology = cluster.shared().topology.load();
+            let others = topology.replicas().filter(|other| other.id() != node.id());
+            others
+                .filter(|other| other.stands_still())
+                .for_each(|other| request.exclude(other.id()));
+        }
+    }
+
+    /// Whether another node that is fit would serve the work now.
     fn has_alternative(&self, route: &Route<B>) -> bool {
         let mut request = self.request.clone();
-        request.exclude(route.node().id());
+        Self::leave(&self.cluster, &mut request, route.node());
         match self.cluster.find(&request, &self.session) {
             Ok(other) => {
-                let is_fit = other.node().is_healthy();
+                let (node, places) = (other.node(), self.cluster.places_for(&other));
+                let serves = node.is_healthy() && !places.is_some_and(Places::are_taken);
                 other.unsent();
-                is_fit
+                serves
             }
             Err(_) => false,
         }
@@ -495,12 +563,16 @@ impl<B: Backend> Work<B> {
         });
     }
 
-    /// Takes in that a statement was given up on a node that does not answer. It may still run there, and shows
-    /// nobody anything.
+    /// Takes in that a statement was given up on a node that does not answer, or does not replay. It may still run
+    /// there, and shows nobody anything.
     fn abandon(&mut self, route: Route<B>, began: Instant) {
         route.failed(began);
-        self.goes_on(&route, Fault::Unavailable);
-        self.request.exclude(route.node().id());
+        let fault = match route.node().stands_still() {
+            true => Fault::Conflict,
+            false => Fault::Unavailable,
+        };
+        self.goes_on(&route, fault);
+        Self::leave(&self.cluster, &mut self.request, route.node());
         route.showed_nothing();
     }
 
@@ -616,13 +688,19 @@ impl<B: Backend> Work<B> {
             }
             Fault::Missing if presumed => self.request.not_replayed(),
             fault => {
-                if fault == Fault::Unavailable && route.intent() == Intent::Read {
-                    self.broke(sql, &route, began, &error);
-                } else {
-                    if let Fault::Busy | Fault::Conflict = fault {
-                        route.failed(began);
+                match fault {
+                    Fault::Unavailable if route.intent() == Intent::Read => {
+                        self.broke(sql, &route, began, &error);
                     }
-                    route.report(fault, &error);
+                    Fault::Other => {
+                        self.is_at_fault(sql, &route);
+                    }
+                    _ => {
+                        if let Fault::Busy | Fault::Conflict = fault {
+                            route.failed(began);
+                        }
+                        route.report(fault, &error);
+                    }
                 }
                 self.go_on(&route, fault, error)?;
                 route.showed_nothing();
@@ -635,32 +713,35 @@ impl<B: Backend> Work<B> {
     }
 
     /// Takes in that a statement's connection broke. Mostly it is the node that is gone. But a statement that breaks
-    /// its connection on two nodes, neither of which is found gone, is at fault itself: neither is suspect for it,
-    /// and none will be if the statement is sent again.
+    /// its connection on one node and fails on another, neither of which is found gone, is at fault itself: neither is
+    /// suspect for it, and none will be if the statement is sent again.
     fn broke(&mut self, sql: &str, route: &Route<B>, began: Instant, error: &B::Error) {
         let node = route.node();
-        let offenders = &node.context.offenders;
-        if offenders.contains(sql) {
+        if node.context.offenders.contains(sql) || self.is_at_fault(sql, route) {
             node.doubt();
             return;
         }
-        match self.accused.take() {
-            Some(other)
-                if other.node.health() != Health::Ejected && node.health() != Health::Ejected =>
-            {
-                offenders.remember(sql);
-                if other.suspected {
-                    other.node.acquit();
-                }
-                node.doubt();
-            }
-            _ => {
-                route.failed(began);
-                let suspected = route.accuse(Fault::Unavailable, error);
-                let node = Arc::clone(node);
-                self.accused = Some(Accused { node, suspected });
-            }
+        route.failed(began);
+        let suspected = route.accuse(Fault::Unavailable, error);
+        let node = Arc::clone(node);
+        self.accused = Some(Accused { node, suspected });
+    }
+
+    /// Whether a statement that has failed on a node is at fault for having broken its connection to another one: that
+    /// is so unless one of the two is found gone.
+    fn is_at_fault(&mut self, sql: &str, route: &Route<B>) -> bool {
+        let Some(accused) = self.accused.take() else {
+            return false;
+        };
+        let node = route.node();
+        if accused.node.health() == Health::Ejected || node.health() == Health::Ejected {
+            return false;
         }
+        node.context.offenders.remember(sql);
+        if accused.suspected {
+            accused.node.acquit();
+        }
+        true
     }
 
     /// Takes in that a node's pool gave no connection, or that a transaction could not be begun. Nothing of the work

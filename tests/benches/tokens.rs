@@ -1,5 +1,6 @@
 //! What it costs that sessions see their writes, here and elsewhere: for how long their reads stay on the primary, how
-//! long a token takes, and how many questions the servers are asked for that.
+//! long a token takes, and how many questions the servers are asked for that; and how many reads of the root handle, which
+//! sees the writes of all sessions, are left for the replicas.
 //!
 //! ```text
 //! cargo bench -p dbrouter-tests --bench tokens
@@ -71,20 +72,20 @@ async fn all<DB: Driver>(cluster: &Cluster) -> Result<()> {
     );
 
     println!(
-        "\n{:54} {:>9} {:>9}",
-        "questions a second, to", "primary", "replica"
+        "\n{:54} {:>9} {:>9} {:>9}",
+        "questions a second, to; reads of the root on replicas", "primary", "replica", "%"
     );
     let nothing = async {
         sleep(Duration::from_secs(5)).await;
         Ok(())
     };
-    probes(cluster, "while nothing happens", nothing).await?;
+    probes(cluster, &db, "while nothing happens", nothing).await?;
     for (rate, tokens) in [(50, false), (500, false), (500, true), (2000, true)] {
         let what = match tokens {
             false => format!("{rate} writing sessions a second"),
             true => format!("{rate}, each of which asks for a token"),
         };
-        probes(cluster, &what, load(&db, rate, tokens)).await?;
+        probes(cluster, &db, &what, load(&db, rate, tokens)).await?;
     }
     Ok(())
 }
@@ -182,19 +183,36 @@ async fn load<DB: Driver>(db: &RoutedPool<DB>, rate: u32, tokens: bool) -> Resul
     Ok(())
 }
 
-/// By the servers' own account: what the router asks of the primary and of each replica meanwhile.
-async fn probes(
+/// By the servers' own account: what the router asks of the primary and of each replica meanwhile. And how many of the
+/// reads that might begin on the root handle at any moment would go to replicas.
+async fn probes<DB: Driver>(
     cluster: &Cluster,
+    db: &RoutedPool<DB>,
     what: &str,
     meanwhile: impl Future<Output = Result<()>>,
 ) -> Result<()> {
     let before = [asked(cluster, 0).await?, asked(cluster, 1).await?];
     let begun = Instant::now();
-    meanwhile.await?;
+    let (mut looks, mut on_replicas) = (0_u32, 0_u32);
+    let look = async {
+        let mut ticks = interval(Duration::from_millis(1));
+        loop {
+            ticks.tick().await;
+            looks += 1;
+            let decision = db.explain(READ)?;
+            on_replicas += u32::from(&*decision.node != "primary");
+        }
+    };
+    let looked: Result<()> = tokio::select! {
+        ended = meanwhile => ended,
+        failed = look => failed,
+    };
+    looked?;
     let seconds = begun.elapsed().as_secs_f64();
     let after = [asked(cluster, 0).await?, asked(cluster, 1).await?];
     let [primary, replica] = [0, 1].map(|node| (after[node] - before[node]) as f64 / seconds);
-    println!("{what:54} {primary:9.0} {replica:9.0}");
+    let share = f64::from(on_replicas) * 100.0 / f64::from(looks.max(1));
+    println!("{what:54} {primary:9.0} {replica:9.0} {share:9.1}");
     Ok(())
 }
 

@@ -31,6 +31,13 @@ impl RoutedDatabase for MySql {
         Self::DIALECT.fault(&number.to_string(), error.message())
     }
 
+    async fn execute(
+        connection: &mut MySqlConnection,
+        sql: &'static str,
+    ) -> Result<(), sqlx::Error> {
+        Executor::execute(connection, sql).await.map(drop)
+    }
+
     async fn ask(
         connection: &mut MySqlConnection,
         question: &Question,

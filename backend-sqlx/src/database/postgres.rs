@@ -27,6 +27,10 @@ impl RoutedDatabase for Postgres {
         }
     }
 
+    async fn execute(connection: &mut PgConnection, sql: &'static str) -> Result<(), sqlx::Error> {
+        Executor::execute(connection, sql).await.map(drop)
+    }
+
     async fn ask(
         connection: &mut PgConnection,
         question: &Question,

@@ -1,7 +1,7 @@
 use dbrouter::{Answer, Dialect, Fault, Question};
-use sqlx::Sqlite;
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions};
+use sqlx::{Executor, Sqlite};
 
 use super::{RoutedDatabase, ask};
 
@@ -17,6 +17,13 @@ impl RoutedDatabase for Sqlite {
 
     fn fault(error: &dyn DatabaseError) -> Fault {
         Self::DIALECT.fault(&error.code().unwrap_or_default(), error.message())
+    }
+
+    async fn execute(
+        connection: &mut SqliteConnection,
+        sql: &'static str,
+    ) -> Result<(), sqlx::Error> {
+        Executor::execute(connection, sql).await.map(drop)
     }
 
     async fn ask(

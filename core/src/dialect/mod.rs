@@ -125,12 +125,58 @@ impl Dialect {
         }
     }
 
+    /// The statement after which the server refuses writes on a connection that is in use already, for as long as it is
+    /// lent to somebody who only reads; [`allow_writes_again`](Self::allow_writes_again) undoes it. What held before is
+    /// kept on the connection, in a setting or variable called after `dbrouter`. It says nothing of a transaction that
+    /// has begun before it, and a client that sets the same setting itself undoes it.
+    #[must_use]
+    pub fn refuse_writes(self) -> &'static str {
+        match self {
+            Self::Postgres => {
+                "SELECT set_config('dbrouter.read_only', current_setting('default_transaction_read_only'), false), \
+                 set_config('default_transaction_read_only', 'on', false)"
+            }
+            Self::MariaDb => {
+                "SET @dbrouter_read_only = @@session.tx_read_only, SESSION tx_read_only = 1"
+            }
+            Self::Sqlite => "PRAGMA query_only = ON",
+        }
+    }
+
+    /// The statement that undoes [`refuse_writes`](Self::refuse_writes): afterwards the connection is as it was. In
+    /// SQLite it allows writes in any case, so there a connection must be asked before whether it
+    /// [refuses them anyway](Self::refuses_writes).
+    #[must_use]
+    pub fn allow_writes_again(self) -> &'static str {
+        match self {
+            Self::Postgres => {
+                "SELECT set_config('default_transaction_read_only', current_setting('dbrouter.read_only'), false)"
+            }
+            Self::MariaDb => "SET SESSION tx_read_only = @dbrouter_read_only",
+            Self::Sqlite => "PRAGMA query_only = OFF",
+        }
+    }
+
+    /// The question whether a connection refuses writes, which it does if the [answer is yes](Answer::is_yes). `None` where
+    /// [`refuse_writes`](Self::refuse_writes) keeps what held before, so that nobody need ask.
+    #[must_use]
+    pub fn refuses_writes(self) -> Option<Question> {
+        match self {
+            Self::Postgres | Self::MariaDb => None,
+            Self::Sqlite => Some(Question::new(
+                "SELECT CAST(query_only AS text) FROM pragma_query_only",
+                1,
+            )),
+        }
+    }
+
     /// The statements, as one text, that make a new connection fit for a replica whatever the database's, the role's or
     /// the server's defaults are, for drivers that cannot open one so. The server refuses writes on it, as after
     /// [`read_only`](Self::read_only). Its isolation level is *repeatable read*: a hot standby of PostgreSQL refuses
     /// every statement at the level *serializable*, and a read of MariaDB's at that level takes locks that replication
-    /// waits for. And in MariaDB each statement is a transaction of its own (`autocommit`): otherwise its first read
-    /// would begin one that shows the same moment for as long as the connection lives.
+    /// waits for. And in MariaDB each statement is a transaction of its own (`autocommit`), and the end of a transaction
+    /// begins no other (`completion_type`): otherwise a read would begin one that shows the same moment for as long as
+    /// the connection lives.
     ///
     /// ```
     /// use dbrouter::Dialect;
@@ -145,7 +191,7 @@ impl Dialect {
             }
             Self::MariaDb => {
                 "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
-                 SET SESSION autocommit = 1"
+                 SET SESSION autocommit = 1, completion_type = 'NO_CHAIN'"
             }
             Self::Sqlite => self.read_only(),
         }
@@ -272,6 +318,12 @@ impl Answer {
     /// The columns: text, or NULL.
     pub fn columns(&self) -> impl Iterator<Item = Option<&str>> {
         self.0.iter().map(Option::as_deref)
+    }
+
+    /// Whether the first column is `1`, which answers a question that is [one](Dialect::refuses_writes) of yes or no.
+    #[must_use]
+    pub fn is_yes(&self) -> bool {
+        self.column(0) == Some("1")
     }
 
     pub(crate) fn column(&self, index: usize) -> Option<&str> {

@@ -89,6 +89,16 @@ impl Following {
         matches!(self.stage, Stage::Shown)
     }
 
+    /// Whether it has told where it stands, and the primary's answer to a later question is still to come.
+    pub(super) fn awaits_the_primary(&self) -> bool {
+        self.told.is_some() && matches!(self.stage, Stage::Unknown)
+    }
+
+    /// Whether it is still to be seen to reach where the primary stood.
+    pub(super) fn is_expected(&self) -> bool {
+        matches!(self.stage, Stage::Expected(_))
+    }
+
     /// Where it stands if it is on another history.
     pub(super) fn beyond(&self) -> Option<Beyond> {
         match (&self.stage, &self.told) {

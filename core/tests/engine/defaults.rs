@@ -23,6 +23,7 @@ fn settings_show_the_documented_defaults() {
         "suspicions: 5",
         "slow_start: 5s",
         "acquire_limit: 250ms",
+        "standstill_limit: 1s",
         "retries: 3",
         "wait_for_primary: 0ns",
         "start: WithPrimary",

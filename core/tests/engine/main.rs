@@ -29,6 +29,8 @@ mod scope;
 mod servers;
 mod sessions;
 mod staleness;
+mod standstill;
+mod stated_reads;
 mod status;
 mod tokens;
 mod told_to_wait;

@@ -188,7 +188,8 @@ async fn a_write_ends_even_if_the_primary_changes_each_time_it_has_waited() {
                 *turn += 1;
                 *turn
             };
-            let next = &nodes[count % 2];
+            let (next, former) = (&nodes[count % 2], &nodes[(count + 1) % 2]);
+            former.demote();
             promote(next, u32::try_from(count).unwrap() + 1);
             let name = ["primary", "replica-1"][count % 2];
             until_primary_is(&db, name).await;

@@ -311,3 +311,29 @@ async fn what_is_not_replayed_yet_is_never_remembered_and_the_primarys_own_error
         assert_eq!(world.db.status().misjudged, 0);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_statement_that_breaks_one_connection_and_is_wrong_elsewhere_costs_no_node_its_place() {
+    let world = world().await;
+    for run in 0..20 {
+        let mut ran = 0;
+        let work = Terms::new(&world.db)
+            .work()
+            .run("select 'too large'", |_, _| {
+                ran += 1;
+                let failure = match ran {
+                    1 => "connection reset",
+                    _ => "syntax error",
+                };
+                Box::pin(async move { Err::<(), _>(Failure(failure)) })
+            });
+        let ended = work.await.map(drop).map_err(|failure| failure.0);
+        assert_eq!((ran, ended), (2, Err("syntax error")));
+        if run == 0 {
+            crate::world::pass(10).await;
+        }
+        for node in &world.db.nodes() {
+            assert_eq!(node.health(), Health::Healthy, "{node:?}, run {run}");
+        }
+    }
+}

@@ -89,6 +89,16 @@ struct Pool {
 pub(crate) struct Lent {
     server: Server,
     pub(crate) number: u32,
+    pub(crate) access: Access,
+}
+
+/// What a connection was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Unrestricted,
+    ReadOnly,
+    /// For a single statement.
+    ReadOnlyOnce,
 }
 
 impl Deref for Lent {
@@ -96,6 +106,13 @@ impl Deref for Lent {
 
     fn deref(&self) -> &Server {
         &self.server
+    }
+}
+
+impl Lent {
+    fn with(mut self, access: Access) -> Self {
+        self.access = access;
+        self
     }
 }
 
@@ -437,6 +454,16 @@ impl Backend for Server {
         server.lend().await
     }
 
+    async fn acquire_read_only(&self) -> Result<Lent, Failure> {
+        let lent = self.acquire().await?;
+        Ok(lent.with(Access::ReadOnly))
+    }
+
+    async fn acquire_read_only_once(&self) -> Result<Lent, Failure> {
+        let lent = self.acquire().await?;
+        Ok(lent.with(Access::ReadOnlyOnce))
+    }
+
     fn pressure(&self) -> Pressure {
         let most = self.state().pool.most;
         Pressure {
@@ -539,7 +566,12 @@ impl Server {
                 });
                 if let Some(number) = number {
                     let server = self.clone();
-                    return Ok(Lent { server, number });
+                    let access = Access::Unrestricted;
+                    return Ok(Lent {
+                        server,
+                        number,
+                        access,
+                    });
                 }
                 Arc::clone(&pool.returned)
             };

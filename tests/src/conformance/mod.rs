@@ -30,10 +30,12 @@ mod account;
 mod affinity;
 mod chaos;
 mod config;
+mod defaults;
 mod failover;
 mod faults;
 mod histories;
 mod identity;
+mod not_replayed;
 mod policies;
 mod preferences;
 mod routing;
@@ -41,6 +43,7 @@ mod scopes;
 mod sessions;
 mod site;
 mod spare;
+mod stated_reads;
 mod status;
 mod streams;
 mod subject;
@@ -77,6 +80,7 @@ pub fn run(cases: impl IntoIterator<Item = Case>) -> ExitCode {
 pub fn cases<S: Subject>() -> Vec<Case> {
     let mut mount = Mount::<S>::new();
     routing::mount(mount.chapter("routing"));
+    stated_reads::mount(mount.chapter("stated_reads"));
     preferences::mount(mount.chapter("preferences"));
     policies::mount(mount.chapter("policies"));
     sessions::mount(mount.chapter("sessions"));
@@ -94,6 +98,8 @@ pub fn cases<S: Subject>() -> Vec<Case> {
     topology::mount(mount.chapter("topology"));
     status::mount(mount.chapter("status"));
     config::mount(mount.chapter("config"));
+    defaults::mount(mount.chapter("defaults"));
+    not_replayed::mount(mount.chapter("not_replayed"));
     mount.cases
 }
 
@@ -120,6 +126,7 @@ enum Need {
     TakesPools,
     ReadOnlyTransactions,
     Snapshots,
+    RefusesStatedWrites,
     /// Replicas that can be told to wait.
     Waits,
     /// Servers of PostgreSQL: the case is about a property of its own.
@@ -225,6 +232,7 @@ fn support<S: Subject>(need: Need) -> Support {
         Need::TakesPools => capabilities.takes_pools,
         Need::ReadOnlyTransactions => capabilities.read_only_transactions,
         Need::Snapshots => capabilities.snapshots,
+        Need::RefusesStatedWrites => capabilities.refuses_stated_writes,
     }
 }
 

@@ -85,6 +85,8 @@ pub struct Capabilities {
     pub read_only_transactions: Support,
     /// All statements of such a transaction see one moment, if that is wanted.
     pub snapshots: Support,
+    /// The server refuses what a stated read writes on the primary as well.
+    pub refuses_stated_writes: Support,
 }
 
 impl Default for Capabilities {
@@ -99,6 +101,7 @@ impl Default for Capabilities {
             takes_pools: Support::Yes,
             read_only_transactions: Support::Yes,
             snapshots: Support::Yes,
+            refuses_stated_writes: Support::Yes,
         }
     }
 }

@@ -4,6 +4,7 @@ use dbrouter_sqlx::RoutedPool;
 use dbrouter_sqlx::dbrouter::Reason;
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Sqlite, SqlitePool};
 
 use crate::support::check;
@@ -23,6 +24,14 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new(
             "embedded::sessions_of_two_databases_do_not_mix",
             two_databases,
+        ),
+        Case::new(
+            "embedded::a_stated_read_cannot_write_in_memory_either",
+            stated_reads_in_memory,
+        ),
+        Case::new(
+            "embedded::a_pool_that_is_read_only_stays_so",
+            read_only_pool_stays_so,
         ),
     ]
 }
@@ -184,4 +193,45 @@ async fn two_databases() -> Result<()> {
         reasons == [Some(Reason::Policy), Some(Reason::Write)],
         format!("{reasons:?}"),
     )
+}
+
+/// A database in memory has but one connection, so no other could be opened for reads.
+async fn stated_reads_in_memory() -> Result<()> {
+    let pool = SqlitePoolOptions::new().max_connections(1);
+    let db = RoutedPool::single(pool.connect("sqlite::memory:").await?);
+    sqlx::query("create table notes (id integer)")
+        .execute(&db)
+        .await?;
+    let insert = "insert into notes values (1)";
+    let count = "select count(*) from notes";
+    let written = sqlx::query(insert).execute(&db.read()).await;
+    check(written.is_err(), "written by a statement")?;
+    let mut held = db.acquire_read().await?;
+    let written = sqlx::query(insert).execute(&mut *held).await;
+    check(written.is_err(), "written on a connection")?;
+    drop(held);
+    let mut reading = db.begin_read_only().await?;
+    let written = sqlx::query(insert).execute(&mut *reading).await;
+    check(written.is_err(), "written in a transaction")?;
+    drop(reading);
+    let notes: i64 = sqlx::query_scalar(count).fetch_one(&db.read()).await?;
+    check(notes == 0, "something was written")?;
+    sqlx::query(insert).execute(&db).await?;
+    let notes: i64 = sqlx::query_scalar(count).fetch_one(&db.read()).await?;
+    check(notes == 1, "what may write could not")
+}
+
+/// The application has opened it so, and nobody undoes that.
+async fn read_only_pool_stays_so() -> Result<()> {
+    let options = SqliteConnectOptions::new().in_memory(true);
+    let pool = SqlitePoolOptions::new().max_connections(1);
+    let pool = pool
+        .connect_with(options.pragma("query_only", "ON"))
+        .await?;
+    let db = RoutedPool::single(pool);
+    sqlx::query("select 1").execute(&db.read()).await?;
+    drop(db.acquire_read().await?);
+    db.begin_read_only().await?.commit().await?;
+    let created = sqlx::query("create table notes (id integer)").execute(&db);
+    check(created.await.is_err(), "it takes writes now")
 }

@@ -7,6 +7,7 @@ mod conformance;
 mod discovery;
 mod drop_in;
 mod embedded;
+mod errors;
 mod failover;
 mod jobs;
 mod journeys;
@@ -17,6 +18,7 @@ mod reader;
 mod routing;
 mod safety_net;
 mod sessions;
+mod standstill;
 mod statements;
 mod support;
 mod web;
@@ -42,10 +44,12 @@ fn main() -> ExitCode {
         jobs::cases(),
         monotonic::cases(),
         outside::cases(),
+        standstill::cases(),
         config::cases(),
         discovery::cases(),
         drop_in::cases(),
         embedded::cases(),
+        errors::cases(),
         classifier::cases(),
         safety_net::cases(),
         web::cases(),

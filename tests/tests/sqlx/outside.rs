@@ -1,5 +1,5 @@
 //! Writes that the router does not see, and how it is told of them: notifications, libraries with a pool of their own,
-//! loaders that work for several requests. All replay is paused, so whoever does not know what to see sees the past.
+//! loaders that work for several requests. All replay is paused, so a read that is not told what to see shows the past.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::support::{check, cluster, on_postgres, router};
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         on_postgres(
-            "outside::who_was_notified_from_within_a_transaction_sees_it",
+            "outside::a_worker_notified_from_within_a_transaction_sees_it_once_told",
             notified,
         ),
         on_postgres(
@@ -81,7 +81,10 @@ async fn notified() -> Result<()> {
         let untold = exists(&session, id).await?;
         check(!untold, "the standbys show what they have not replayed")?;
         session.observe_now();
-        check(exists(&session, id).await?, "who was told misses it")?;
+        check(
+            exists(&session, id).await?,
+            "the session misses it once told",
+        )?;
         let unplaced = worker.session_from(&Token::UNPLACED);
         check(exists(&unplaced, id).await?, "a token without a place")?;
     }
