@@ -340,6 +340,16 @@ impl<'a> Node<'a> {
         both!(self, other, node => node.copy(other).await)
     }
 
+    /// Copies its disk, for [`set_back`](Self::set_back). It may not run.
+    pub async fn take_snapshot(self) -> Result<()> {
+        either!(self, node => node.take_snapshot().await)
+    }
+
+    /// Sets its disk back to the last [snapshot](Self::take_snapshot). It may not run.
+    pub async fn set_back(self) -> Result<()> {
+        either!(self, node => node.set_back().await)
+    }
+
     /// Waits until this standby shows every write that `primary` has acknowledged so far.
     pub async fn catch_up_with(self, primary: Node<'_>) -> Result<()> {
         both!(self, primary, node => node.catch_up_with(primary).await)
@@ -419,6 +429,8 @@ mod tests {
             sends(node.follow(node));
             sends(node.rejoin(node));
             sends(node.copy(node));
+            sends(node.take_snapshot());
+            sends(node.set_back());
             sends(node.catch_up_with(node));
             sends(node.served(""));
             sends(node.statement_counts());

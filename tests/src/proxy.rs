@@ -15,6 +15,9 @@
 //!
 //! What is under way when a network stops is not lost: TCP sends it again. So bytes that do not pass are kept, and pass
 //! as soon as the mode lets them.
+//!
+//! A proxy is also an address that moves: [`lead_to`](Proxy::lead_to) points it at another server; and one of a load
+//! balancer, which [leads to several](Proxy::balance).
 
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -54,7 +57,7 @@ pub enum Mode {
 /// A proxy on a port of its own. Dropped, it is gone, with all its connections.
 #[derive(Debug)]
 pub struct Proxy {
-    server: u16,
+    servers: watch::Sender<Vec<u16>>,
     port: u16,
     mode: watch::Sender<Mode>,
     accepted: Arc<AtomicUsize>,
@@ -69,16 +72,17 @@ impl Proxy {
         let own = reservation.local_addr()?.port();
         let listener = listen(own)?;
         let (mode, modes) = watch::channel(Mode::Pass);
+        let (sender, servers) = watch::channel(vec![port]);
         let accepted = Arc::new(AtomicUsize::new(0));
         let acceptor = Acceptor {
             reservation,
-            server: port,
+            servers,
             modes,
             accepted: Arc::clone(&accepted),
             connections: JoinSet::new(),
         };
         Ok(Self {
-            server: port,
+            servers: sender,
             port: own,
             mode,
             accepted,
@@ -91,9 +95,23 @@ impl Proxy {
         self.port
     }
 
-    /// A URL of the server's, by way of the proxy.
+    /// A URL of a server's that it leads to, by way of the proxy.
     pub fn url(&self, url: &str) -> String {
-        url.replacen(&format!(":{}", self.server), &format!(":{}", self.port), 1)
+        let own = format!(":{}", self.port);
+        let servers = self.servers.borrow();
+        let by_way = |url: String, server| url.replacen(&format!(":{server}"), &own, 1);
+        servers.iter().fold(url.to_owned(), by_way)
+    }
+
+    /// New connections lead to the server at `port` of this machine from now on. Open ones are reset, as they are when
+    /// an address moves.
+    pub fn lead_to(&self, port: u16) {
+        self.balance([port]);
+    }
+
+    /// The same with several servers: connections lead to one after the other, in turns.
+    pub fn balance(&self, ports: impl IntoIterator<Item = u16>) {
+        self.servers.send_replace(ports.into_iter().collect());
     }
 
     /// Changes what happens to connections, to those that are open as well.
@@ -128,7 +146,7 @@ fn listen(port: u16) -> Result<TcpListener> {
 
 struct Acceptor {
     reservation: TcpSocket,
-    server: u16,
+    servers: watch::Receiver<Vec<u16>>,
     modes: watch::Receiver<Mode>,
     accepted: Arc<AtomicUsize>,
     /// They end with it.
@@ -155,8 +173,9 @@ impl Acceptor {
             tokio::select! {
                 changed = self.modes.changed() => if changed.is_err() { return },
                 accepted = accepted => if let Ok((client, _)) = accepted {
-                    self.accepted.fetch_add(1, Ordering::Relaxed);
-                    self.connections.spawn(serve(client, self.server, self.modes.clone()));
+                    let turn = self.accepted.fetch_add(1, Ordering::Relaxed);
+                    let (servers, modes) = (self.servers.clone(), self.modes.clone());
+                    self.connections.spawn(serve(client, turn, servers, modes));
                 },
                 // Only so that they do not pile up.
                 Some(_) = self.connections.join_next() => {}
@@ -166,13 +185,27 @@ impl Acceptor {
 }
 
 /// One connection, to its end.
-async fn serve(mut client: TcpStream, server: u16, mut modes: watch::Receiver<Mode>) {
+async fn serve(
+    mut client: TcpStream,
+    turn: usize,
+    mut servers: watch::Receiver<Vec<u16>>,
+    mut modes: watch::Receiver<Mode>,
+) {
     let opened = modes.wait_for(|mode| *mode != Mode::Swallow).await;
     if opened.map_or(true, |mode| *mode == Mode::Reset) {
         reset(&client);
         return;
     }
-    let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await else {
+    let server = {
+        let servers = servers.borrow_and_update();
+        servers
+            .iter()
+            .cycle()
+            .nth(turn % servers.len().max(1))
+            .copied()
+    };
+    let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server.unwrap_or(0))).await
+    else {
         reset(&client);
         return;
     };
@@ -180,17 +213,18 @@ async fn serve(mut client: TcpStream, server: u16, mut modes: watch::Receiver<Mo
     client.set_nodelay(true).ok();
     server.set_nodelay(true).ok();
     let mut resets = modes.clone();
-    {
+    let moved = {
         let (client_in, client_out) = client.split();
         let (server_in, server_out) = server.split();
         let there = pump(client_in, server_out, modes.clone(), Direction::There);
         let back = pump(server_in, client_out, modes, Direction::Back);
         tokio::select! {
-            _ = async { tokio::join!(there, back) } => {}
-            _ = resets.wait_for(|mode| *mode == Mode::Reset) => {}
+            _ = async { tokio::join!(there, back) } => false,
+            _ = resets.wait_for(|mode| *mode == Mode::Reset) => false,
+            changed = servers.changed() => changed.is_ok(),
         }
-    }
-    if *resets.borrow() == Mode::Reset {
+    };
+    if moved || *resets.borrow() == Mode::Reset {
         reset(&client);
         reset(&server);
     }
@@ -335,7 +369,10 @@ mod tests {
             assert_eq!(ask(&mut connect(&proxy).await?).await?, "hihi");
             assert_eq!(proxy.accepted(), number);
         }
-        let url = format!("postgres://app@127.0.0.1:{}/shop", proxy.server);
+        let url = format!(
+            "postgres://app@127.0.0.1:{}/shop",
+            proxy.servers.borrow()[0]
+        );
         let expected = format!("postgres://app@127.0.0.1:{}/shop", proxy.port());
         assert_eq!(proxy.url(&url), expected);
         Ok(())
@@ -392,6 +429,39 @@ mod tests {
         );
         proxy.set(Mode::Pass);
         assert_eq!(ask(&mut connect(&proxy).await?).await?, "hihi");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn moved_open_ones_are_reset_and_new_ones_lead_to_the_other_server() -> Result<()> {
+        let proxy = echo().await?;
+        let mut open = connect(&proxy).await?;
+        ask(&mut open).await?;
+        let other = listen(0)?;
+        proxy.lead_to(other.local_addr()?.port());
+        let error = open.read(&mut [0; 1]).await.expect_err("reset");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        let mut new = connect(&proxy).await?;
+        let (mut server, _) = other.accept().await?;
+        server.write_all(b"here").await?;
+        assert_eq!(answer(&mut new).await?, "here");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn balanced_ones_lead_to_the_servers_in_turns() -> Result<()> {
+        let proxy = echo().await?;
+        let servers = [listen(0)?, listen(0)?];
+        proxy.balance([
+            servers[0].local_addr()?.port(),
+            servers[1].local_addr()?.port(),
+        ]);
+        for turn in 0..4 {
+            let mut connection = connect(&proxy).await?;
+            let (mut server, _) = servers[turn % 2].accept().await?;
+            server.write_all(b"here").await?;
+            assert_eq!(answer(&mut connection).await?, "here");
+        }
         Ok(())
     }
 

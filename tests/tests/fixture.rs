@@ -36,6 +36,8 @@ fn main() -> ExitCode {
     }
     harness::run(
         Kind::ALL.into_iter().flat_map(cases).chain([
+            Case::new("postgres::freezes_the_wal_writer", freezes_the_wal_writer)
+                .needs(Need::Postgres),
             Case::new("postgres::awaits_async_commits", awaits_async_commits).needs(Need::Postgres),
             Case::new("mariadb::follows_paused", follows_paused).needs(Need::MariaDb),
             Case::new(
@@ -56,6 +58,7 @@ fn cases(kind: Kind) -> Vec<Case> {
         case(kind, "kills_and_starts", kills_and_starts),
         case(kind, "stops_and_restarts", stops_and_restarts),
         case(kind, "freezes_and_thaws", freezes_and_thaws),
+        case(kind, "sets_back_to_a_snapshot", sets_back_to_a_snapshot),
         case(kind, "promotes_and_follows", promotes_and_follows),
         case(kind, "promotes_what_is_paused", promotes_what_is_paused),
         case(kind, "promotes_what_is_delayed", promotes_what_is_delayed),
@@ -206,6 +209,45 @@ async fn freezes_and_thaws(kind: Kind) -> Result<()> {
     node.thaw()?;
     timeout(SOON, asked).await??;
     assert_eq!(count(node).await?, 0);
+    Ok(())
+}
+
+async fn sets_back_to_a_snapshot(kind: Kind) -> Result<()> {
+    let cluster = orders(kind, 0).await?;
+    let primary = cluster.primary();
+    insert(primary).await?;
+    let refused = primary.take_snapshot().await;
+    assert!(refused.is_err_and(|error| error.to_string().contains("runs")));
+    primary.stop().await?;
+    primary.take_snapshot().await?;
+    primary.start().await?;
+    insert(primary).await?;
+    primary.kill()?;
+    for _ in 0..2 {
+        primary.set_back().await?;
+        primary.start().await?;
+        assert_eq!(count(primary).await?, 1);
+        insert(primary).await?;
+        primary.stop().await?;
+    }
+    Ok(())
+}
+
+async fn freezes_the_wal_writer() -> Result<()> {
+    let cluster = orders(Kind::Postgres, 1).await?;
+    let Cluster::Postgres(servers) = &cluster else {
+        return Err("not of PostgreSQL".into());
+    };
+    servers.primary().freeze_wal_writer().await?;
+    let mut app = cluster.primary().connect().await?;
+    app.execute("SET synchronous_commit = off").await?;
+    app.execute(INSERT).await?;
+    assert_eq!(count(cluster.primary()).await?, 1);
+    tokio::time::sleep(3 * MOMENT).await;
+    assert_eq!(count(cluster.node(1)).await?, 0);
+    servers.primary().thaw_wal_writer().await?;
+    cluster.wait_caught_up().await?;
+    assert_eq!(count(cluster.node(1)).await?, 1);
     Ok(())
 }
 

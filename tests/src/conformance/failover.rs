@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use dbrouter::{MonitorSettings, Role, Router, Start};
+use dbrouter::{MonitorSettings, NodeOptions, Promotion, Role, Router, Start};
 use tokio::task::JoinHandle;
 
 use super::{
@@ -13,9 +13,10 @@ use super::{
     refusal, until,
 };
 use crate::Result;
+use crate::proxy::{Mode, Proxy};
 
 pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
-    use Need::{Retries, Servers};
+    use Need::{MariaDb, Postgres, Retries, Servers};
     mount
         .case(
             "a_killed_replica_fails_no_read",
@@ -79,6 +80,26 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
             "a_replica_left_on_the_old_history_is_not_read",
             &[Servers],
             left_behind,
+        )
+        .case(
+            "a_replica_promoted_beside_its_primary_takes_over",
+            &[Postgres],
+            promoted_beside,
+        )
+        .case(
+            "a_replica_promoted_beside_its_primary_waits_until_that_is_gone_if_it_is_to",
+            &[Servers],
+            promoted_for_later,
+        )
+        .case(
+            "a_replica_promoted_beside_its_primary_never_takes_over_if_it_is_not_to",
+            &[Servers],
+            promoted_in_vain,
+        )
+        .case(
+            "a_replica_that_becomes_writable_takes_no_write_from_a_primary_that_lost_a_connection",
+            &[MariaDb],
+            writable_replica,
         );
 }
 
@@ -445,4 +466,133 @@ async fn left_behind<S: Subject>(site: &Site<S>) -> Result<()> {
         expect("version", session.query(READS, READ).await?, version)?;
     }
     Ok(())
+}
+
+/// A router that has seen the first replica follow the primary, and sees it promoted while the primary goes on
+/// (scaleway/docs-content PR 2051).
+async fn promote_beside<S: Subject>(site: &Site<S>, promotion: Promotion) -> Result<S::Handle> {
+    let builder = S::builder().primary(site.node(0)).replica(site.node(1));
+    let db = S::root(builder.promotion(promotion).connect().await?);
+    db.session().set(1, 1).await?;
+    site.catch_up(1).await?;
+    super::serves::<S>(&db, site.name(1), 1).await?;
+    site.promote(1).await?;
+    // It has a history of its own.
+    site.execute(1, "update kv set version = -1 where id = 64")
+        .await?;
+    until(&db, "known to be promoted", |status| {
+        let node = status.node(site.name(1));
+        node.is_some_and(|node| node.role == Role::Primary)
+    })
+    .await?;
+    asked_again(&db).await?;
+    Ok(db)
+}
+
+/// Waits until the monitor has asked several times more.
+async fn asked_again<H: Handle>(db: &H) -> Result<()> {
+    let begun = db.cluster().status().monitor_rounds;
+    until(db, "asked again", |status| {
+        status.monitor_rounds >= begun + 5
+    })
+    .await
+}
+
+/// All writes go to one server, and sessions read what they wrote.
+async fn only_writes_to<S: Subject>(site: &Site<S>, db: &S::Handle, number: usize) -> Result<()> {
+    let other = 1 - number;
+    let others = site.writes(db, other).await?;
+    let before = site.writes(db, number).await?;
+    for version in 2..=21 {
+        let session = db.session();
+        session.set(1, version).await?;
+        super::expect_version::<S>(&session, version).await?;
+        super::expect_version::<S>(db, version).await?;
+    }
+    let written = site.writes(db, number).await? - before;
+    expect("writes on the one", written, 20)?;
+    let status = db.cluster().status();
+    check(!status.contested, status.to_string())?;
+    expect("writes on the other", site.writes(db, other).await?, others)
+}
+
+async fn promoted_beside<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = promote_beside(site, Promotion::default()).await?;
+    only_writes_to(site, &db, 1).await
+}
+
+async fn promoted_for_later<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = promote_beside(site, Promotion::WhenPrimaryIsGone).await?;
+    only_writes_to(site, &db, 0).await?;
+    site.kill(0).await?;
+    let written = crate::wait::until(async || db.session().set(1, 100).await.is_ok());
+    check(
+        written.await,
+        "nobody takes over from a primary that is gone",
+    )?;
+    expect("at the promoted one", site.ask(1, READ).await?, 100)
+}
+
+async fn promoted_in_vain<S: Subject>(site: &Site<S>) -> Result<()> {
+    let db = promote_beside(site, Promotion::Never).await?;
+    only_writes_to(site, &db, 0).await?;
+    let before = site.writes(&db, 1).await?;
+    site.kill(0).await?;
+    lost(&db, site, 0).await?;
+    for _ in 0..20 {
+        error(db.session().set(1, 100).await, "a write without a primary")?;
+    }
+    site.start(0).await?;
+    let written = crate::wait::until(async || db.session().set(1, 101).await.is_ok());
+    check(written.await, "the primary that is back takes no write")?;
+    expect("at the primary", site.ask(0, READ).await?, 101)?;
+    expect("writes on the other", site.writes(&db, 1).await?, before)
+}
+
+/// One connection to a healthy primary breaks, while the monitor's answer takes its time: that is no failover.
+async fn writable_replica<S: Subject>(site: &Site<S>) -> Result<()> {
+    const SLOW: &str = "update kv set version = version + sleep(10) where id = 64";
+    let proxy = Proxy::in_front_of(site.port(0)?).await?;
+    let primary = NodeOptions::new(proxy.url(&site.url(0))).name("primary");
+    let builder = S::builder().primary(primary).replica(site.node(1));
+    let db = S::root(builder.connect().await?);
+    let session = db.session();
+    session.set(1, 1).await?;
+    site.catch_up(1).await?;
+    super::serves::<S>(&db, site.name(1), 1).await?;
+    proxy.set(Mode::Delay(Duration::from_millis(20)));
+    site.administer(1, "set global read_only = OFF").await?;
+    until(&db, "known to be writable", |status| {
+        let node = status.node(site.name(1));
+        node.is_some_and(|node| node.role == Role::Primary)
+    })
+    .await?;
+    for version in 2..=6 {
+        let writing = {
+            let db = db.clone();
+            tokio::spawn(async move { db.session().execute(WRITES, SLOW).await.is_err() })
+        };
+        let mut connection = 0;
+        let found = crate::wait::until(async || {
+            let running =
+                "select cast(coalesce(max(id), 0) as signed) from information_schema.processlist
+                           where info like '%sleep(10)%' and id <> connection_id()";
+            connection = site.ask(0, running).await.unwrap_or(0);
+            connection > 0
+        });
+        check(found.await, "the write does not run")?;
+        site.end_connection(0, connection).await?;
+        // Beside what is found out about the primary.
+        for _ in 0..20 {
+            let session = db.session();
+            // While it is suspect there may be no primary, but another one there is not.
+            let written = crate::wait::until(async || session.set(1, version).await.is_ok());
+            check(written.await, "no write is taken")?;
+            expect("on the primary", site.ask(0, READ).await?, version)?;
+            super::expect_version::<S>(&session, version).await?;
+        }
+        check(writing.await?, "its connection was ended")?;
+        expect("primary", &**db.cluster().primary().name(), "primary")?;
+    }
+    expect("writes on the replica", site.writes(&db, 1).await?, 0)
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dbrouter::{Health, NodeOptions, Router};
 use tokio::task::JoinHandle;
@@ -15,7 +15,7 @@ use crate::Result;
 use crate::proxy::{Mode, Proxy};
 
 pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
-    use Need::{Retries, Servers};
+    use Need::{Postgres, Retries, Servers};
     mount
         .case("a_killed_replica", &[Servers], killed)
         .case("a_frozen_replica", &[Servers, Retries], frozen)
@@ -35,6 +35,11 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
             "a_lost_primary_is_replaced_under_load",
             &[Servers, Retries],
             replaced,
+        )
+        .case(
+            "a_log_writer_that_stands_still_hides_no_asynchronous_commit",
+            &[Postgres],
+            log_writer_stands_still,
         );
 }
 
@@ -334,4 +339,35 @@ async fn replaced<S: Subject>(site: &Site<S>) -> Result<()> {
         S::NAME
     );
     Ok(())
+}
+
+/// Commits are acknowledged before they are flushed, and the process that flushes them hangs, as on a disk that does: no
+/// replica gets them, however much time passes.
+async fn log_writer_stands_still<S: Subject>(site: &Site<S>) -> Result<()> {
+    // The last is far beyond three times the server's `wal_writer_delay`, which is the longest that a commit takes to
+    // be flushed otherwise.
+    const THINKS: [u64; 6] = [0, 100, 300, 700, 1200, 2000];
+    site.set(0, "synchronous_commit", "off").await?;
+    let db = site.connect().await?;
+    site.freeze_wal_writer(0).await?;
+    let session = db.session();
+    session.set(1, 1).await?;
+    let token = session.token().await;
+    // One session for each time: a read moves on what its session has seen, and thereby what it needs.
+    let sessions = THINKS.map(|_| db.session());
+    for session in &sessions {
+        session.set(1, 2).await?;
+    }
+    let written = Instant::now();
+    for (think, session) in THINKS.into_iter().zip(&sessions) {
+        let think = Duration::from_millis(think);
+        tokio::time::sleep(think.saturating_sub(written.elapsed())).await;
+        super::expect_version::<S>(session, 2).await?;
+        if let Some(token) = &token {
+            super::expect_version::<S>(&db.session_from(token), 2).await?;
+        }
+    }
+    site.thaw_wal_writer(0).await?;
+    site.catch_up(1).await?;
+    super::serves::<S>(&db, site.name(1), 2).await
 }

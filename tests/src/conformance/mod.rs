@@ -33,6 +33,8 @@ mod config;
 mod defaults;
 mod failover;
 mod faults;
+mod histories;
+mod identity;
 mod not_replayed;
 mod policies;
 mod preferences;
@@ -51,8 +53,10 @@ mod transactions;
 mod waiting;
 
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use dbrouter::observer::{Event, Observer};
 use dbrouter::{BoxFuture, BoxStream, Reason, Status};
 
 pub use account::Account;
@@ -86,6 +90,8 @@ pub fn cases<S: Subject>() -> Vec<Case> {
     transactions::mount(mount.chapter("transactions"));
     streams::mount(mount.chapter("streams"));
     failover::mount(mount.chapter("failover"));
+    identity::mount(mount.chapter("identity"));
+    histories::mount(mount.chapter("histories"));
     faults::mount(mount.chapter("faults"));
     chaos::mount(mount.chapter("chaos"));
     waiting::mount(mount.chapter("waiting"));
@@ -117,11 +123,16 @@ enum Need {
     Holds,
     HoldsBetween,
     OpensEarly,
+    TakesPools,
     ReadOnlyTransactions,
     Snapshots,
     RefusesStatedWrites,
     /// Replicas that can be told to wait.
     Waits,
+    /// Servers of PostgreSQL: the case is about a property of its own.
+    Postgres,
+    /// Servers of MariaDB, likewise.
+    MariaDb,
 }
 
 struct Mount<S> {
@@ -206,12 +217,19 @@ fn support<S: Subject>(need: Need) -> Support {
         Need::Waits if !Site::<S>::can_be_told_to_wait() => Support::No(
             "MariaDB's replicas can be told to wait, and PostgreSQL's from version 19 on",
         ),
-        Need::Servers | Need::Waits => Support::Yes,
+        Need::Postgres if S::DATABASE != dbrouter::Dialect::Postgres => {
+            Support::No("it is about a property of PostgreSQL's")
+        }
+        Need::MariaDb if S::DATABASE != dbrouter::Dialect::MariaDb => {
+            Support::No("it is about a property of MariaDB's")
+        }
+        Need::Servers | Need::Waits | Need::Postgres | Need::MariaDb => Support::Yes,
         Need::Classifies => capabilities.classifies,
         Need::Retries => capabilities.retries,
         Need::Holds => capabilities.holds,
         Need::HoldsBetween => capabilities.holds_between_statements,
         Need::OpensEarly => capabilities.opens_early,
+        Need::TakesPools => capabilities.takes_pools,
         Need::ReadOnlyTransactions => capabilities.read_only_transactions,
         Need::Snapshots => capabilities.snapshots,
         Need::RefusesStatedWrites => capabilities.refuses_stated_writes,
@@ -277,6 +295,74 @@ fn refusal<'a>(error: &'a (dyn std::error::Error + 'static)) -> Result<&'a dbrou
         next = error.source();
     }
     Err(Failure::new(format!("no refusal is the source of: {error}; {error:?}")).into())
+}
+
+/// Remembers the events of a router, as text.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<String>>>);
+
+impl Told {
+    /// The events that name all of these nodes.
+    fn about(&self, nodes: &[&str]) -> Vec<String> {
+        let mut events = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        events.retain(|event| {
+            let mut nodes = nodes.iter();
+            nodes.all(|node| event.contains(&format!("{node:?}")))
+        });
+        events
+    }
+}
+
+impl Observer for Told {
+    fn happened(&self, event: &Event) {
+        let mut events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        events.push(format!("{event:?}"));
+    }
+
+    fn is_prompt(&self) -> bool {
+        true
+    }
+}
+
+/// Reads this version, however often. Where a read that fails is not run again elsewhere, it may fail.
+async fn expect_version<S: Subject>(session: &S::Handle, expected: i64) -> Result<()> {
+    match session.get(1).await {
+        Ok(found) => {
+            let node = session.last_decision();
+            expect(&format!("version on {node:?}"), found, Some(expected))
+        }
+        Err(error) if matches!(S::capabilities().retries, Support::Yes) => Err(error),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Whether a session that needs no more than it saw reads from a node; what it reads is right.
+async fn serves<S: Subject>(db: &S::Handle, node: &str, version: i64) -> Result<()> {
+    let mut wrong = None;
+    let served = wait::until(async || {
+        let session = db.session();
+        let Ok(found) = session.get(1).await else {
+            return false;
+        };
+        let from = last(&session).is_ok_and(|(from, _)| from == node);
+        if from && found != Some(version) {
+            wrong = Some(found);
+        }
+        from
+    });
+    let status = || dbrouter::Router::status(db.cluster()).to_string();
+    check(
+        served.await,
+        format!("{node} serves no read:\n{}", status()),
+    )?;
+    check(
+        wrong.is_none(),
+        format!("{node} shows {wrong:?}, not {version}"),
+    )
 }
 
 /// What is done in a transaction.

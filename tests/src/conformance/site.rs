@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use dbrouter::{Builder, Dialect, NodeOptions, Router};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
-use sqlx::{AssertSqlSafe, ConnectOptions, raw_sql};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, raw_sql};
 use tempfile::TempDir;
 
 use super::{Account, Handle, Subject, check, spare};
-use crate::any::{Cluster, Kind, Node};
+use crate::any::{Cluster, Connection, Kind, Node};
 use crate::harness::Need;
 use crate::{Failure, Result};
 
@@ -65,6 +65,19 @@ impl<S: Subject> Site<S> {
             Some(kind) => Ground::Servers(spare::start(kind.builder().own_identity()).await?),
         };
         Ok(Self::on(ground))
+    }
+
+    /// A restored copy of the cluster, promoted: it has the same identity, but for its server ids in MariaDB, and a
+    /// later history, which began before this cluster's present. Its primary is node 1.
+    pub(super) async fn open_copy() -> Result<Self> {
+        let ground = match Self::kind() {
+            None => Ground::File(file().await?),
+            Some(kind) => Ground::Servers(spare::start(kind.builder()).await?),
+        };
+        let copy = Self::on(ground);
+        copy.stop(0).await?;
+        copy.promote(1).await?;
+        Ok(copy)
     }
 
     fn on(ground: Ground) -> Self {
@@ -125,6 +138,13 @@ impl<S: Subject> Site<S> {
             Ground::File(folder) => format!("sqlite://{}", database(folder.path()).display()),
             Ground::Servers(cluster) => cluster.node(number).url(),
         }
+    }
+
+    /// The same node's URL, of another database of the same server.
+    pub fn url_of_database(&self, number: usize, database: &str) -> String {
+        let url = self.url(number);
+        let base = url.strip_suffix("app").unwrap_or(&url);
+        format!("{base}{database}")
     }
 
     /// A number that a server tells.
@@ -325,9 +345,39 @@ impl<S: Subject> Site<S> {
         self.harm(number)?.execute(sql).await
     }
 
+    /// Adds a database with the same table, all of whose versions are as given, which the application may use.
+    pub async fn add_database(&self, name: &str, version: i64) -> Result<()> {
+        let values = format!("values (1, {version})");
+        match self.harm(0)? {
+            Node::Postgres(_) => {
+                let create = format!("create database {name} owner app");
+                self.administer(0, &create).await?;
+                let url = self.url_of_database(0, name);
+                let mut app = sqlx::PgConnection::connect(&url).await?;
+                let fill = format!("{TABLE}; insert into kv {values}");
+                raw_sql(AssertSqlSafe(fill)).execute(&mut app).await?;
+            }
+            Node::MariaDb(_) => {
+                let table = TABLE.replace("kv", &format!("{name}.kv"));
+                let fill = format!(
+                    "create database {name}; grant all on {name}.* to app@'127.0.0.1'; \
+                     {table}; insert into {name}.kv {values}"
+                );
+                self.administer(0, &fill).await?;
+            }
+        }
+        self.catch_up(1).await?;
+        self.catch_up(2).await
+    }
+
+    /// A connection of the servers' administrator.
+    pub(super) async fn admin(&self, number: usize) -> Result<Connection> {
+        self.harm(number)?.admin().await
+    }
+
     /// Executes a statement as the servers' administrator.
     pub async fn administer(&self, number: usize, sql: &str) -> Result<()> {
-        self.harm(number)?.admin().await?.execute(sql).await
+        self.admin(number).await?.execute(sql).await
     }
 
     /// Ends a connection to a server, by its number.
@@ -448,6 +498,43 @@ impl<S: Subject> Site<S> {
         self.harm(number)?.copy(other).await
     }
 
+    /// Copies the disk of a server that is shut down, for [`set_back`](Self::set_back).
+    pub async fn take_snapshot(&self, number: usize) -> Result<()> {
+        self.harm(number)?.take_snapshot().await
+    }
+
+    /// Sets the disk of a server that does not run back to the last snapshot.
+    pub async fn set_back(&self, number: usize) -> Result<()> {
+        self.harm(number)?.set_back().await
+    }
+
+    /// Makes a replica follow another primary.
+    pub async fn follow(&self, number: usize, primary: usize) -> Result<()> {
+        let primary = self.server_of(primary)?;
+        self.harm(number)?.follow(primary).await
+    }
+
+    /// Changes a setting of a server while it runs.
+    pub async fn set(&self, number: usize, name: &str, value: &str) -> Result<()> {
+        self.harm(number)?.set(name, value).await
+    }
+
+    /// Stops the process of PostgreSQL's that flushes the log of asynchronous commits.
+    pub async fn freeze_wal_writer(&self, number: usize) -> Result<()> {
+        match self.harm(number)? {
+            Node::Postgres(node) => node.freeze_wal_writer().await,
+            Node::MariaDb(_) => Err(Failure::new("MariaDB has no such process").into()),
+        }
+    }
+
+    /// Undoes [`freeze_wal_writer`](Self::freeze_wal_writer).
+    pub async fn thaw_wal_writer(&self, number: usize) -> Result<()> {
+        match self.harm(number)? {
+            Node::Postgres(node) => node.thaw_wal_writer().await,
+            Node::MariaDb(_) => Err(Failure::new("MariaDB has no such process").into()),
+        }
+    }
+
     /// Brings a primary that was stopped back as a replica of the one that was promoted since.
     pub async fn rejoin(&self, number: usize, primary: usize) -> Result<()> {
         let primary = self.server_of(primary)?;
@@ -469,6 +556,6 @@ async fn file() -> Result<TempDir> {
     raw_sql(AssertSqlSafe(format!("{TABLE}; {}", rows())))
         .execute(&mut connection)
         .await?;
-    sqlx::Connection::close(connection).await?;
+    connection.close().await?;
     Ok(folder)
 }

@@ -8,7 +8,7 @@ use dbrouter::{
     NodeOptions, Preference, SessionState, Token,
 };
 
-use crate::Result;
+use crate::{Failure, Result};
 
 /// An adapter on one kind of database: what a mount of the suite consists of.
 pub trait Subject: Sized + Send + Sync + 'static {
@@ -50,6 +50,17 @@ pub trait Subject: Sized + Send + Sync + 'static {
         replica: NodeOptions<Self::Adapter>,
     ) -> Result<(), ConfigError>;
 
+    /// A pool that is opened without a router, as [`NodeOptions::with_pool`] takes it. Defaults to an error, for
+    /// adapters that [take none](Capabilities::takes_pools).
+    fn open_pool(
+        url: &str,
+    ) -> impl Future<Output = Result<<Self::Adapter as Adapter>::Pool>> + Send {
+        let error = Failure::new(format!(
+            "the adapter takes no pools, such as one over {url}"
+        ));
+        std::future::ready(Err(error.into()))
+    }
+
     /// The options of a pool of `most` connections, in which nobody waits longer than `patience` for one.
     fn pool(most: u32, patience: Duration) -> <Self::Adapter as Adapter>::PoolOptions;
 }
@@ -68,6 +79,8 @@ pub struct Capabilities {
     pub holds_between_statements: Support,
     /// A node's pool is opened before the node can be reached.
     pub opens_early: Support,
+    /// A node may be given as a pool that exists already.
+    pub takes_pools: Support,
     /// A transaction is told to be read-only when it begins, and runs on a replica.
     pub read_only_transactions: Support,
     /// All statements of such a transaction see one moment, if that is wanted.
@@ -85,6 +98,7 @@ impl Default for Capabilities {
             holds: Support::Yes,
             holds_between_statements: Support::Yes,
             opens_early: Support::Yes,
+            takes_pools: Support::Yes,
             read_only_transactions: Support::Yes,
             snapshots: Support::Yes,
             refuses_stated_writes: Support::Yes,

@@ -1,3 +1,7 @@
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use sqlx::{AssertSqlSafe, PgConnection, query, query_scalar};
 
 use super::Node;
@@ -30,6 +34,24 @@ impl Node {
                      WHERE usename = $1 AND backend_type = 'client backend'
                        AND pid <> pg_backend_pid()";
         Ok(query_scalar(count).bind(role).fetch_one(&mut admin).await?)
+    }
+
+    /// Stops the process that flushes the log of asynchronous commits, as a disk that hangs does. All others go on.
+    pub async fn freeze_wal_writer(&self) -> Result<()> {
+        self.signal_wal_writer(Signal::SIGSTOP).await
+    }
+
+    /// Undoes [`freeze_wal_writer`](Self::freeze_wal_writer).
+    pub async fn thaw_wal_writer(&self) -> Result<()> {
+        self.signal_wal_writer(Signal::SIGCONT).await
+    }
+
+    async fn signal_wal_writer(&self, signal: Signal) -> Result<()> {
+        let pid = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'";
+        let pid = query_scalar(pid)
+            .fetch_one(&mut self.admin().await?)
+            .await?;
+        Ok(kill(Pid::from_raw(pid), signal)?)
     }
 }
 

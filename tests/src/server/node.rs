@@ -145,21 +145,23 @@ impl<I: Installation> Node<I> {
     /// [`rejoin`](crate::any::Node::rejoin) then. That standby should have caught up with the successor: a server of
     /// MariaDB's skips what arrives under its own server id, so what it has once written itself must be in the copy.
     pub async fn copy(&self, other: &Self) -> Result<()> {
-        for node in [self, other] {
-            if node.is_running() {
-                return Err(node.failure("runs, and its files change").into());
-            }
+        if other.is_running() {
+            return Err(other.failure("runs, and its files change").into());
         }
-        let (account, from, to) = (self.account, other.data.clone(), self.data.clone());
-        let copy = move || {
-            let configuration = to.join(I::CONFIGURATION);
-            let own = fs::read_to_string(&configuration)?;
-            fs::remove_dir_all(&to)?;
-            account.run(account.command("cp").arg("-a").arg(from).arg(&to))?;
-            Ok(account.write(&configuration, &own)?)
-        };
-        // Not on a thread that others need.
-        tokio::task::spawn_blocking(copy).await?
+        let configuration = self.data.join(I::CONFIGURATION);
+        let own = fs::read_to_string(&configuration)?;
+        self.replace(self.data.clone(), other.data.clone()).await?;
+        Ok(self.account.write(&configuration, &own)?)
+    }
+
+    /// Copies its disk, as a snapshot of a volume does, for [`set_back`](Self::set_back). It may not run.
+    pub async fn take_snapshot(&self) -> Result<()> {
+        self.replace(self.snapshot(), self.data.clone()).await
+    }
+
+    /// Sets its disk back to the last [snapshot](Self::take_snapshot). It may not run.
+    pub async fn set_back(&self) -> Result<()> {
+        self.replace(self.data.clone(), self.snapshot()).await
     }
 
     /// Stops all its processes where they are: connections are accepted by the system, and nothing
@@ -194,6 +196,27 @@ impl<I: Installation> Node<I> {
         let log = fs::read_to_string(&self.log).unwrap_or_else(|error| error.to_string());
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
+    }
+
+    fn snapshot(&self) -> PathBuf {
+        self.data.with_extension("snapshot")
+    }
+
+    /// Puts a copy of one folder in the place of another, both of servers that do not run.
+    async fn replace(&self, to: PathBuf, from: PathBuf) -> Result<()> {
+        if self.is_running() {
+            return Err(self.failure("runs, and its files change").into());
+        }
+        let account = self.account;
+        let copy = move || {
+            if to.exists() {
+                fs::remove_dir_all(&to)?;
+            }
+            account.run(account.command("cp").arg("-a").arg(from).arg(to))?;
+            Ok(())
+        };
+        // Not on a thread that others need.
+        tokio::task::spawn_blocking(copy).await?
     }
 
     pub(crate) fn account(&self) -> Account {

@@ -31,7 +31,9 @@ macro_rules! mount {
             use std::time::Duration;
 
             use async_stream::try_stream;
-            use dbrouter_diesel::dbrouter::{BoxFuture, BoxStream, ConfigError, Dialect, Intent};
+            use dbrouter_diesel::dbrouter::{
+                Adapter, BoxFuture, BoxStream, ConfigError, Dialect, Intent, Role,
+            };
             use dbrouter_diesel::{
                 DieselAdapter, DieselBackend, NodeOptions, PoolOptions, Routed, RoutedPool,
             };
@@ -73,6 +75,12 @@ macro_rules! mount {
 
                 fn add_replica(db: &Db, replica: NodeOptions<Pool>) -> Result<(), ConfigError> {
                     db.pool.add_replica(replica)
+                }
+
+                async fn open_pool(url: &str) -> Result<Pool> {
+                    let backend =
+                        Self::adapter().open(url.to_owned(), None, Role::Primary, "pool")?;
+                    Ok(backend.pool().clone())
                 }
 
                 fn pool($most: u32, $patience: Duration) -> PoolOptions<Pool> {

@@ -11,8 +11,8 @@ use dbrouter_tests::conformance::{Body, Capabilities, Handle, How, Statements, S
 use dbrouter_tests::{Failure, Result};
 use futures_util::TryStreamExt;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set, Statement,
-    StreamTrait, TransactionTrait,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, Database, DatabaseConnection, EntityTrait,
+    QueryFilter, Set, Statement, StreamTrait, TransactionTrait,
 };
 
 mod kv {
@@ -59,6 +59,10 @@ macro_rules! mount {
 
             fn add_replica(db: &Db, replica: NodeOptions) -> Result<(), ConfigError> {
                 db.pool.add_replica(replica)
+            }
+
+            async fn open_pool(url: &str) -> Result<DatabaseConnection> {
+                Ok(Database::connect(url).await?)
             }
 
             fn pool(most: u32, patience: Duration) -> PoolOptions {

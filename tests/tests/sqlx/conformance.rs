@@ -14,8 +14,8 @@ use dbrouter_tests::conformance::{Body, Handle, How, Statements, Subject};
 use futures_util::TryStreamExt;
 use sqlx::pool::PoolOptions;
 use sqlx::{
-    AssertSqlSafe, ColumnIndex, Database, Decode, Encode, Executor, IntoArguments, MySql, Postgres,
-    Sqlite, Type,
+    AssertSqlSafe, ColumnIndex, Database, Decode, Encode, Executor, IntoArguments, MySql, Pool,
+    Postgres, Sqlite, Type,
 };
 
 /// sqlx on one of its databases.
@@ -98,6 +98,10 @@ where
 
     fn add_replica(db: &Sub<DB>, replica: NodeOptions<DB>) -> Result<(), ConfigError> {
         db.pool.add_replica(replica)
+    }
+
+    async fn open_pool(url: &str) -> Result<Pool<DB>> {
+        Ok(Pool::connect(url).await?)
     }
 
     fn pool(most: u32, patience: Duration) -> PoolOptions<DB> {
