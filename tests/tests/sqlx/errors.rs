@@ -1,5 +1,7 @@
 //! Whose fault an error is: what an application's mistakes cost others, and what a connection remembers that is no longer so.
 
+use std::time::Duration;
+
 use dbrouter_sqlx::dbrouter::{Health, Reason, Status};
 use dbrouter_sqlx::{NodeOptions, RoutedPool};
 use dbrouter_tests::harness::Case;
@@ -71,9 +73,12 @@ where
     )
 }
 
+/// A busy machine is not to look like a node that is slow to connect.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 async fn parameter_without_a_value() -> Result<()> {
     let cluster = cluster().await?;
-    let db = router(&cluster).connect().await?;
+    let db = router(&cluster).acquire_limit(PATIENCE).connect().await?;
     let mistake = async |db: &RoutedPool<Postgres>| {
         let error = sqlx::query("select $1::int").fetch_one(db).await.err();
         let code = error.as_ref().and_then(code);
@@ -115,6 +120,7 @@ async fn too_large_a_statement() -> Result<()> {
             .fold(builder, |builder, replica| {
                 builder.replica(NodeOptions::new(replica.url()).name(replica.name()))
             })
+            .acquire_limit(PATIENCE)
             .connect()
             .await?
     };
