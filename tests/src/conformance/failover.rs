@@ -406,25 +406,21 @@ async fn moves<S: Subject>(
     let builder = site.builder().pool_options(S::pool(1, super::PATIENCE));
     let db = S::root(builder.connect().await?);
     let (release, released) = tokio::sync::oneshot::channel::<()>();
+    let (begin, begun) = tokio::sync::oneshot::channel::<()>();
     let holder = db.session();
     let holds = super::body(move |_| {
         Box::pin(async move {
+            begin.send(()).ok();
             released.await.ok();
             Ok(())
         })
     });
-    let primary_has = |work: u32| {
-        let db = db.clone();
-        async move {
-            until(&db, "waiting for the primary", |status| {
-                let primary = status.node("primary");
-                primary.is_some_and(|primary| primary.in_flight == work)
-            })
-            .await
-        }
-    };
     let changes = async {
-        primary_has(2).await?;
+        until(&db, "waiting for the primary", |status| {
+            let primary = status.node("primary");
+            primary.is_some_and(|primary| primary.in_flight == 2)
+        })
+        .await?;
         site.depose(0).await?;
         site.promote(1).await?;
         until(&db, "following the promoted node", |_| {
@@ -440,7 +436,7 @@ async fn moves<S: Subject>(
         Ok(())
     };
     let written = async {
-        primary_has(1).await?;
+        begun.await?;
         write(db.clone()).await
     };
     tokio::try_join!(held, written, changes)?;
