@@ -436,7 +436,10 @@ async fn open(world: &World, server: usize, long: u64) {
         let server = &state.servers[server];
         let follows = server.up && server.standby && server.streams && server.opened.is_none();
         // While there is none, who takes it for the new primary is right.
-        if !state.has_known_primary(world.elapsed()) || !follows || server.timeline != state.servers[state.primary].timeline {
+        if !state.has_known_primary(world.elapsed())
+            || !follows
+            || server.timeline != state.servers[state.primary].timeline
+        {
             return;
         }
     }
