@@ -557,3 +557,26 @@ async fn a_primary_that_answers_and_refuses_connections_is_not_tried_without_a_p
     let tried = world.primary.refused_connections();
     assert!((10..=102).contains(&tried), "{tried}");
 }
+
+/// Waits until a write is taken.
+async fn until_taken(db: &Cluster<Server>) {
+    while writer(db).is_err() {
+        pass(1).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_followed_before_the_primary_was_away_may_be_promoted_as_soon_as_it_is_back()
+{
+    let world = World::of(1).await;
+    let session = world.db.session();
+    world.write(&session);
+    pass(500).await;
+    assert_eq!(world.read(&session).0, "replica-1", "it follows");
+    world.primary.mood(Mood::Refusing);
+    pass(150).await;
+    world.primary.mood(Mood::Answering);
+    until_taken(&world.db).await;
+    promote(&world.replicas[0]);
+    assert!(until_written(&world.db, "replica-1").await <= 200);
+}

@@ -68,7 +68,7 @@ pub(crate) struct Kinds(u32);
 impl Kinds {
     /// The kinds that are drawn by default: those in which the router is not known to break a promise.
     fn usual() -> Self {
-        let usual = [Kind::MariaDb];
+        let usual = [Kind::TwoNames, Kind::Stranger, Kind::Queues];
         usual.into_iter().fold(Self::default(), Self::with)
     }
 
