@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use foldhash::fast::RandomState;
 
 use crate::classify::shape;
 use crate::dialect::Dialect;
@@ -26,7 +25,7 @@ pub(crate) struct Misjudged {
     count: AtomicU64,
 }
 
-type Known = HashMap<u64, Arc<AtomicU8>, RandomState>;
+type Known = HashMap<u64, Arc<AtomicU8>>;
 
 /// What is known of a shape. One that is forgotten is kept, so that it is reported once.
 const FORGOTTEN: u8 = 0;

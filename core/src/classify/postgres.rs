@@ -189,7 +189,7 @@ const REFUSED: &[&str] = &[
 /// so. Those that tell of one server are [withdrawn] anyway.
 #[rustfmt::skip]
 pub(super) const VOLATILE_OF_ONE: &[&str] = &[
-    "brin_summarize_new_values", "gin_clean_pending_list", "lo_close", "lo_creat", "lo_create",
+    "brin_summarize_new_values", "currval", "gin_clean_pending_list", "lo_close", "lo_creat", "lo_create",
     "lo_get", "lo_import", "lo_tell", "lo_tell64", "lo_unlink", "nextval", "pg_advisory_lock",
     "pg_advisory_lock_shared", "pg_advisory_unlock", "pg_advisory_unlock_shared",
     "pg_advisory_xact_lock", "pg_advisory_xact_lock_shared", "pg_backup_start", "pg_backup_stop",

@@ -604,7 +604,7 @@ impl<'a, 'f> Scan<'a, 'f> {
 
     /// A name of something: a relation, a column, a function.
     fn name(&mut self, name: Option<&[u8]>) -> Step<'a, ()> {
-        if self.grammar == Grammar::Postgres {
+        if self.closed_from_call && self.grammar == Grammar::Postgres {
             self.note_alias();
         }
         if self.next.kind == Kind::Open {
@@ -628,7 +628,8 @@ impl<'a, 'f> Scan<'a, 'f> {
             }
             Grammar::Postgres if behind_dot => {
                 let effect = self.functions.effect(None, name);
-                let effect = effect.or_else(|| postgres::withdrawn(name));
+                let local = || name.starts_with(b"pg_").then(|| postgres::withdrawn(name));
+                let effect = effect.or_else(|| local().flatten());
                 if let (Some(cause), Some(owner)) = (effect.and_then(Effect::cause), self.owner) {
                     let token = self.here.token.text;
                     self.attributes.push((owner, Verdict { cause, token }));
@@ -678,7 +679,7 @@ impl<'a, 'f> Scan<'a, 'f> {
         };
         let behind_value =
             Folded::word(behind).is_some_and(|word| among(&word, words::POSTGRES_VALUES));
-        if self.closed_from_call && behind.kind == Kind::Close || behind_value {
+        if behind.kind == Kind::Close || behind_value {
             self.from_functions.push(self.here.token);
         }
     }

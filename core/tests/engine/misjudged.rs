@@ -1,10 +1,12 @@
 //! Statements that were taken for reads, and that a replica refused.
 
-use std::time::Duration;
+use dbrouter::{Cause, Classification, Classifier, Intent, NodeSpec, Router};
+#[cfg(feature = "sql")]
+use dbrouter::{MonitorSettings, Sql};
 
-use dbrouter::{Cause, Classification, Classifier, Intent, MonitorSettings, NodeSpec, Router, Sql};
-
-use crate::world::{World, pass, settings};
+#[cfg(feature = "sql")]
+use crate::world::pass;
+use crate::world::{World, settings};
 
 /// Takes everything for a read.
 struct Trusting;
@@ -29,10 +31,11 @@ async fn are_writes_from_then_on_whatever_the_classifier_says() {
     assert_eq!(world.db.status().misjudged, 2);
 }
 
+#[cfg(feature = "sql")]
 #[tokio::test(start_paused = true)]
 async fn are_reads_again_after_the_refresh_whether_or_not_the_classifier_asks_a_question() {
     for classifier in [Sql::postgres(), Sql::sqlite()] {
-        let monitor = MonitorSettings::new().refresh(Duration::from_secs(10));
+        let monitor = MonitorSettings::new().refresh(std::time::Duration::from_secs(10));
         let settings = settings().monitor(monitor).classifier(classifier);
         let world = World::with(settings, vec![NodeSpec::new()]).await;
         let replica = world.node("replica-1");
@@ -46,6 +49,7 @@ async fn are_reads_again_after_the_refresh_whether_or_not_the_classifier_asks_a_
     }
 }
 
+#[cfg(feature = "sql")]
 #[tokio::test(start_paused = true)]
 async fn a_hint_and_what_is_no_read_anyway_do_not_depend_on_what_was_refused() {
     let world = World::of(1).await;
