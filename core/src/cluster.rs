@@ -70,7 +70,7 @@ pub(crate) struct Shared<B: Backend> {
     pub(crate) dialect: Dialect,
     pub(crate) classifier: Arc<dyn Classifier>,
     pub(crate) history: History,
-    misjudged: Misjudged,
+    pub(crate) misjudged: Misjudged,
     /// How the source of the nodes does, if there is one.
     pub(crate) discovery: Mutex<Option<DiscoveryStatus>>,
     /// Held while the topology is replaced by a changed copy. Routes never take it.
@@ -174,7 +174,7 @@ impl<B: Backend> Cluster<B> {
             dialect,
             classifier,
             history: History::default(),
-            misjudged: Misjudged::default(),
+            misjudged: Misjudged::new(dialect),
             discovery: Mutex::new(None),
             changing: Mutex::new(()),
         };
@@ -206,20 +206,24 @@ impl<B: Backend> Cluster<B> {
         Frame::enter(&self.shared().context, &self.0.root, request)
     }
 
-    /// What the router's classifier says of a statement, unless it is known to have
-    /// [misjudged](Self::misjudged) it.
+    /// What the router's classifier says of a statement, unless it took the statement for a read and is known to
+    /// have [misjudged](Self::misjudged) it.
     #[must_use]
     pub fn classify(&self, sql: &str) -> Classification {
         let shared = self.shared();
-        if shared.misjudged.contains(sql) {
-            return Classification::because(Cause::Refused);
+        let classification = shared.classifier.classify(sql);
+        match classification.reason {
+            Cause::Query if shared.misjudged.contains(sql) => {
+                Classification::because(Cause::Refused)
+            }
+            _ => classification,
         }
-        shared.classifier.classify(sql)
     }
 
     /// A replica has refused a statement as a write that the classifier took for a read: nothing happened
     /// there, and the adapter runs it again on the primary. This is counted; the first time it is reported;
-    /// and from then on that text is a write.
+    /// and for at most [`refresh`](crate::MonitorSettings::refresh) that statement is a write, whatever its comments
+    /// and literals are: then what it calls may have been mended.
     pub fn misjudged(&self, sql: &str, node: &Node<B>) {
         if self.shared().misjudged.remember(sql) {
             // Enough to find the statement by; the rest may be values.

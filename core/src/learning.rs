@@ -1,10 +1,9 @@
 //! What the classifier must know of the server, and asks again from time to time.
 
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::Shared;
 use crate::dialect::Question;
@@ -28,16 +27,19 @@ pub(crate) async fn learn<B: Backend>(shared: &Shared<B>) -> bool {
     }
 }
 
-/// Asks the classifier's question again and again. A question that failed is repeated sooner.
+/// Asks the classifier's question again and again. A question that failed is repeated sooner. As often, answered or
+/// not, what replicas refused is forgotten: it may be out of date as well.
 pub(crate) async fn keep_learning<B: Backend>(shared: Arc<Shared<B>>, mut learnt: bool) {
     const SOON: Duration = Duration::from_secs(1);
-    if shared.classifier.question().is_none() {
-        return pending().await;
-    }
     let refresh = shared.settings.monitor.refresh;
+    let mut forgotten = Instant::now();
     loop {
         sleep(if learnt { refresh } else { refresh.min(SOON) }).await;
         learnt = learn(&shared).await;
+        if forgotten.elapsed() >= refresh {
+            shared.misjudged.forget();
+            forgotten = Instant::now();
+        }
     }
 }
 

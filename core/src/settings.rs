@@ -361,7 +361,8 @@ impl MonitorSettings {
     /// The time between two readings of what the [classifier](Classifier::question) must know of the
     /// server: on PostgreSQL, its functions. Defaults to 30 s: a reading takes the primary about 20 ms, on a
     /// connection of its own. Until the next one, the calls of a new function go to the primary; those of a
-    /// function that was a read and no longer is go to replicas, where what they write is refused.
+    /// function that was a read and no longer is go to replicas, where what they write is refused. As often, the
+    /// statements that replicas [refused](crate::Cluster::misjudged) are forgotten.
     #[must_use]
     pub fn refresh(mut self, refresh: Duration) -> Self {
         self.refresh = refresh;

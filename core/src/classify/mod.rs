@@ -117,6 +117,18 @@ pub trait Classifier: Send + Sync + 'static {
     }
 }
 
+/// The hash of a statement without its comments and literals. A list of literals counts as one of them.
+#[cfg(feature = "sql")]
+pub(crate) fn shape(sql: &str, dialect: Dialect) -> u64 {
+    sql::shape(sql, dialect)
+}
+
+/// The hash of a statement.
+#[cfg(not(feature = "sql"))]
+pub(crate) fn shape(sql: &str, _: Dialect) -> u64 {
+    crate::request::stable_hash(sql.as_bytes())
+}
+
 /// The classifier of a router that was given none.
 pub(crate) fn default_for(dialect: Dialect) -> Arc<dyn Classifier> {
     #[cfg(feature = "sql")]

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 
 use super::cache::Cache;
 use super::functions::{Effect, Functions, Overrides};
-use super::lexer::{Rules, leading_comment};
+use super::lexer::{Kind, Lexer, Rules, leading_comment};
 use super::postgres::{self, Catalog};
 use super::scan::{Verdict, scan};
 use super::{Classification, Classifier};
@@ -24,6 +24,16 @@ pub(super) enum Grammar {
     /// MySQL and MariaDB.
     MySql,
     Sqlite,
+}
+
+impl Grammar {
+    fn of(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Postgres => Self::Postgres,
+            Dialect::MariaDb => Self::MySql,
+            Dialect::Sqlite => Self::Sqlite,
+        }
+    }
 }
 
 /// How MySQL and MariaDB read strings, unless a connection says otherwise.
@@ -47,10 +57,13 @@ const SQL_MODE: Question = Question::new("SELECT CAST(@@GLOBAL.sql_mode AS CHAR)
 /// **Hints.** A statement that *begins* with the comment `/*dbrouter:primary*/` or `/*dbrouter:replica*/`
 /// goes there. Where users may supply SQL, turn that off: [`without_hints`](Self::without_hints).
 ///
-/// **What text cannot show.** Views, user-defined types, casts and row security may call functions; a
-/// function may lie about its volatility; an unlogged table cannot be read on a PostgreSQL replica. The
-/// replica refuses those, and the adapter runs them again on the primary: see
-/// [`Cluster::misjudged`](crate::Cluster::misjudged).
+/// **Views and policies.** PostgreSQL's catalog also says what views, row-security policies, functions, aggregates and
+/// operators use. Those that reach a sequence, an unlogged table, a view of one server's state or a function that is
+/// no read are none either, at any distance. A function whose body is a string is known by the words in it.
+///
+/// **What neither text nor catalog shows.** User-defined types and casts may call functions; a function may put
+/// together at run time what it calls; on MariaDB and SQLite a view may call anything. A replica refuses what writes,
+/// and the adapter runs it again on the primary: see [`Cluster::misjudged`](crate::Cluster::misjudged).
 ///
 /// **Strings** are read as the server said that it reads them, by `standard_conforming_strings` on PostgreSQL and
 /// by `NO_BACKSLASH_ESCAPES` and `ANSI_QUOTES` in MySQL's and MariaDB's global `sql_mode`; until it was asked, by
@@ -117,11 +130,7 @@ impl Sql {
     /// The classifier for a kind of server.
     #[must_use]
     pub fn of(dialect: Dialect) -> Self {
-        match dialect {
-            Dialect::Postgres => Self::postgres(),
-            Dialect::MariaDb => Self::mysql(),
-            Dialect::Sqlite => Self::sqlite(),
-        }
+        Self::new(Grammar::of(dialect))
     }
 
     fn new(grammar: Grammar) -> Self {
@@ -218,6 +227,48 @@ impl Sql {
         self.functions.store(functions.into());
         self.generation.fetch_add(1, Ordering::Release);
     }
+}
+
+/// See [`classify::shape`](super::shape).
+pub(super) fn shape(sql: &str, dialect: Dialect) -> u64 {
+    let grammar = Grammar::of(dialect);
+    let rules = Rules {
+        grammar,
+        backslash_escapes: grammar == Grammar::MySql,
+        ansi_quotes: false,
+    };
+    let mut lexer = Lexer::new(sql, rules);
+    let mut hash = stable_hash(b"");
+    // What the last tokens were: nothing in particular, a literal, or a literal and a comma.
+    let (mut behind_literal, mut behind_list) = (false, false);
+    loop {
+        let token = lexer.next();
+        let text = match token.kind {
+            Kind::End => return hash,
+            // The rest is what it is.
+            Kind::Strange => return stable_hash(&sql.as_bytes()[token.start..]) ^ hash,
+            Kind::Value if behind_list => {
+                (behind_literal, behind_list) = (true, false);
+                continue;
+            }
+            Kind::Value => "?",
+            // In SQLite it may be a string or a name.
+            Kind::Quoted if token.text.starts_with('\'') => "?",
+            _ => token.text,
+        };
+        if behind_list {
+            hash = mixed(hash, ",");
+        }
+        behind_list = behind_literal && token.kind == Kind::Comma;
+        behind_literal = token.kind == Kind::Value;
+        if !behind_list {
+            hash = mixed(hash, text);
+        }
+    }
+}
+
+fn mixed(hash: u64, token: &str) -> u64 {
+    stable_hash(token.as_bytes()) ^ hash.rotate_left(7).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 impl Classifier for Sql {

@@ -1,7 +1,11 @@
 //! Statements that were taken for reads, and that a replica refused.
 
 use dbrouter::{Cause, Classification, Classifier, Intent, NodeSpec, Router};
+#[cfg(feature = "sql")]
+use dbrouter::{MonitorSettings, Sql};
 
+#[cfg(feature = "sql")]
+use crate::world::pass;
 use crate::world::{World, settings};
 
 /// Takes everything for a read.
@@ -25,6 +29,39 @@ async fn are_writes_from_then_on_whatever_the_classifier_says() {
     assert_eq!(world.db.classify("select g()"), Classification::READ);
     world.db.misjudged("select f()", &replica);
     assert_eq!(world.db.status().misjudged, 2);
+}
+
+#[cfg(feature = "sql")]
+#[tokio::test(start_paused = true)]
+async fn are_reads_again_after_the_refresh_whether_or_not_the_classifier_asks_a_question() {
+    for classifier in [Sql::postgres(), Sql::sqlite()] {
+        let monitor = MonitorSettings::new().refresh(std::time::Duration::from_secs(10));
+        let settings = settings().monitor(monitor).classifier(classifier);
+        let world = World::with(settings, vec![NodeSpec::new()]).await;
+        let replica = world.node("replica-1");
+        let sql = "select id from visits";
+        world.db.misjudged(sql, &replica);
+        assert_eq!(world.db.classify(sql).reason, Cause::Refused);
+        pass(9_000).await;
+        assert_eq!(world.db.classify(sql).reason, Cause::Refused);
+        pass(2_000).await;
+        assert_eq!(world.db.classify(sql), Classification::READ);
+    }
+}
+
+#[cfg(feature = "sql")]
+#[tokio::test(start_paused = true)]
+async fn a_hint_and_what_is_no_read_anyway_do_not_depend_on_what_was_refused() {
+    let world = World::of(1).await;
+    let replica = world.node("replica-1");
+    world.db.misjudged("select id from visits", &replica);
+    let hinted = world
+        .db
+        .classify("/*dbrouter:replica*/ select id from visits");
+    assert_eq!(hinted.reason, Cause::Hint);
+    world.db.misjudged("delete from visits", &replica);
+    let deleted = world.db.classify("delete from visits");
+    assert_eq!(deleted.reason, Cause::Writes);
 }
 
 /// Counts warnings.
