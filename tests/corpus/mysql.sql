@@ -400,8 +400,10 @@ SELECT sys_exec('touch /tmp/x')
 SELECT `write_something`(1)
 === write
 SELECT shop . write_something (1)
-=== write
+=== read -- several statements
 SELECT 1; SELECT 2
+=== write
+SELECT 1; DELETE FROM item
 === write
 SELECT 1; DELETE FROM item
 === write
@@ -887,3 +889,52 @@ SELECT id + 1 FROM innocent_visit
 SELECT COUNT(*) FROM customer WHERE id IN (SELECT id FROM visit)
 === hidden
 SELECT number FROM next_ticket
+
+=== write -- all of them, those of the connection and of the server included
+SHOW VARIABLES
+=== write
+SHOW GLOBAL VARIABLES LIKE 'read_only'
+=== write
+SHOW VARIABLES LIKE 'last_insert_id'
+=== write
+SHOW SESSION VARIABLES LIKE 'timestamp'
+=== write
+SHOW VARIABLES LIKE 'hostname'
+=== write
+SHOW VARIABLES LIKE '%'
+=== write
+SHOW VARIABLES WHERE variable_name = 'server_id'
+=== write
+SHOW VARIABLES WHERE variable_name = 'sql_mode' OR value = 'ON'
+=== write
+SHOW VARIABLES WHERE NOT variable_name = 'sql_mode'
+=== read
+SHOW VARIABLES LIKE 'sql_mode'
+=== read
+SHOW GLOBAL VARIABLES WHERE Variable_name = 'sql_mode' OR variable_name LIKE 'version'
+=== read
+SHOW VARIABLES WHERE Variable_name IN ('lower_case_table_names', 'max_allowed_packet');
+=== write -- what tells of one server
+SELECT * FROM mysql.gtid_executed
+=== write
+SELECT * FROM mysql.slave_master_info
+=== write
+SELECT * FROM `mysql` . `innodb_table_stats`
+=== write
+SELECT * FROM information_schema.disks
+=== write
+SELECT * FROM information_schema.wsrep_status
+=== write
+SELECT plugin_name FROM INFORMATION_SCHEMA.PLUGINS
+=== read
+SELECT COUNT(*) > 0 FROM mysql.help_topic
+=== write -- words that are syntax elsewhere
+SELECT escape(1), of(2)
+=== write
+SELECT 1, sql_cache(1)
+=== write
+SELECT EXTRACT(YEAR FROM json_table(1))
+=== read
+SELECT SQL_NO_CACHE (1), name LIKE 'a|%' ESCAPE ('|') FROM customer
+=== read
+SELECT j.a FROM customer c, JSON_TABLE('[1]', '$[*]' COLUMNS (a int PATH '$')) AS j

@@ -139,5 +139,34 @@ CREATE FUNCTION shop.to_code(value text) RETURNS shop.code
 CREATE CAST (text AS shop.code) WITH FUNCTION shop.to_code(text);
 CREATE PROCEDURE clean_up() LANGUAGE sql AS 'DELETE FROM audit';
 
+-- Views, functions and policies that reach what only the primary, or one connection, can tell.
+CREATE VIEW next_number AS SELECT last_value + 1 AS number FROM ticket;
+CREATE VIEW busy AS SELECT pid FROM pg_stat_activity;
+CREATE VIEW deeply_busy AS SELECT count(*) AS backends FROM (SELECT pid FROM busy UNION ALL SELECT 1) b;
+CREATE FUNCTION mine() RETURNS int LANGUAGE sql STABLE AS 'SELECT pg_backend_pid() /* mine */';
+CREATE FUNCTION mine_in_blocks() RETURNS int LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN mine (); END $$;
+CREATE FUNCTION mine_by_tree() RETURNS int LANGUAGE sql STABLE BEGIN ATOMIC SELECT mine(); END;
+CREATE FUNCTION highest_ticket() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT last_value FROM "ticket"';
+CREATE VIEW of_mine AS SELECT mine_by_tree() AS pid;
+CREATE TABLE guarded (id int PRIMARY KEY);
+ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_backends ON guarded USING (id < mine());
+CREATE VIEW guarded_view AS SELECT id FROM guarded;
+CREATE AGGREGATE mine_plus(int) (SFUNC = int4pl, STYPE = int, INITCOND = '0');
+-- What they store was computed on the primary.
+CREATE MATERIALIZED VIEW was_busy AS SELECT pid FROM busy;
+-- Those that reach nothing of the kind.
+CREATE FUNCTION newest() RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+    -- Neither nextval nor the name of a sequence.
+    BEGIN RETURN (SELECT max(id) FROM customer WHERE created_at < now()); END $$;
+CREATE FUNCTION newest_by_tree(lowest bigint DEFAULT 1) RETURNS bigint LANGUAGE sql STABLE
+    BEGIN ATOMIC SELECT max(id) FROM customer WHERE id > lowest; END;
+CREATE VIEW newest_customer AS SELECT newest(), newest_by_tree(), current_setting('app.tenant', true) AS tenant;
+CREATE TABLE tenanted (id int PRIMARY KEY, tenant text NOT NULL DEFAULT '1');
+ALTER TABLE tenanted ENABLE ROW LEVEL SECURITY;
+CREATE POLICY by_tenant ON tenanted USING (tenant = current_setting('app.tenant', true));
+CREATE TYPE span AS RANGE (SUBTYPE = int);
+CREATE TYPE mood AS ENUM ('sad', 'happy');
+
 CREATE FUNCTION numbered(n bigint DEFAULT nextval('ticket')) RETURNS bigint
     IMMUTABLE LANGUAGE sql AS 'SELECT n';

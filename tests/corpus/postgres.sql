@@ -601,7 +601,7 @@ SELECT c.id FROM customer c WHERE (c.created_at, c.id) > ('2023-01-01', 5) ORDER
 === read
 SELECT jsonb_agg(jsonb_build_object('id', c.id, 'orders', (SELECT jsonb_agg(o.*) FROM "order" o WHERE o.customer_id = c.id))) FROM customer c
 === read
-SELECT current_setting('TimeZone') AS zone, to_char(now() AT TIME ZONE current_setting('TimeZone'), 'YYYY-MM-DD"T"HH24:MI:SS')
+SELECT current_setting('TimeZone') AS zone, to_char(now() AT TIME ZONE current_setting('TimeZone'), 'YYYY"T"')
 === read
 SELECT setseed.id FROM customer setseed WHERE setseed.id = 1
 === read
@@ -1043,9 +1043,9 @@ SELECT 1|+|2
 SELECT 1 OPERATOR(public.|+|) 2
 === write
 SELECT 1 OPERATOR ( public . |+| ) 2
-=== hidden -- the view calls nextval
+=== write -- the view calls nextval
 SELECT * FROM next_ticket
-=== hidden
+=== write
 TABLE public.next_ticket
 === hidden -- the domain's check writes
 SELECT 1::shop.checked
@@ -1093,7 +1093,7 @@ EXPLAIN ANALYZE CREATE TABLE copied AS SELECT 1
 EXPLAIN ANALYZE EXECUTE prepared(1)
 === write -- what was prepared in this session
 EXPLAIN EXECUTE prepared(1)
-=== write
+=== read
 EXPLAIN DECLARE c CURSOR FOR SELECT 1
 === write
 EXPLAIN SELECT * FROM customer WHERE id = 1; DELETE FROM item
@@ -1121,8 +1121,16 @@ COPY (SELECT nextval('ticket')) TO STDOUT
 COPY (SELECT * FROM customer FOR UPDATE) TO STDOUT
 === write
 COPY (WITH gone AS (DELETE FROM item RETURNING *) SELECT * FROM gone) TO STDOUT
-=== write
+=== read -- several statements
 SELECT 1; SELECT 2
+=== read
+; SELECT count(*) FROM customer;; TABLE category;
+=== write
+SELECT 1; DELETE FROM item
+=== write
+SELECT 1; SELECT nextval('ticket')
+=== write
+SELECT 1; SET search_path = shop
 === write
 SELECT 1; DELETE FROM item
 === write
@@ -1348,3 +1356,114 @@ SELECT DISTINCT ON (customer_id) nextval('ticket') FROM "order"
 SELECT 1 OPERATOR(pg_catalog.+) nextval('ticket')
 === write -- behind PATH follows an expression, be it quoted or not
 SELECT * FROM XMLTABLE('/a' PASSING '<a/>'::xml COLUMNS n text "path" nextval('ticket')::text)
+
+=== write -- attribute notation calls a function of one argument, of whatever type
+SELECT ('ticket'::regclass).nextval
+=== write
+SELECT (1::bigint).pg_advisory_lock
+=== write
+SELECT (id) . "pg_advisory_lock" FROM customer
+=== write
+SELECT (ARRAY['ticket'::regclass])[1].nextval
+=== write
+SELECT a[1].pg_advisory_lock FROM (SELECT ARRAY[1::bigint] AS a) t
+=== write
+SELECT t.a[1].pg_advisory_lock FROM (SELECT ARRAY[1::bigint] AS a) t
+=== write
+SELECT $1.pg_advisory_lock
+=== write
+SELECT (SELECT 'ticket'::regclass).nextval
+=== write
+SELECT (t).a.pg_advisory_lock FROM (SELECT 1::bigint AS a) t
+=== write
+EXPLAIN ANALYZE SELECT (1::bigint).pg_advisory_lock
+=== write
+COPY (SELECT (1::bigint).pg_advisory_lock) TO STDOUT
+=== write -- what a function in FROM returns may be the argument
+SELECT g.nextval FROM pg_catalog.regclass('ticket') g
+=== write
+SELECT generate_series.pg_advisory_lock FROM generate_series(1::bigint, 2)
+=== write
+SELECT g.pg_advisory_lock FROM customer, unnest(ARRAY[1::bigint]) AS g
+=== write
+SELECT g.pg_advisory_lock FROM CAST(1 AS bigint) g
+=== write
+SELECT g.pg_advisory_lock FROM (customer CROSS JOIN ROWS FROM (generate_series(1::bigint, 2)) g)
+=== write -- a volatile function of the user's
+SELECT ('x'::text).log_visit
+=== write
+SELECT g.log_visit FROM lower('X') g
+=== read -- fields, columns, and functions that only read
+SELECT (c).email, (c.profile ->> 'age')::int, ('X'::text).lower FROM customer c
+=== read
+SELECT (jsonb_each(profile)).key, (each).value FROM customer, jsonb_each(profile) each
+=== read
+SELECT g.g, g.text FROM generate_series(1, 3) g
+=== read on primary -- a field that looks like a call
+SELECT odd.nextval FROM odd WHERE (odd).nextval > 0
+=== read
+SELECT o.nextval, d.nextval FROM odd o, generate_series(1, 2) g, (SELECT nextval FROM odd) d
+=== write -- what is temporary is of one connection
+SELECT * FROM pg_temp.mine
+=== write
+COPY pg_temp.mine TO STDOUT
+=== write
+EXPLAIN SELECT * FROM pg_temp.mine
+=== write
+EXPLAIN SELECT pg_temp.f(1)
+=== write
+SELECT pg_temp.f(1)
+=== write -- views that reach a sequence, or what only one server knows
+SELECT number FROM next_number
+=== write
+SELECT count(*) FROM busy
+=== write
+SELECT c.email FROM customer c JOIN deeply_busy b ON b.backends > 0
+=== write
+SELECT * FROM (customer CROSS JOIN busy)
+=== write
+SELECT * FROM customer, of_mine
+=== write -- functions that do
+SELECT mine()
+=== write
+SELECT mine_in_blocks()
+=== write
+SELECT mine_by_tree()
+=== write
+SELECT highest_ticket()
+=== write -- policies that do
+SELECT * FROM guarded
+=== write
+SELECT * FROM guarded_view
+=== read -- what it stored is replicated
+SELECT count(*) > 0 FROM was_busy
+=== read
+SELECT newest(), newest_by_tree(), newest_by_tree(2), mine_plus(id) FROM category
+=== read
+SELECT * FROM newest_customer
+=== read -- the setting is the application's
+SELECT * FROM tenanted
+=== read -- constructors
+SELECT span(1, 5) @> 2, mood('sad'), int4range(1, 2)
+=== write -- of a domain whose check writes
+SELECT shop.checked(1)
+=== read -- the text that it is given is no query
+SELECT ts_rewrite('a & b'::tsquery, 'a'::tsquery, 'c'::tsquery)
+=== write -- one of them runs a query
+SELECT ts_rewrite(ts_rewrite('a'::tsquery, 'SELECT ''a''::tsquery, ''b''::tsquery'), 'a'::tsquery, 'c'::tsquery)
+=== read
+EXPLAIN CREATE TABLE backup AS SELECT * FROM customer
+=== read
+EXPLAIN (COSTS OFF) DECLARE c CURSOR FOR SELECT * FROM customer
+=== read
+EXPLAIN CREATE MATERIALIZED VIEW backup AS SELECT nextval('ticket')
+=== write
+EXPLAIN ANALYZE CREATE TABLE backup AS SELECT * FROM customer
+=== read -- a name with escapes
+SELECT 'a' AS U&"\0061", 'b' AS U&"d!0061t" UESCAPE '!'
+=== write -- words that are syntax elsewhere
+SELECT cube(1)
+=== write
+SELECT second(1), xor(1, 2)
+=== read
+SELECT status, customer_id, count(*) FROM "order" GROUP BY status, ROLLUP (customer_id), GROUPING SETS (CUBE (total), ())

@@ -248,7 +248,7 @@ SELECT name FROM customer WHERE name IN ('INSERT', 'UPDATE x SET', 'PRAGMA', 'AT
 SELECT add_tax(total) FROM "order"
 === read on primary
 SELECT regexp_like(name, '^C') FROM customer
-=== read on primary -- a table that is called
+=== read -- a table that is called
 SELECT title FROM article('delete OR novels') ORDER BY rank
 === write
 INSERT INTO audit (what) VALUES ('x')
@@ -325,8 +325,12 @@ SELECT * FROM [pragma_foreign_keys]
 SELECT * FROM temp.scratch
 === write
 SELECT name FROM sqlite_temp_master
-=== write
+=== read -- several statements
 SELECT 1; SELECT 2
+=== write
+SELECT 1; DELETE FROM item
+=== read
+; SELECT 1
 === write
 SELECT 1; DELETE FROM item
 === write
@@ -438,8 +442,20 @@ PRAGMA journal_mode = WAL
 PRAGMA query_only(0)
 === state
 /* x */ PRAGMA main.user_version = 5
-=== state -- even one that only asks: some of them do something
+=== read
 PRAGMA table_info(customer)
+=== read
+PRAGMA main.index_list(item);
+=== read
+PRAGMA user_version
+=== state -- one that is of the connection
+PRAGMA foreign_keys
+=== state
+PRAGMA user_version(5)
+=== state
+PRAGMA temp.table_info(customer)
+=== state
+PRAGMA journal_mode
 === state
 PRAGMA optimize
 === state
@@ -458,3 +474,18 @@ CREATE TEMPORARY TABLE t AS SELECT * FROM customer
 CREATE TEMP VIEW v AS SELECT 1
 === state
 CREATE TEMP TRIGGER t AFTER INSERT ON item BEGIN DELETE FROM audit; END
+
+=== read -- a table is given its hidden columns
+SELECT title FROM article('update')
+=== read
+SELECT a.title FROM customer c LEFT JOIN article('novels') a ON a.title = c.name
+=== write -- a function
+SELECT 1 FROM customer WHERE name IS DISTINCT FROM unknown(1)
+=== write -- words that are syntax elsewhere
+SELECT row(1), offset(2)
+=== write
+SELECT any(1), window(2)
+=== read
+SELECT title FROM article WHERE title MATCH ('update') LIMIT 1 OFFSET (0)
+=== write
+EXPLAIN SELECT * FROM temp.t

@@ -10,8 +10,10 @@ use foldhash::fast::RandomState;
 
 use super::lexer::{Kind, Lexer, Rules};
 use super::name::{Folded, NAME_LENGTH};
-use super::postgres::{self, Catalog};
+use super::postgres::{self, Catalog, Item};
 use super::sql::Grammar;
+use super::words;
+use crate::decision::Cause;
 
 /// What a call means for the statement that it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +24,17 @@ pub(super) enum Effect {
     Local,
     /// It may change something.
     Volatile,
+}
+
+impl Effect {
+    /// Why a statement with such a call is no read; `None` if it may be one.
+    pub(super) fn cause(self) -> Option<Cause> {
+        match self {
+            Self::Reads => None,
+            Self::Local => Some(Cause::SessionDependent),
+            Self::Volatile => Some(Cause::Volatile),
+        }
+    }
 }
 
 /// Functions that the user has added or removed, in this order.
@@ -67,6 +80,16 @@ impl Overrides {
         });
         true
     }
+
+    /// Whether a function is a read by the user's word.
+    fn read(&self, schema: &str, name: &str) -> bool {
+        self.0.iter().any(|known| {
+            let schemas = known.schema.as_deref();
+            known.effect == Effect::Reads
+                && *known.name == *name.as_bytes()
+                && schemas.is_none_or(|known| *known == *schema.as_bytes())
+        })
+    }
 }
 
 /// The functions that are known, and all else that calls one.
@@ -76,12 +99,17 @@ pub(super) struct Functions {
     plain: HashMap<Box<[u8]>, Effect, RandomState>,
     /// By schema and name.
     qualified: HashMap<Box<[u8]>, Effect, RandomState>,
-    /// Functions of one row that are volatile: `t.f` calls them.
+    /// Whether all of the server's functions are known: its catalog has been read.
+    complete: bool,
+    /// Functions of one row that are no reads: `t.f` calls them.
     attributes: Vec<Box<[u8]>>,
-    /// Operators that call a volatile function.
+    /// Operators that call a function that is no read.
     operators: Vec<Box<[u8]>>,
-    /// Sequences and unlogged tables: a replica shows another state of them, or none.
-    relations: HashSet<Box<[u8]>, RandomState>,
+    /// Relations that are no reads: sequences and unlogged tables, of which a replica shows another state or none;
+    /// and views and tables whose queries or policies reach what is no read.
+    relations: HashMap<Box<[u8]>, Effect, RandomState>,
+    /// The keywords of the server that cannot be names of functions; empty if it was not asked.
+    reserved: HashSet<Box<[u8]>, RandomState>,
     /// Whether a backslash in a plain string is an escape.
     pub(super) backslash_escapes: bool,
     /// Whether MySQL takes what is in double quotes for a name.
@@ -122,6 +150,9 @@ impl Functions {
             for name in postgres::harmless() {
                 functions.take_in(schema, name, Effect::Reads);
             }
+            for name in postgres::VOLATILE_OF_ONE {
+                functions.take_in(schema, name, Effect::Volatile);
+            }
             functions.withdraw();
         }
         functions.override_with(overrides);
@@ -148,20 +179,91 @@ impl Functions {
             functions.take_in(Some(function.schema), function.name, effect);
         }
         functions.withdraw();
-        functions.attributes = lines(catalog.attributes).collect();
-        functions.operators = lines(catalog.operators).collect();
-        functions.relations = lines(catalog.relations).collect();
+        functions.complete = true;
+        functions.reserved = lines(catalog.reserved).collect();
+        functions.relations = lines(catalog.relations)
+            .map(|name| (name, Effect::Local))
+            .collect();
+        functions.override_with(overrides);
+        functions.spread(catalog, overrides);
+        functions.attributes = catalog
+            .attributes()
+            .filter(|(schema, name)| {
+                let effect = functions.effect(Some(schema.as_bytes()), name.as_bytes());
+                effect != Some(Effect::Reads)
+            })
+            .map(|(_, name)| name.as_bytes().into())
+            .collect();
         functions.override_with(overrides);
         functions
+    }
+
+    /// What uses something that is no read is none either, at any distance: a view that calls a function, a
+    /// function that reads a view.
+    fn spread(&mut self, catalog: &Catalog<'_>, overrides: &Overrides) {
+        let is_settled = |item: &Item<'_>| match item {
+            Item::Function { schema, name } => overrides.read(schema, name),
+            Item::Operator(_) | Item::Relation(_) => false,
+        };
+        let mut uses: Vec<_> = catalog.uses().collect();
+        uses.retain(|(user, _)| !is_settled(user));
+        loop {
+            let before = uses.len();
+            // What is no read has no need to be looked at again.
+            uses.retain(|(user, used)| {
+                let effect = self
+                    .effect_of(used)
+                    .filter(|effect| *effect != Effect::Reads);
+                if let Some(effect) = effect {
+                    self.taint(user, effect);
+                }
+                effect.is_none()
+            });
+            if uses.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn effect_of(&self, item: &Item<'_>) -> Option<Effect> {
+        match item {
+            Item::Function { schema, name } if postgres::runs_text(schema, name) => {
+                Some(Effect::Volatile)
+            }
+            Item::Function { schema, name } => {
+                self.effect(Some(schema.as_bytes()), name.as_bytes())
+            }
+            Item::Operator(name) => self.is_volatile_operator(name).then_some(Effect::Volatile),
+            Item::Relation(name) => {
+                let name = name.as_bytes();
+                let local = words::is_local_relation(name, Grammar::Postgres);
+                self.relation(name).or(local.then_some(Effect::Local))
+            }
+        }
+    }
+
+    fn taint(&mut self, item: &Item<'_>, effect: Effect) {
+        match item {
+            Item::Function { schema, name } => self.take_in(Some(schema), name, effect),
+            Item::Operator(name) => self.operators.push(name.as_bytes().into()),
+            Item::Relation(name) => {
+                let known = self.relations.entry(name.as_bytes().into());
+                known
+                    .and_modify(|known| *known = (*known).max(effect))
+                    .or_insert(effect);
+            }
+        }
     }
 
     fn empty(backslash_escapes: bool) -> Self {
         Self {
             plain: HashMap::default(),
             qualified: HashMap::default(),
+            complete: false,
             attributes: Vec::new(),
             operators: Vec::new(),
-            relations: HashSet::default(),
+            relations: HashMap::default(),
+            reserved: HashSet::default(),
             backslash_escapes,
             ansi_quotes: false,
         }
@@ -242,9 +344,19 @@ impl Functions {
         self.attributes.iter().any(|known| **known == *name)
     }
 
-    /// Whether a relation is not the same on every server.
-    pub(super) fn is_local_relation(&self, name: &[u8]) -> bool {
-        !self.relations.is_empty() && self.relations.contains(name)
+    /// Whether all of the server's functions are known.
+    pub(super) fn are_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Whether the server has said that a word cannot be the name of a function.
+    pub(super) fn is_reserved(&self, word: &[u8]) -> bool {
+        self.reserved.contains(word)
+    }
+
+    /// Why a relation is no read, if it is known to be none.
+    pub(super) fn relation(&self, name: &[u8]) -> Option<Effect> {
+        self.relations.get(name).copied()
     }
 
     /// Whether an operator calls a function that is no read.

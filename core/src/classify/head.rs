@@ -1,6 +1,6 @@
 //! How statements begin: what kind they are of, and what must be looked for in the rest.
 
-use super::lexer::Kind;
+use super::lexer::{Kind, Token};
 use super::name::Folded;
 use super::scan::{Goal, Scan, Step, TEMPORARY, Verdict, is_common_setting};
 use super::sql::Grammar;
@@ -34,6 +34,7 @@ impl<'a> Scan<'a, '_> {
             b"show" => self.show(),
             b"copy" if self.grammar == Grammar::Postgres => self.copy(),
             b"create" | b"drop" => self.create(),
+            b"pragma" if self.grammar == Grammar::Sqlite => self.pragma(),
             b"load" if self.grammar == Grammar::Postgres => self.stop(Cause::SessionState),
             word if among(word, words::STATE_HEADS) => self.stop(Cause::SessionState),
             word if among(word, words::WRITE_HEADS) => self.stop(Cause::Writes),
@@ -90,6 +91,13 @@ impl<'a> Scan<'a, '_> {
             key if key.heads_a_query() => Ok(Goal::Shape),
             key if key.changes_rows() && executes => self.stop(Cause::Writes),
             key if key.changes_rows() => Ok(Goal::Shape),
+            // A table that would be made of a query, and a cursor.
+            _ if self.grammar == Grammar::Postgres
+                && !executes
+                && matches!(&*word, b"create" | b"declare") =>
+            {
+                Ok(Goal::Shape)
+            }
             Key::For => self.stop(Cause::SessionDependent),
             // `DESCRIBE table`
             Key::Other if self.grammar == Grammar::MySql && !words::heads_a_change(&word) => {
@@ -145,6 +153,9 @@ impl<'a> Scan<'a, '_> {
                 }
                 match self.word() {
                     Some(word) if among(&word, words::MYSQL_SHOWN) => Ok(Goal::Shape),
+                    Some(word) if *word == *b"variables" && self.shows_common_variables() => {
+                        Ok(Goal::Shape)
+                    }
                     _ => self.stop(Cause::SessionDependent),
                 }
             }
@@ -156,6 +167,76 @@ impl<'a> Scan<'a, '_> {
         let name = self.next.text.trim_matches('"');
         // With a dot it is one of the application's own, or of a library that is loaded on first use.
         is_common_setting(name) && self.lexer.clone().next().kind != Kind::Dot
+    }
+
+    /// Whether MySQL's `SHOW VARIABLES` asks by name for variables that are the same on every server and connection:
+    /// `LIKE 'a'`, `WHERE variable_name = 'a' OR …`, `WHERE variable_name IN ('a', …)`. What follows is looked at
+    /// once and no further than that, so it takes no more than another look at each token.
+    fn shows_common_variables(&self) -> bool {
+        let mut ahead = self.lexer.clone();
+        let is = |token: Token<'_>, word: &str| {
+            token.kind == Kind::Word && token.text.eq_ignore_ascii_case(word)
+        };
+        let ends = |token: Token<'_>| matches!(token.kind, Kind::End | Kind::Semicolon);
+        let is_common = |token: Token<'_>| {
+            let text = matches!(token.kind, Kind::Quoted | Kind::Value).then_some(token.text);
+            let name = text.and_then(|text| text.get(1..text.len().checked_sub(1)?));
+            let name = name.and_then(Folded::lower);
+            name.is_some_and(|name| among(&name, words::MYSQL_VARIABLES))
+        };
+        if is(self.next, "like") {
+            return is_common(ahead.next()) && ends(ahead.next());
+        }
+        if !is(self.next, "where") {
+            return false;
+        }
+        loop {
+            if !is(ahead.next(), "variable_name") {
+                return false;
+            }
+            let operator = ahead.next();
+            if is(operator, "in") {
+                let mut token = ahead.next();
+                while matches!(token.kind, Kind::Open | Kind::Comma) {
+                    if !is_common(ahead.next()) {
+                        return false;
+                    }
+                    token = ahead.next();
+                }
+                if token.kind != Kind::Close {
+                    return false;
+                }
+            } else if !(operator.text == "=" || is(operator, "like")) || !is_common(ahead.next()) {
+                return false;
+            }
+            match ahead.next() {
+                token if ends(token) => return true,
+                token if is(token, "or") => {}
+                _ => return false,
+            }
+        }
+    }
+
+    /// SQLite's pragmas, of which some read what is in the file.
+    fn pragma(&mut self) -> Step<'a, Goal> {
+        self.advance();
+        let schema = self.next.kind == Kind::Dot;
+        if schema && self.word().is_none_or(|word| *word != *b"main") {
+            return self.stop(Cause::SessionState);
+        }
+        if schema {
+            self.advance();
+            self.advance();
+        }
+        let reading = match self.next.kind {
+            Kind::End | Kind::Semicolon => words::SQLITE_PRAGMAS,
+            Kind::Open => words::SQLITE_PRAGMAS_OF,
+            _ => &[],
+        };
+        match self.word().is_some_and(|word| among(&word, reading)) {
+            true => Ok(Goal::Shape),
+            false => self.stop(Cause::SessionState),
+        }
     }
 
     fn copy(&mut self) -> Step<'a, Goal> {

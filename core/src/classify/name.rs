@@ -17,7 +17,7 @@ impl Folded {
     pub(super) fn of(token: Token<'_>, grammar: Grammar) -> Option<Self> {
         match (token.kind, grammar) {
             (Kind::Word, _) => Self::lower(token.text),
-            (Kind::Quoted, Grammar::Postgres) => unquoted(token.text).and_then(Self::exactly),
+            (Kind::Quoted, Grammar::Postgres) => Self::within_quotes(token.text),
             (Kind::Quoted, Grammar::MySql | Grammar::Sqlite) => {
                 unquoted(token.text).and_then(Self::lower)
             }
@@ -37,6 +37,18 @@ impl Folded {
         let mut folded = Self::exactly(name)?;
         folded.bytes[..folded.length].make_ascii_lowercase();
         Some(folded)
+    }
+
+    /// The name in PostgreSQL's double quotes, in which a quote is doubled; `None` if it has escapes.
+    fn within_quotes(quoted: &str) -> Option<Self> {
+        if quoted.starts_with(['u', 'U']) {
+            return None;
+        }
+        let inside = quoted.get(1..quoted.len().checked_sub(1)?)?;
+        match inside.contains('"') {
+            true => Self::exactly(&inside.replace("\"\"", "\"")),
+            false => Self::exactly(inside),
+        }
     }
 
     /// `None` if the name is longer than any that is known.

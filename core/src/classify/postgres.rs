@@ -6,53 +6,21 @@ use crate::dialect::{Answer, Question};
 
 pub(super) const SYSTEM_SCHEMA: &str = "pg_catalog";
 
-/// Asks for all functions that a statement can call, in all schemas: which of them are visible may differ
-/// from one connection to the next. A line each, with a letter, the schema and the name; and for a volatile
-/// one the extension that it belongs to. An aggregate is what its support functions are, and a function what
-/// its arguments' defaults call. The system's types are called in order to cast. Names with blanks are left out;
-/// they are then not known. Then for what else calls a volatile function, and for the relations
-/// that a standby cannot show, or not as they are.
-pub(super) const QUESTION: Question = Question::new(
-    "SELECT current_setting('standard_conforming_strings'), \
-     (SELECT string_agg(DISTINCT line, E'\\n') FROM ( \
-        SELECT concat_ws(' ', CASE WHEN changes THEN 'v' ELSE 'r' END, nspname, proname, \
-          CASE WHEN changes THEN ( \
-            SELECT extname FROM pg_catalog.pg_depend d \
-            JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
-            WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = f.oid \
-            AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e' \
-            LIMIT 1) END) AS line \
-        FROM ( \
-          SELECT p.oid, n.nspname, p.proname, CASE p.prokind WHEN 'a' THEN ( \
-              SELECT bool_or(s.provolatile = 'v') FROM pg_catalog.pg_aggregate a \
-              JOIN pg_catalog.pg_proc s ON s.oid IN (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, \
-                a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn) \
-              WHERE a.aggfnoid = p.oid) \
-            ELSE p.provolatile = 'v' OR EXISTS (SELECT FROM \
-              regexp_matches(p.proargdefaults::text, ':(?:func|opfunc)id (\\d+)', 'g') m \
-              JOIN pg_catalog.pg_proc d ON d.oid = m[1]::oid WHERE d.provolatile = 'v') \
-            END AS changes \
-          FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
-          WHERE p.prokind <> 'p' AND n.nspname !~ '^pg_temp_' \
-          AND n.nspname !~ '[[:space:][:cntrl:]]' AND p.proname !~ '[[:space:][:cntrl:]]' \
-        ) f \
-        UNION ALL \
-        SELECT 'r ' || n.nspname || ' ' || t.typname FROM pg_catalog.pg_type t \
-        JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
-        WHERE n.nspname = 'pg_catalog' AND t.typtype IN ('b', 'r', 'm') AND t.typcategory <> 'A' \
-     ) lines), \
-     (SELECT string_agg(DISTINCT p.proname, E'\\n') FROM pg_catalog.pg_proc p \
-        JOIN pg_catalog.pg_type t ON t.oid = p.proargtypes[0] \
-        WHERE p.provolatile = 'v' AND p.oid >= 16384 AND p.pronargs - p.pronargdefaults <= 1 \
-        AND t.typtype IN ('c', 'd', 'p')), \
-     (SELECT string_agg(DISTINCT o.oprname, E'\\n') FROM pg_catalog.pg_operator o \
-        JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode WHERE p.provolatile = 'v' \
-        AND o.oprname NOT IN (SELECT oprname FROM pg_catalog.pg_operator \
-          WHERE oprnamespace = 'pg_catalog'::regnamespace)), \
-     (SELECT string_agg(DISTINCT c.relname, E'\\n') FROM pg_catalog.pg_class c \
-        WHERE c.relkind = 'S' OR c.relpersistence = 'u' AND c.relkind IN ('m', 'r'))",
-    5,
-);
+/// Asks what a statement can call or read that is no read, in all schemas: what is visible may differ from one
+/// connection to the next. Its columns are those of [`Catalog`].
+///
+/// It is asked again and again by each process, so it costs little: no subquery runs once for each row of a table
+/// (with more than 100,000 by the planner's estimate it would also be compiled, which takes longer than to run it),
+/// and only the user's own objects are looked into.
+///
+/// * Functions: a line each, with a letter, the schema and the name, and for a volatile one the extension that it
+///   belongs to. The system's types and the user's are called in order to cast. Names with blanks are left out; they
+///   are then not known.
+/// * Uses: what a view's query, a table's policies, a function's body or its arguments' defaults, an aggregate and an
+///   operator mention. The server keeps the first ones as trees of nodes (of `pg_depend` the system's own objects
+///   are left out), which name what they call by its number. Of a body that is a string, the words are compared:
+///   what is mentioned in a comment counts, what is put together at run time does not.
+pub(super) const QUESTION: Question = Question::new(include_str!("catalog.sql"), 6);
 
 /// The answer to [`QUESTION`].
 #[derive(Debug)]
@@ -60,9 +28,32 @@ pub(super) struct Catalog<'a> {
     /// Whether a backslash in a plain string is just that.
     pub(super) standard_strings: bool,
     functions: &'a str,
-    pub(super) attributes: &'a str,
-    pub(super) operators: &'a str,
+    /// Functions that can be called for one row, by schema and name.
+    attributes: &'a str,
+    /// Sequences and unlogged tables.
     pub(super) relations: &'a str,
+    uses: &'a str,
+    /// Keywords that cannot be names of functions.
+    pub(super) reserved: &'a str,
+}
+
+/// What uses something, or is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Item<'a> {
+    Function { schema: &'a str, name: &'a str },
+    Operator(&'a str),
+    Relation(&'a str),
+}
+
+impl<'a> Item<'a> {
+    fn of(kind: &str, schema: &'a str, name: &'a str) -> Option<Self> {
+        Some(match kind {
+            "f" => Self::Function { schema, name },
+            "o" => Self::Operator(name),
+            "r" => Self::Relation(name),
+            _ => return None,
+        })
+    }
 }
 
 /// One overload of a function, or several that are alike.
@@ -82,8 +73,24 @@ impl<'a> Catalog<'a> {
             standard_strings: answer.column(0)? == "on",
             functions,
             attributes: answer.column(2).unwrap_or(""),
-            operators: answer.column(3).unwrap_or(""),
-            relations: answer.column(4).unwrap_or(""),
+            relations: answer.column(3).unwrap_or(""),
+            uses: answer.column(4).unwrap_or(""),
+            reserved: answer.column(5).unwrap_or(""),
+        })
+    }
+
+    pub(super) fn attributes(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.attributes
+            .lines()
+            .filter_map(|line| line.split_once('\t'))
+    }
+
+    /// What uses what.
+    pub(super) fn uses(&self) -> impl Iterator<Item = (Item<'a>, Item<'a>)> {
+        self.uses.lines().filter_map(|line| {
+            let mut fields = line.split('\t');
+            let mut item = || Item::of(fields.next()?, fields.next()?, fields.next()?);
+            Some((item()?, item()?))
         })
     }
 
@@ -109,6 +116,7 @@ impl Function<'_> {
         let harmless = match self.extension {
             None if self.schema == SYSTEM_SCHEMA => HARMLESS,
             Some("pgcrypto") => HARMLESS_PGCRYPTO,
+            Some("timescaledb") => HARMLESS_TIMESCALE,
             Some("uuid-ossp") => HARMLESS_UUID,
             _ => &[],
         };
@@ -125,8 +133,13 @@ const HARMLESS: &[&str] = &[
     "pg_database_size", "pg_indexes_size", "pg_partition_ancestors", "pg_partition_tree",
     "pg_relation_size", "pg_sleep", "pg_sleep_for", "pg_sleep_until", "pg_table_size",
     "pg_tablespace_size", "pg_total_relation_size", "random", "random_normal", "timeofday",
-    "uuidv4", "uuidv7",
+    "ts_rewrite", "uuidv4", "uuidv7",
 ];
+
+/// Whether a harmless function runs a query that it is given as text, if it is called with less than three arguments.
+pub(super) fn runs_text(schema: &str, name: &str) -> bool {
+    schema == SYSTEM_SCHEMA && name == "ts_rewrite"
+}
 
 const HARMLESS_PGCRYPTO: &[&str] = &[
     "gen_random_bytes",
@@ -137,6 +150,9 @@ const HARMLESS_PGCRYPTO: &[&str] = &[
     "pgp_sym_encrypt",
     "pgp_sym_encrypt_bytea",
 ];
+
+/// They fill gaps in what the query has read. (timescale/timescaledb, `sql/gapfill.sql`.)
+const HARMLESS_TIMESCALE: &[&str] = &["interpolate", "locf", "time_bucket_gapfill"];
 
 const HARMLESS_UUID: &[&str] = &["uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4"];
 
@@ -167,6 +183,26 @@ const REFUSED: &[&str] = &[
     "database_to_xml", "database_to_xml_and_xmlschema", "pg_current_xact_id",
     "pg_replication_origin_oid", "pg_walfile_name", "pg_walfile_name_offset", "schema_to_xml",
     "schema_to_xml_and_xmlschema", "table_to_xml", "table_to_xml_and_xmlschema", "txid_current",
+];
+
+/// The system's volatile functions of one argument, which `t.f` may call as well, for as long as no catalog has said
+/// so. Those that tell of one server are [withdrawn] anyway.
+#[rustfmt::skip]
+pub(super) const VOLATILE_OF_ONE: &[&str] = &[
+    "brin_summarize_new_values", "currval", "gin_clean_pending_list", "lo_close", "lo_creat", "lo_create",
+    "lo_get", "lo_import", "lo_tell", "lo_tell64", "lo_unlink", "nextval", "pg_advisory_lock",
+    "pg_advisory_lock_shared", "pg_advisory_unlock", "pg_advisory_unlock_shared",
+    "pg_advisory_xact_lock", "pg_advisory_xact_lock_shared", "pg_backup_start", "pg_backup_stop",
+    "pg_collation_actual_version", "pg_create_physical_replication_slot", "pg_create_restore_point",
+    "pg_database_collation_actual_version", "pg_drop_replication_slot", "pg_get_multixact_members",
+    "pg_import_system_collations", "pg_log_backend_memory_contexts", "pg_promote",
+    "pg_replication_origin_create", "pg_replication_origin_drop",
+    "pg_replication_origin_session_progress", "pg_replication_origin_session_setup",
+    "pg_sequence_last_value", "pg_start_backup", "pg_stop_backup", "pg_sync_replication_slot",
+    "pg_try_advisory_lock", "pg_try_advisory_lock_shared", "pg_try_advisory_xact_lock",
+    "pg_try_advisory_xact_lock_shared", "pg_xact_commit_timestamp",
+    "pg_xact_commit_timestamp_origin", "pg_xact_status", "plpgsql_validator", "setseed", "ts_stat",
+    "txid_status",
 ];
 
 const LOCAL_PREFIXES: &[&str] = &[
@@ -201,7 +237,15 @@ mod tests {
 
     #[test]
     fn lists_are_sorted() {
-        for list in [HARMLESS, HARMLESS_PGCRYPTO, HARMLESS_UUID, LOCAL, REFUSED] {
+        for list in [
+            HARMLESS,
+            HARMLESS_PGCRYPTO,
+            HARMLESS_TIMESCALE,
+            HARMLESS_UUID,
+            LOCAL,
+            REFUSED,
+            VOLATILE_OF_ONE,
+        ] {
             assert!(list.is_sorted(), "{list:?}");
         }
     }

@@ -59,6 +59,12 @@ fn queries_are_reads() {
         "select 1 offset (select 2) fetch first (1 + 1) rows only",
         "select substring(a from 1 for 2), extract(year from b), trim(both 'x' from c) from t",
         "select random(), clock_timestamp(), pg_total_relation_size('t')",
+        "select 1; select 2; explain delete from t;",
+        "; select 1",
+        "select 'a' as u&\"\\0061\", 'b' as u&\"!0062\" uescape '!'",
+        "explain create table a as select 1",
+        "explain (costs off) declare c cursor for select 1",
+        "select ts_rewrite('a', 'b', ts_rewrite('a', 'b', 'c')), ts_rewrite(f[1, 2], (b), c) from t",
     ];
     assert_reads(&Sql::postgres(), &texts);
 }
@@ -93,7 +99,7 @@ fn the_first_token_that_decides_is_named() {
             "update",
         ),
         ("select t.as into x from t", Cause::Writes, "into"),
-        ("select nextval('s')", Cause::UnknownFunction, "nextval"),
+        ("select nextval('s')", Cause::Volatile, "nextval"),
         ("select f /* a */ (1)", Cause::UnknownFunction, "f"),
         ("select app.lower('x')", Cause::UnknownFunction, "lower"),
         ("select \"Lower\"('x')", Cause::UnknownFunction, "\"Lower\""),
@@ -184,7 +190,13 @@ fn the_first_token_that_decides_is_named() {
             "temporary",
         ),
         ("create table t (a int)", Cause::Writes, "create"),
-        ("select 1; select 2", Cause::SeveralStatements, "select"),
+        ("select 1; select f(1)", Cause::SeveralStatements, "f"),
+        (
+            "select 1; delete from t",
+            Cause::SeveralStatements,
+            "delete",
+        ),
+        ("; ;", Cause::Unknown, ""),
         ("select 'a", Cause::Malformed, "'"),
         ("select $a$ $b$", Cause::Malformed, "$"),
         ("select 1 /* /* */", Cause::Malformed, "/"),
@@ -205,6 +217,11 @@ fn the_first_token_that_decides_is_named() {
             Cause::Malformed,
             "u&\"\\0061\"",
         ),
+        (
+            "select * from u&\"\\0061\"",
+            Cause::SessionDependent,
+            "u&\"\\0061\"",
+        ),
     ];
     assert_verdicts(&Sql::postgres(), &verdicts);
 }
@@ -218,7 +235,9 @@ fn mysql_is_read_by_its_own_rules() {
         "select count(*), if(a, b, c), left(d, 1) from t use index (i)",
         "select @@version, @@global.sql_mode",
         "show full columns from t where `Field` like 'a%'",
-        "show session variables",
+        "show session variables like 'sql_mode'",
+        "show variables where variable_name = 'version' or Variable_name in (\"sql_mode\", 'license')",
+        "select 1; select 2",
         "analyze (select 1)",
         "describe t",
         "explain select 1",
@@ -264,12 +283,44 @@ fn mysql_is_read_by_its_own_rules() {
             Cause::Writes,
             "update",
         ),
+        ("show variables", Cause::SessionDependent, "variables"),
+        (
+            "show global variables like 's%'",
+            Cause::SessionDependent,
+            "variables",
+        ),
+        (
+            "show variables where variable_name = 'version' or 1",
+            Cause::SessionDependent,
+            "variables",
+        ),
+        (
+            "show variables where variable_name in ('version', 'hostname')",
+            Cause::SessionDependent,
+            "variables",
+        ),
+        (
+            "select * from mysql.gtid_executed",
+            Cause::SessionDependent,
+            "gtid_executed",
+        ),
+        (
+            "select * from information_schema . `disks`",
+            Cause::SessionDependent,
+            "`disks`",
+        ),
+        (
+            "select extract(year from json_table(1))",
+            Cause::UnknownFunction,
+            "json_table",
+        ),
+        ("; select 1", Cause::Unknown, ";"),
         ("show master status", Cause::SessionDependent, "master"),
         ("show tables where f(1)", Cause::UnknownFunction, "f"),
         (
             "show variables where @a := 1",
             Cause::SessionDependent,
-            "@a",
+            "variables",
         ),
         ("explain into @a select 1", Cause::Unknown, "into"),
         (
@@ -303,6 +354,10 @@ fn sqlite_is_read_by_its_own_rules() {
         "select * from json_each('[]'), pragma_table_info('t')",
         "values (1)",
         "with t as materialized (select 1) select max(a) from t",
+        "; select a not match ('b'), t.a regexp ('c') from t limit 1 offset (2)",
+        "select * from article('a') join other('b') on 1, third where a is distinct from 1",
+        "pragma user_version",
+        "pragma main . table_info(t)",
     ];
     assert_reads(&sql, &texts);
     let verdicts = [
@@ -321,7 +376,38 @@ fn sqlite_is_read_by_its_own_rules() {
             Cause::SessionDependent,
             "pragma_optimize",
         ),
-        ("pragma user_version", Cause::SessionState, "pragma"),
+        (
+            "pragma user_version = 1",
+            Cause::SessionState,
+            "user_version",
+        ),
+        (
+            "pragma user_version(1)",
+            Cause::SessionState,
+            "user_version",
+        ),
+        ("pragma temp.table_info(t)", Cause::SessionState, "temp"),
+        (
+            "select 1 from t where a is distinct from f(1)",
+            Cause::UnknownFunction,
+            "f",
+        ),
+        ("select a, f(1) from t", Cause::UnknownFunction, "f"),
+        (
+            "select * from pragma_optimize('x')",
+            Cause::UnknownFunction,
+            "pragma_optimize",
+        ),
+        (
+            "select * from sqlite_stmt()",
+            Cause::SessionDependent,
+            "sqlite_stmt",
+        ),
+        (
+            "explain select * from temp.t",
+            Cause::SessionDependent,
+            "temp",
+        ),
         ("select * from temp.t", Cause::SessionDependent, "temp"),
         ("explain pragma user_version = 1", Cause::Unknown, "pragma"),
         ("(select 1)", Cause::Malformed, "select"),
@@ -358,6 +444,164 @@ fn a_hint_overrides_if_it_comes_first_and_is_wanted() {
     );
 }
 
+#[test]
+fn a_name_behind_the_dot_of_an_expression_is_a_call_in_postgresql() {
+    let sql = Sql::postgres();
+    let calls = [
+        "select ('s'::regclass).nextval",
+        "select (id) . \"pg_advisory_lock\" from t",
+        "select a[1].nextval from t",
+        "select t.a[1].nextval from t",
+        "select $1.nextval",
+        "select (a).b.nextval from t",
+        "explain analyze select ('s'::regclass).nextval",
+        "copy (select ('s'::regclass).nextval) to stdout",
+        // A function in `FROM` may return the argument.
+        "select g.nextval from pg_catalog.regclass('s') g",
+        "select regclass.nextval from regclass('s')",
+        "select g.nextval from t, unnest($1::regclass[]) g",
+        "select g.nextval from (t join rows from (regclass('s')) g on true)",
+        "select g.nextval from cast('s' as regclass) g",
+        "select g.pg_drop_replication_slot from current_user g",
+        "select g.nextval from lateral regclass('s') g",
+        "select g.pg_stat_get_numscans from regclass('s') g",
+    ];
+    // A field, a column.
+    let fields = [
+        "select (a).b, (a).b.c, ((a).b).c from t",
+        "select o.nextval from odd o, generate_series(1, 2) g, (select 1) d where d.nextval > 1",
+        "select odd.nextval, lower(b), (1 + 2) from odd",
+    ];
+    let own = ["select (a).audit from t", "select a[1].audit from t"];
+    let catalog = "r pg_catalog lower\nv pg_catalog nextval\nv pg_catalog pg_advisory_lock\n\
+                   r pg_catalog regclass\nr pg_catalog generate_series\nr pg_catalog unnest\nv app audit\n\
+                   v pg_catalog pg_drop_replication_slot";
+    let learnt = Sql::postgres();
+    learn(&learnt, ["on", catalog, "", "", "", ""]);
+    for text in calls.into_iter().chain(own) {
+        for sql in [&sql, &learnt] {
+            assert_eq!(sql.classify(text).intent, Intent::Write, "{text}");
+        }
+    }
+    assert_reads(&learnt, &fields);
+    assert_reads(&sql, &fields[1..]);
+    // As long as its functions are not known, it may be one of the user's.
+    assert_eq!(sql.classify(fields[0]).reason, Cause::UnknownFunction);
+}
+
+#[test]
+fn what_is_temporary_is_of_one_connection() {
+    let sql = Sql::postgres();
+    let temporary = [
+        "select * from pg_temp.t",
+        "select pg_temp.f(1)",
+        "copy pg_temp.t to stdout",
+        "explain select * from pg_temp . t",
+        "explain select \"pg_temp\".f(1)",
+        "explain update pg_temp_3.t set a = 1",
+    ];
+    for text in temporary {
+        assert_eq!(sql.classify(text).reason, Cause::SessionDependent, "{text}");
+    }
+    assert_reads(&sql, &["explain select pg_temperature from t"]);
+}
+
+#[test]
+fn what_reaches_something_that_is_no_read_is_none() {
+    let sql = Sql::postgres();
+    let functions = "r pg_catalog lower\nr pg_catalog pg_backend_pid\nv pg_catalog nextval\n\
+                     r app mine\nr app twice\nr app price\nr app whole";
+    let uses = "f\tapp\tmine\tf\tpg_catalog\tpg_backend_pid\n\
+                f\tapp\ttwice\tr\t\tdeep\n\
+                r\t\tact\tr\t\tpg_stat_activity\n\
+                r\t\tdeep\tr\t\tdeeper\n\
+                r\t\tdeeper\tr\t\tact\n\
+                r\t\tNo\"1\tr\t\tticket\n\
+                r\t\trounds\tr\t\trounds too\n\
+                r\t\trounds too\tr\t\trounds\n\
+                r\t\tguarded\tf\tapp\tmine\n\
+                r\t\tprices\tf\tapp\tprice\n\
+                r\t\twords\tf\tpg_catalog\tts_rewrite\n\
+                f\tapp\tprice\tf\tpg_catalog\tlower\n\
+                o\t\t|-|\tf\tapp\tmine\n\
+                nonsense";
+    let catalog = [
+        "on",
+        functions,
+        "app\twhole\napp\ttwice",
+        "ticket",
+        uses,
+        "",
+    ];
+    learn(&sql, catalog);
+    let local = [
+        "select mine()",
+        "select app.twice(1)",
+        "select t.twice from t",
+        "select a |-| b from t",
+        "select * from act",
+        "select * from t join app.deep using (a)",
+        "select * from (t cross join deeper)",
+        "select * from t, \"No\"\"1\"",
+        "select * from guarded",
+        "table ticket",
+    ];
+    for text in local {
+        assert_ne!(sql.classify(text).intent, Intent::Read, "{text}");
+    }
+    assert_eq!(sql.classify("table words").reason, Cause::Volatile);
+    let texts = [
+        "select price(1), t.whole, act, deep from t order by guarded",
+        "select * from prices, rounds",
+    ];
+    assert_reads(&sql, &texts);
+    // Whose author says that a function reads, says so of what uses it as well.
+    let sql = Sql::postgres().reading(["app.mine"]);
+    learn(&sql, catalog);
+    assert_reads(&sql, &["select app.mine(), a |-| b from guarded"]);
+}
+
+#[test]
+fn words_are_syntax_only_where_the_grammar_has_them() {
+    let sql = Sql::postgres();
+    let syntax = [
+        "select count(*) filter (where a) over (partition by (b) order by (c)) from t group by (d)",
+        "select 1 from t group by grouping sets ((a), rollup (b), cube (c)), cube (d)",
+        "select 1 from t group by distinct rollup (a)",
+        "with a as not materialized (select 1), b as materialized (select 2) select * from a, b",
+        "select a from t where name ilike ('x') or b not ilike ('y') and 'a' like 'b' escape ('c')",
+        "select * from a left join (b cross join c) on true, d join (select 1) e on true",
+        "select interval '1' second (3), interval day to second (3), a::character varying (3) from t",
+        "select a at time zone ('utc') operator(pg_catalog.+) b from t",
+    ];
+    assert_reads(&sql, &syntax);
+    let calls = [
+        ("select cube(1) from t order by cube(2)", "cube"),
+        ("select 1 from t group by (cube(1))", "cube"),
+        ("select xor(1, 2)", "xor"),
+        ("select 1 where not ilike(1)", "ilike"),
+        ("select not materialized(1)", "materialized"),
+        ("select distinct on (a) over(1) from t", "over"),
+        ("select 'a' similar to second(1)", "second"),
+        ("select json_value(1)", "json_value"),
+    ];
+    for (text, token) in calls {
+        assert_eq!(
+            verdict(&sql, text),
+            (Cause::UnknownFunction, token.to_owned()),
+            "{text}"
+        );
+    }
+    let (keywords, functions) = ("json_value\njson_table", "r pg_catalog lower");
+    learn(&sql, ["on", functions, "", "", "", keywords]);
+    assert_reads(&sql, &["select json_value('{}', '$.a')"]);
+}
+
+fn learn(sql: &Sql, catalog: [&str; 6]) {
+    let answer = catalog.map(|column| Some(column.to_owned()));
+    sql.learn(&answer.into_iter().collect());
+}
+
 fn catalog(standard_strings: &str, functions: &str) -> Answer {
     let columns = [standard_strings, functions].map(|column| Some(column.to_owned()));
     columns.into_iter().collect()
@@ -369,12 +613,16 @@ fn the_catalog_decides() {
     let functions = "r pg_catalog lower\nv pg_catalog random\nv pg_catalog nextval\nr app price\n\
                      v app touch\nr public touch\nr app Mixed\nv x gen_random_bytes pgcrypto\n\
                      r pg_catalog txid_current\nr pg_catalog pg_backend_pid\nv app filter";
-    let answer = ["on", functions, "touch", "|+|", "orders_id_seq\nscratch"];
-    sql.learn(
-        &answer
-            .map(|column| Some(column.to_owned()))
-            .into_iter()
-            .collect(),
+    learn(
+        &sql,
+        [
+            "on",
+            functions,
+            "app\ttouch",
+            "orders_id_seq\nscratch",
+            "o\t\t|+|\tf\tapp\ttouch",
+            "",
+        ],
     );
     assert_reads(
         &sql,

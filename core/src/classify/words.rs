@@ -8,6 +8,8 @@ use super::sql::Grammar;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     As,
+    /// It begins a clause that is not looked at otherwise, and ends the one before.
+    Clause,
     Copy,
     Cycle,
     Delete,
@@ -15,9 +17,11 @@ pub(super) enum Key {
     Fetch,
     For,
     From,
+    Group,
     Insert,
     Into,
     Join,
+    Lateral,
     Lock,
     Merge,
     Next,
@@ -48,15 +52,19 @@ impl Key {
     pub(super) fn of(word: &[u8]) -> Self {
         match word {
             b"as" => Self::As,
+            b"except" | b"having" | b"intersect" | b"limit" | b"offset" | b"order" | b"union"
+            | b"window" => Self::Clause,
             b"cycle" => Self::Cycle,
             b"delete" => Self::Delete,
             b"distinct" => Self::Distinct,
             b"fetch" => Self::Fetch,
             b"for" => Self::For,
             b"from" => Self::From,
+            b"group" => Self::Group,
             b"insert" => Self::Insert,
             b"into" => Self::Into,
             b"join" => Self::Join,
+            b"lateral" => Self::Lateral,
             b"lock" => Self::Lock,
             b"merge" => Self::Merge,
             b"next" => Self::Next,
@@ -123,63 +131,133 @@ pub(super) fn heads_a_change(word: &[u8]) -> bool {
     among(word, STATE_HEADS) || among(word, WRITE_HEADS)
 }
 
-/// What may stand before a parenthesis and calls no function, in any dialect.
+/// PostgreSQL's keywords that may stand before a parenthesis and cannot be the names of functions without quotes:
+/// syntax, types, and functions that are part of the grammar. (`pg_get_keywords()`, categories C and R, but for
+/// `overlay` and `substring`, which call the user's functions as well.)
 #[rustfmt::skip]
-const BEFORE_PARENTHESES: &[&str] = &[
-    "all", "and", "any", "as", "between", "by", "case", "cast", "coalesce", "collate", "distinct",
-    "else", "escape", "except", "exists", "extract", "filter", "from", "group", "having", "in",
-    "intersect", "is", "join", "lateral", "like", "limit", "not", "nullif", "offset", "on", "or",
-    "over", "partition", "row", "select", "some", "table", "then", "union", "using", "values",
-    "when", "where", "window", "xor",
+const POSTGRES_RESERVED: &[&str] = &[
+    "all", "and", "any", "array", "as", "asymmetric", "between", "bigint", "bit", "boolean", "both",
+    "case", "cast", "char", "character", "coalesce", "collate", "current_time", "current_timestamp",
+    "dec", "decimal", "default", "distinct", "else", "except", "exists", "extract", "fetch", "float",
+    "for", "from", "greatest", "group", "grouping", "having", "in", "int", "integer", "intersect",
+    "interval", "lateral", "leading", "least", "limit", "localtime", "localtimestamp", "national",
+    "nchar", "normalize", "not", "nullif", "numeric", "offset", "on", "only", "or",
+    "placing", "position", "precision", "real", "row", "select", "setof", "smallint",
+    "some", "symmetric", "table", "then", "time", "timestamp", "to", "trailing",
+    "treat", "trim", "union", "using", "values", "varchar", "variadic", "when", "where", "window",
+    "xmlattributes", "xmlconcat", "xmlelement", "xmlexists", "xmlforest", "xmlnamespaces",
+    "xmlparse", "xmlpi", "xmlroot", "xmlserialize", "xmltable",
 ];
 
-/// The same, in PostgreSQL: syntax, types, and functions that are part of the grammar.
-#[rustfmt::skip]
-const POSTGRES_BEFORE_PARENTHESES: &[&str] = &[
-    "array", "asymmetric", "bigint", "bit", "boolean", "both", "char", "character", "columns",
-    "cube", "current_time", "current_timestamp", "dec", "decimal", "default", "fetch", "float",
-    "for", "greatest", "grouping", "ilike", "int", "integer", "interval", "isnull", "json",
-    "json_array", "json_arrayagg", "json_exists", "json_object", "json_objectagg", "json_query",
-    "json_scalar", "json_serialize", "json_table", "json_value", "leading", "least", "localtime",
-    "localtimestamp", "materialized", "national", "nchar", "nested", "normalize", "notnull",
-    "numeric", "only", "operator", "overlaps", "overlay", "passing", "placing", "position",
-    "precision", "real", "repeatable", "rollup", "second", "setof", "sets", "similar", "smallint",
-    "substring", "symmetric", "time", "timestamp", "to", "trailing", "treat", "trim", "varchar",
-    "variadic", "varying", "within", "xmlattributes", "xmlconcat", "xmlelement", "xmlexists",
-    "xmlforest", "xmlnamespaces", "xmlparse", "xmlpi", "xmlroot", "xmlserialize", "xmltable",
-    "zone",
-];
-
-/// The same, in MySQL and MariaDB.
-#[rustfmt::skip]
-const MYSQL_BEFORE_PARENTHESES: &[&str] = &[
-    "against", "binary", "bit", "character", "columns", "cross", "cube", "dec", "decimal",
-    "distinctrow", "div", "double", "except", "fixed", "float", "for", "force", "high_priority",
-    "ignore", "index", "inner", "int", "integer", "json_table", "key", "left", "natural", "nchar",
-    "numeric", "of", "real", "regexp", "right", "rlike", "rollup", "signed", "sounds",
-    "sql_big_result", "sql_buffer_result", "sql_cache", "sql_no_cache", "sql_small_result",
-    "straight_join", "time", "unsigned", "varbinary", "varchar",
-];
-
-/// The same, in SQLite.
-const SQLITE_BEFORE_PARENTHESES: &[&str] = &[
-    "glob",
-    "isnull",
-    "match",
-    "materialized",
-    "notnull",
-    "regexp",
-];
-
-/// Whether a word in lower case may stand before a parenthesis without calling a function.
-pub(super) fn may_open(word: &[u8], grammar: Grammar) -> bool {
-    among(word, BEFORE_PARENTHESES)
-        || match grammar {
-            Grammar::Postgres => among(word, POSTGRES_BEFORE_PARENTHESES),
-            Grammar::MySql => among(word, MYSQL_BEFORE_PARENTHESES),
-            Grammar::Sqlite => among(word, SQLITE_BEFORE_PARENTHESES),
-        }
+/// Whether a word in lower case is one of them.
+pub(super) fn is_reserved_in_postgres(word: &[u8]) -> bool {
+    among(word, POSTGRES_RESERVED)
 }
+
+/// The same of PostgreSQL 16 and later. On servers before that they may be functions of the user's.
+#[rustfmt::skip]
+const POSTGRES_NEWLY_RESERVED: &[&str] = &[
+    "json", "json_array", "json_arrayagg", "json_exists", "json_object", "json_objectagg",
+    "json_query", "json_scalar", "json_serialize", "json_table", "json_value", "merge_action",
+];
+
+/// Whether a word in lower case is one of them.
+pub(super) fn is_reserved_in_new_postgres(word: &[u8]) -> bool {
+    among(word, POSTGRES_NEWLY_RESERVED)
+}
+
+/// PostgreSQL's functions that are called without parentheses.
+#[rustfmt::skip]
+pub(super) const POSTGRES_VALUES: &[&str] = &[
+    "current_catalog", "current_date", "current_role", "current_schema", "current_time",
+    "current_timestamp", "current_user", "localtime", "localtimestamp", "session_user",
+    "system_user", "user",
+];
+
+/// Keywords of PostgreSQL that columns and tables are often named after, and behind which no expression begins.
+#[rustfmt::skip]
+pub(super) const POSTGRES_COLUMNS: &[&str] = &[
+    "action", "comment", "data", "day", "domain", "hour", "key", "label", "language", "location",
+    "method", "minute", "month", "name", "names", "object", "owner", "password", "policy", "role",
+    "rule", "schema", "second", "sequence", "server", "session", "source", "state", "statement",
+    "storage", "subscription", "template", "text", "type", "types", "view", "views", "year",
+];
+
+/// The keywords that may stand before a parenthesis in MySQL and MariaDB, and of which no server takes one for a
+/// function of the user's there.
+#[rustfmt::skip]
+const MYSQL_RESERVED: &[&str] = &[
+    "all", "and", "any", "as", "between", "binary", "bit", "by", "case", "cast", "character",
+    "coalesce", "collate", "cross", "dec", "decimal", "distinct", "distinctrow", "div", "double",
+    "else", "except", "exists", "extract", "fixed", "float", "for", "force", "from", "group",
+    "having", "high_priority", "ignore", "in", "index", "inner", "int", "integer", "intersect",
+    "is", "join", "key", "lateral", "left", "like", "limit", "natural", "nchar", "not", "nullif",
+    "numeric", "offset", "on", "or", "partition", "real", "regexp", "right", "rlike", "row",
+    "select", "signed", "some", "sounds", "sql_big_result", "sql_small_result", "straight_join",
+    "table", "then", "time", "union", "unsigned", "using", "values", "varbinary", "varchar", "when",
+    "where", "window", "xor",
+];
+
+/// Whether a word in lower case is one of them.
+pub(super) fn is_reserved_in_mysql(word: &[u8]) -> bool {
+    among(word, MYSQL_RESERVED)
+}
+
+/// What may stand between MySQL's `SELECT` and what it selects.
+#[rustfmt::skip]
+pub(super) const MYSQL_SELECT_OPTIONS: &[&str] = &[
+    "all", "distinct", "distinctrow", "high_priority", "select", "sql_big_result",
+    "sql_buffer_result", "sql_cache", "sql_no_cache", "sql_small_result", "straight_join",
+];
+
+/// The keywords that may stand before a parenthesis in SQLite, and that it never takes for functions there.
+#[rustfmt::skip]
+const SQLITE_RESERVED: &[&str] = &[
+    "all", "and", "as", "between", "case", "cast", "collate", "distinct", "else", "escape",
+    "except", "exists", "from", "group", "having", "in", "intersect", "is", "isnull", "join",
+    "limit", "not", "notnull", "on", "or", "select", "table", "then", "union", "using", "values",
+    "when", "where",
+];
+
+/// Whether a word in lower case is one of them.
+pub(super) fn is_reserved_in_sqlite(word: &[u8]) -> bool {
+    among(word, SQLITE_RESERVED)
+}
+
+/// SQLite's keywords, which columns may be named after as well. (`sqlite3_keyword_name()`.)
+#[rustfmt::skip]
+pub(super) const SQLITE_KEYWORDS: &[&str] = &[
+    "abort", "action", "add", "after", "all", "alter", "always", "analyze", "and", "as", "asc",
+    "attach", "autoincrement", "before", "begin", "between", "by", "cascade", "case", "cast",
+    "check", "collate", "column", "commit", "conflict", "constraint", "create", "cross", "current",
+    "current_date", "current_time", "current_timestamp", "database", "default", "deferrable",
+    "deferred", "delete", "desc", "detach", "distinct", "do", "drop", "each", "else", "end",
+    "escape", "except", "exclude", "exclusive", "exists", "explain", "fail", "filter", "first",
+    "following", "for", "foreign", "from", "full", "generated", "glob", "group", "groups", "having",
+    "if", "ignore", "immediate", "in", "index", "indexed", "initially", "inner", "insert",
+    "instead", "intersect", "into", "is", "isnull", "join", "key", "last", "left", "like", "limit",
+    "match", "materialized", "natural", "no", "not", "nothing", "notnull", "null", "nulls", "of",
+    "offset", "on", "or", "order", "others", "outer", "over", "partition", "plan", "pragma",
+    "preceding", "primary", "query", "raise", "range", "recursive", "references", "regexp",
+    "reindex", "release", "rename", "replace", "restrict", "returning", "right", "rollback", "row",
+    "rows", "savepoint", "select", "set", "table", "temp", "temporary", "then", "ties", "to",
+    "transaction", "trigger", "unbounded", "union", "unique", "update", "using", "vacuum", "values",
+    "view", "virtual", "when", "where", "window", "with", "within", "without",
+];
+
+/// SQLite's pragmas that only read when they are given no value, and read the same on all connections to a file.
+#[rustfmt::skip]
+pub(super) const SQLITE_PRAGMAS: &[&str] = &[
+    "application_id", "encoding", "foreign_key_check", "freelist_count", "page_count", "page_size",
+    "schema_version", "table_list", "user_version",
+];
+
+/// SQLite's pragmas that only read what they are given the name of.
+#[rustfmt::skip]
+pub(super) const SQLITE_PRAGMAS_OF: &[&str] = &[
+    "foreign_key_check", "foreign_key_list", "index_info", "index_list", "index_xinfo",
+    "table_info", "table_list", "table_xinfo",
+];
 
 /// MySQL takes these for functions of its own only if the parenthesis follows without a blank.
 /// (MySQL Reference Manual, "Function Name Parsing and Resolution".)
@@ -219,7 +297,6 @@ pub(super) const POSTGRES_LOCAL_SETTINGS: &[&str] = &[
 pub(super) const MYSQL_SHOWN: &[&str] = &[
     "character", "charset", "collation", "columns", "create", "databases", "fields", "function",
     "grants", "index", "indexes", "keys", "procedure", "schemas", "table", "tables", "triggers",
-    "variables",
 ];
 
 /// Words that may stand between MySQL's `SHOW` and what it shows.
@@ -267,16 +344,36 @@ pub(super) fn is_local_relation(name: &[u8], grammar: Grammar) -> bool {
     }
 }
 
-/// Tables of MySQL's `information_schema` that count what one server does. Elsewhere they may be the user's.
-pub(super) fn is_local_information(name: &[u8]) -> bool {
-    name.starts_with(b"thread_pool_") || among(name, MYSQL_LOCAL_INFORMATION)
-}
-
+/// Tables of MySQL's and MariaDB's `information_schema` that show the same on all servers of a cluster. The others,
+/// and those of later versions, show what a server or a connection does, or what is installed there.
 #[rustfmt::skip]
-const MYSQL_LOCAL_INFORMATION: &[&str] = &[
-    "client_statistics", "files", "index_statistics", "key_caches", "table_statistics",
-    "user_statistics",
+pub(super) const MYSQL_INFORMATION: &[&str] = &[
+    "administrable_role_authorizations", "applicable_roles", "character_sets", "check_constraints",
+    "collation_character_set_applicability", "collations", "column_privileges", "column_statistics",
+    "columns", "columns_extensions", "events", "geometry_columns", "key_column_usage", "keywords",
+    "parameters", "partitions", "periods", "referential_constraints", "role_column_grants",
+    "role_routine_grants", "role_table_grants", "routines", "schema_privileges", "schemata",
+    "schemata_extensions", "spatial_ref_sys", "sql_functions", "st_geometry_columns",
+    "st_spatial_reference_systems", "st_units_of_measure", "statistics", "table_constraints",
+    "table_constraints_extensions", "table_privileges", "tables", "tables_extensions",
+    "tablespaces", "tablespaces_extensions", "triggers", "user_attributes", "user_privileges",
+    "view_routine_usage", "view_table_usage", "views",
 ];
+
+/// Tables of the schema `mysql` whose changes are replicated. The others tell of one server.
+#[rustfmt::skip]
+pub(super) const MYSQL_SYSTEM_TABLES: &[&str] = &[
+    "column_stats", "columns_priv", "db", "default_roles", "event", "func", "global_grants",
+    "global_priv", "help_category", "help_keyword", "help_relation", "help_topic", "index_stats",
+    "password_history", "proc", "procs_priv", "proxies_priv", "role_edges", "roles_mapping",
+    "servers", "table_stats", "tables_priv", "time_zone", "time_zone_leap_second",
+    "time_zone_name", "time_zone_transition", "time_zone_transition_type", "user",
+];
+
+/// Whether a name in lower case is that of PostgreSQL's schema of temporary objects, of this connection or another.
+pub(super) fn is_temporary_schema(name: &[u8]) -> bool {
+    *name == *b"pg_temp" || name.starts_with(b"pg_temp_") || name.starts_with(b"pg_toast_temp_")
+}
 
 const POSTGRES_LOCAL_PREFIXES: &[&str] = &["pg_stat_", "pg_statio_", "pg_temp_", "pg_toast_temp_"];
 
@@ -312,14 +409,21 @@ mod tests {
         for list in [
             STATE_HEADS,
             WRITE_HEADS,
-            BEFORE_PARENTHESES,
-            POSTGRES_BEFORE_PARENTHESES,
-            MYSQL_BEFORE_PARENTHESES,
-            SQLITE_BEFORE_PARENTHESES,
+            POSTGRES_RESERVED,
+            POSTGRES_NEWLY_RESERVED,
+            POSTGRES_VALUES,
+            POSTGRES_COLUMNS,
+            MYSQL_RESERVED,
+            MYSQL_SELECT_OPTIONS,
+            SQLITE_RESERVED,
+            SQLITE_KEYWORDS,
+            SQLITE_PRAGMAS,
+            SQLITE_PRAGMAS_OF,
             MYSQL_GLUED,
             MYSQL_VARIABLES,
             MYSQL_SHOWN,
-            MYSQL_LOCAL_INFORMATION,
+            MYSQL_INFORMATION,
+            MYSQL_SYSTEM_TABLES,
             POSTGRES_LOCAL_SETTINGS,
             MYSQL_SHOW_MODIFIERS,
             POSTGRES_LOCAL,

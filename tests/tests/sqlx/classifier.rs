@@ -1,5 +1,6 @@
 //! Whether what is taken for a read is one: the corpus and generated statements, on real servers.
 
+mod keywords;
 mod mariadb;
 
 use std::fmt;
@@ -31,6 +32,7 @@ pub(crate) fn cases() -> Vec<Case> {
         on_postgres("classifier::generated", generated),
         Case::new("classifier::sqlite", sqlite),
     ];
+    cases.extend(keywords::cases());
     cases.extend(mariadb::cases());
     cases
 }

@@ -41,6 +41,18 @@ pub(crate) fn cases() -> Vec<Case> {
             "safety_net::what_nobody_knows_is_an_error",
             what_nobody_knows,
         ),
+        on_postgres(
+            "safety_net::a_refused_text_is_known_whatever_its_comments_and_literals",
+            refused_texts_of_their_own,
+        ),
+        on_postgres(
+            "safety_net::a_refused_text_is_a_read_again_after_the_refresh",
+            refused_texts_expire,
+        ),
+        on_postgres(
+            "safety_net::views_functions_and_policies_are_learnt",
+            what_they_reach_is_learnt,
+        ),
         on_postgres("safety_net::functions_are_learnt", functions_are_learnt),
         on_postgres("safety_net::hints_are_obeyed_unless_forbidden", hints),
         Case::new(
@@ -106,7 +118,10 @@ fn reason<DB: RoutedDatabase>(db: &RoutedPool<DB>, sql: &str) -> Result<Reason> 
 
 async fn a_view_over_a_volatile_function() -> Result<()> {
     let cluster = counting_cluster().await?;
-    let db = router(&cluster).connect().await?;
+    let db = router(&cluster)
+        .classifier(Untaught(Sql::postgres()))
+        .connect()
+        .await?;
     let session = db.session();
     check(
         reason(&db, VISITS)? == Reason::Policy,
@@ -148,7 +163,10 @@ async fn a_view_over_a_volatile_function() -> Result<()> {
 
 async fn every_refusal_is_caught() -> Result<()> {
     let cluster = counting_cluster().await?;
-    let db = router(&cluster).connect().await?;
+    let db = router(&cluster)
+        .classifier(Untaught(Sql::postgres()))
+        .connect()
+        .await?;
     // 25006, 55000, 0A000, and up to PostgreSQL 15 XX000.
     let statements = [
         "select id::text from ticket",
@@ -190,7 +208,10 @@ async fn every_refusal_is_caught() -> Result<()> {
 
 async fn an_explicit_read_is_refused() -> Result<()> {
     let cluster = counting_cluster().await?;
-    let db = router(&cluster).connect().await?;
+    let db = router(&cluster)
+        .classifier(Untaught(Sql::postgres()))
+        .connect()
+        .await?;
     let refused = sqlx::query(VISITS).fetch_one(&db.read()).await;
     let code = refused.as_ref().err().and_then(code);
     check(code.as_deref() == Some("25006"), format!("{code:?}"))?;
@@ -202,7 +223,10 @@ async fn an_explicit_read_is_refused() -> Result<()> {
 
 async fn not_once_rows_were_handed_out() -> Result<()> {
     let cluster = counting_cluster().await?;
-    let db = router(&cluster).connect().await?;
+    let db = router(&cluster)
+        .classifier(Untaught(Sql::postgres()))
+        .connect()
+        .await?;
     let sql = "select number, id from late_ticket";
     let mut rows = db.fetch(sql);
     let mut handed_out = 0;
@@ -309,6 +333,113 @@ async fn what_nobody_knows() -> Result<()> {
     Ok(())
 }
 
+/// google/sqlcommenter#284, pgdogdev/pgdog#560: each statement has a comment of its own.
+async fn refused_texts_of_their_own() -> Result<()> {
+    let cluster = counting_cluster().await?;
+    let db = router(&cluster)
+        .classifier(Untaught(Sql::postgres()))
+        .connect()
+        .await?;
+    let constant = "select id::text from ticket";
+    let _: String = sqlx::query_scalar(constant).fetch_one(&db).await?;
+    for number in 0..1_500 {
+        let comment = format!("/*traceparent='00-{number:032x}-01'*/");
+        let sql = format!("{VISITS} where id > -{number} {comment}");
+        let _: i32 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .fetch_one(&db)
+            .await?;
+    }
+    let (effects, misjudged) = (effects(&cluster).await?, db.status().misjudged);
+    check(effects == 1_500, format!("{effects} effects"))?;
+    check(misjudged == 2, format!("{misjudged} detours for two views"))?;
+    check(
+        reason(&db, constant)? == Reason::Misrouted,
+        "the other view is not pushed out",
+    )
+}
+
+/// npgsql/npgsql#2366: what was refused may be mended.
+async fn refused_texts_expire() -> Result<()> {
+    let cluster = counting_cluster().await?;
+    let monitor = MonitorSettings::new().refresh(Duration::from_millis(50));
+    let db = router(&cluster)
+        .classifier(Untaught(Sql::postgres()))
+        .monitor(monitor)
+        .connect()
+        .await?;
+    let mut app = cluster.primary().connect().await?;
+    for run in 1..=2 {
+        let _: i32 = sqlx::query_scalar(VISITS).fetch_one(&db.session()).await?;
+        let misjudged = db.status().misjudged;
+        check(
+            misjudged >= run,
+            format!("run {run}: {misjudged} misjudged"),
+        )?;
+        let is_read = wait::until(async || {
+            reason(&db, VISITS).is_ok_and(|reason| reason != Reason::Misrouted)
+        })
+        .await;
+        check(is_read, format!("run {run}: it is tried again"))?;
+    }
+    sqlx::raw_sql("create or replace view visits as select 0 as id")
+        .execute(&mut app)
+        .await?;
+    cluster.wait_caught_up().await?;
+    let served = wait::until(async || {
+        let session = db.session();
+        let read = sqlx::query_scalar::<_, i32>(VISITS).fetch_one(&session);
+        let decision = read.await.ok().and(session.last_decision());
+        decision.is_some_and(|decision| decision.reason == Reason::Policy)
+    })
+    .await;
+    check(served, "the mended view is read from a standby")
+}
+
+/// EnterpriseDB/repmgr#475: sequences are ahead on a standby, and a view hides that it reads one.
+async fn what_they_reach_is_learnt() -> Result<()> {
+    let cluster = cluster().await?;
+    let mut app = cluster.primary().connect().await?;
+    sqlx::raw_sql(
+        "create sequence ticket; \
+         create view next_no as select last_value + 1 as n from ticket; \
+         create view act as select pid from pg_stat_activity; \
+         create function mine() returns int stable language sql as 'select pg_backend_pid()'; \
+         create table own (id int); alter table own enable row level security; \
+         create policy own on own using (id = mine()); \
+         create view plain as select id from kv",
+    )
+    .execute(&mut app)
+    .await?;
+    for _ in 0..3 {
+        app.execute("select nextval('ticket')").await?;
+    }
+    cluster.wait_caught_up().await?;
+    let monitor = MonitorSettings::new().refresh(Duration::from_millis(50));
+    let db = router(&cluster).monitor(monitor).connect().await?;
+    let next: i64 = sqlx::query_scalar("select n from next_no")
+        .fetch_one(&db.session())
+        .await?;
+    check(next == 4, format!("a standby would say 34: {next}"))?;
+    for sql in [
+        "select n from next_no",
+        "select pid from act",
+        "select mine()",
+        "table own",
+    ] {
+        check(
+            reason(&db, sql)? == Reason::Unclassified,
+            format!("{sql} is the primary's"),
+        )?;
+    }
+    let sql = "select id from plain";
+    check(reason(&db, sql)? == Reason::Policy, "a plain view is read")?;
+    let change = "create or replace view plain as select last_value::int as id from ticket";
+    app.execute(change).await?;
+    let learnt =
+        wait::until(async || reason(&db, sql).is_ok_and(|reason| reason == Reason::Unclassified));
+    check(learnt.await, "a view that changes is learnt")
+}
+
 async fn functions_are_learnt() -> Result<()> {
     let cluster = cluster().await?;
     let mut app = cluster.primary().connect().await?;
@@ -363,7 +494,10 @@ async fn functions_are_learnt() -> Result<()> {
 
 async fn hints() -> Result<()> {
     let cluster = counting_cluster().await?;
-    let db = router(&cluster).connect().await?;
+    let db = router(&cluster)
+        .classifier(Untaught(Sql::postgres()))
+        .connect()
+        .await?;
     let to_replica = "/*dbrouter:replica*/ select visit()";
     check(
         reason(&db, "/*dbrouter:primary*/ select version from kv")? == Reason::Write,
@@ -382,6 +516,15 @@ async fn hints() -> Result<()> {
         .await?;
     sqlx::query(to_replica).fetch_one(&deaf).await?;
     check(effects(&cluster).await? == 1, "a comment is a comment")
+}
+
+/// Asks no server what its views and functions reach.
+struct Untaught(Sql);
+
+impl Classifier for Untaught {
+    fn classify(&self, sql: &str) -> Classification {
+        self.0.classify(sql)
+    }
 }
 
 /// Takes everything for a read.

@@ -24,6 +24,7 @@ pub(super) fn cases() -> Vec<Case> {
         on_mariadb("classifier::mariadb_modes", modes),
         on_mariadb("classifier::mariadb_functions", functions),
         on_mariadb("classifier::mariadb_catalog", catalog),
+        on_mariadb("classifier::mariadb_variables", variables),
     ]
 }
 
@@ -498,6 +499,8 @@ async fn catalog() -> Result<()> {
     let classifier = Sql::mysql();
     let mut primary = Bench::on_primary(&shop, Role::Admin).await?;
     let mut replica = Bench::on_replica(&shop, Role::Admin).await?;
+    // The transaction begins with the first table that takes part in it.
+    primary.quick_outcome("SELECT id FROM t").await?;
     let mut ran = 0;
     let mut violations = Vec::new();
     for table in admin.fetch_all(raw_sql(TABLES)).await? {
@@ -523,6 +526,57 @@ async fn catalog() -> Result<()> {
         violations.push(format!("only {ran} tables were read"));
     }
     none(&violations)
+}
+
+/// What is said of a variable is the same on both servers and on each connection, if it is taken for it: by the
+/// server's own list. Those that an application sets for its connection are its own affair.
+async fn variables() -> Result<()> {
+    let shop = Shop::open().await?;
+    let classifier = Sql::mysql();
+    let mut admin = shop.cluster.primary().admin().await?;
+    let names = "SELECT LOWER(variable_name) FROM information_schema.system_variables";
+    let names = admin.fetch_all(raw_sql(names)).await?;
+    let mut primary = Bench::on_primary(&shop, Role::Routed).await?;
+    let mut replica = Bench::on_replica(&shop, Role::Routed).await?;
+    // Something for the variables of a connection to tell of.
+    let written = "INSERT INTO audit (what) VALUES ('variables')";
+    primary.connection.execute(raw_sql(written)).await?;
+    let mut read = 0;
+    let mut violations = Vec::new();
+    for name in &names {
+        let name = text(name)?;
+        for sql in [
+            format!("SHOW VARIABLES LIKE '{name}'"),
+            format!("SHOW GLOBAL VARIABLES WHERE variable_name = '{name}'"),
+            format!("SELECT @@{name}"),
+        ] {
+            if classifier.classify(&sql).intent != Intent::Read {
+                continue;
+            }
+            read += 1;
+            let there = replica.quick_outcome(&sql).await?;
+            let here = primary.quick_outcome(&sql).await?;
+            if there != here {
+                violations.push(format!(
+                    "{sql}\n    {there} on the replica, {here} on the primary"
+                ));
+            }
+        }
+    }
+    for own in [
+        "last_insert_id",
+        "timestamp",
+        "read_only",
+        "hostname",
+        "server_id",
+    ] {
+        let sql = format!("SHOW VARIABLES LIKE '{own}'");
+        if classifier.classify(&sql).intent == Intent::Read {
+            violations.push(sql);
+        }
+    }
+    none(&violations)?;
+    check(read > 60, format!("only {read} of them were read"))
 }
 
 const TABLES: &str = "
