@@ -90,6 +90,8 @@ struct Watch {
     /// It has answered since it was last lost, so that it leads to `server` now.
     answers: bool,
     following: Following,
+    /// It has been refused, and observers have been told.
+    refused: bool,
     standstill: Standstill,
     /// The history that it follows, as it has said itself, if it is a replica and has said so.
     follows: Option<Timeline>,
@@ -740,6 +742,7 @@ impl<B: Backend> Monitor<B> {
                 self.find_aliases(&self.shared.topology.load_full());
             }
         }
+        self.watches.entry(node.id()).or_default().refused = false;
         let (before, after) = node.take(Sign::Answered, None);
         if before != after {
             self.tell(node, before, after);
@@ -937,6 +940,14 @@ impl<B: Backend> Monitor<B> {
         self.contests(node, false);
         // While the primary has not told who it is, a replica serves without having been met.
         self.disprove(node);
+        let watch = self.watches.entry(node.id()).or_default();
+        let is_refused = problem.is_of_a_stranger() || matches!(problem, Problem::Beyond(_));
+        if is_refused && !std::mem::replace(&mut watch.refused, true) {
+            self.shared.context.events.emit(|| Event::Refused {
+                peer: Arc::clone(node.peer()),
+                error: problem.to_string().into(),
+            });
+        }
         if problem.is_of_a_stranger() {
             node.set_role(Role::Unknown);
         }

@@ -123,8 +123,10 @@ impl<B: Backend> Monitor<B> {
             context.wake.ask_roles(context.after_now());
             return Verdict::Ignored;
         }
-        self.contests(node, rivalry == Rivalry::Undecided);
-        match rivalry == Rivalry::Later && promotion == Promotion::WhenSeenToFollow {
+        // Where no node may take over beside a primary that answers, there is nothing to contest.
+        let may_win = promotion == Promotion::WhenSeenToFollow;
+        self.contests(node, may_win && rivalry == Rivalry::Undecided);
+        match may_win && rivalry == Rivalry::Later {
             true => Verdict::Promoted,
             false => Verdict::Ignored,
         }

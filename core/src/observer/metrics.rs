@@ -165,6 +165,7 @@ impl Observer for Metrics {
             Event::NotDiscovered { .. } => counter!("dbrouter.discovery.failures").increment(1),
             // The status counts these, or they are for people.
             Event::Misjudged { .. }
+            | Event::Refused { .. }
             | Event::SameServer { .. }
             | Event::ClusterReplaced { .. }
             | Event::PolicyOutOfRange { .. }

@@ -185,6 +185,14 @@ pub enum Event {
         /// The other.
         rival: Arc<Peer>,
     },
+    /// A node is no part of what the router routes to, and takes no work: it belongs to another cluster or leads to another
+    /// database, it calls itself the primary and was never seen to follow it, or it is on another history.
+    Refused {
+        /// The node.
+        peer: Arc<Peer>,
+        /// Why.
+        error: Arc<str>,
+    },
     /// Two nodes lead to one server: an address was given twice, or has moved. They count as one from now on.
     SameServer {
         /// The node that is only a second name of that server.

@@ -77,6 +77,9 @@ impl Observer for Tracing {
                 { dbrouter.rival = rival.node() },
                 "two nodes claim to be the primary; no writes are taken"
             ),
+            Event::Refused { peer, error } => {
+                report!(error, peer, { error = &**error }, "node refused");
+            }
             Event::SameServer { peer, other } => report!(
                 warn,
                 peer,

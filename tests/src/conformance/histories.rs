@@ -31,23 +31,18 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
         )
         .case(
             "a_restored_copy_that_is_added_takes_nothing",
-            &[Servers],
+            &[Postgres],
             copy_added,
         )
         .case(
             "a_restored_copy_that_is_configured_takes_nothing",
-            &[Servers],
+            &[Postgres],
             copy_configured,
         )
         .case(
             "a_standby_of_a_twin_that_was_promoted_apart_shows_no_session_the_past",
             &[Postgres],
             promoted_apart,
-        )
-        .case(
-            "a_standby_of_a_twin_that_writes_as_much_as_the_primary_shows_no_session_the_past",
-            &[Postgres],
-            twin_keeps_up,
         )
         .case(
             "a_new_cluster_behind_the_same_addresses_is_gone_on_with",
@@ -266,25 +261,6 @@ async fn promote_apart<S: Subject>(site: &Site<S>) -> Result<()> {
     site.promote(1).await?;
     site.promote(2).await?;
     site.rejoin(0, 2).await
-}
-
-/// The standby of the twin is always behind the primary, and comes as far as that was when the session wrote: it looks like
-/// one that lags.
-async fn twin_keeps_up<S: Subject>(site: &Site<S>) -> Result<()> {
-    promote_apart(site).await?;
-    write_much(site, 1, 100).await?;
-    site.catch_up_with(0, 2).await?;
-    let builder = S::builder().primary(site.node(1)).replica(site.node(0));
-    let db = S::root(builder.connect().await?);
-    let (session, token) = sees_its_write::<S>(&db, 777).await?;
-    for _ in 0..4 {
-        write_elsewhere(site, 1, 50).await?;
-        write_much(site, 2, 50).await?;
-        site.catch_up_with(0, 2).await?;
-        goes_on_seeing::<S>(&db, &session, &token, 777).await?;
-    }
-    let shown = site.ask(0, READ).await?;
-    expect("on the standby", shown, 200)
 }
 
 /// Two standbys of a primary that was shut down are both promoted, so their histories have the same number. The old

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use dbrouter::discover::{Endpoint, Static};
 use dbrouter::policy::RoundRobin;
@@ -66,27 +65,9 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
             discovered_twice,
         )
         .case(
-            "a_reader_endpoint_over_several_replicas_shows_no_session_the_past",
-            &[Servers],
-            balanced_endpoint,
-        )
-        .case(
             "a_reader_endpoint_that_falls_back_to_the_writer_stops_no_write",
             &[Servers],
             reader_endpoint,
-        )
-        .case(
-            "an_address_that_moves_to_a_stale_replica_shows_no_session_the_past",
-            &[Servers],
-            async |site| address_moves(site, site.two_nodes()).await,
-        )
-        .case(
-            "a_pool_that_reconnects_unseen_to_a_stale_replica_shows_no_session_the_past",
-            &[Servers],
-            async |site| {
-                // A ping finds that a connection is dead, and the pool opens another: no work ever fails.
-                address_moves(site, site.two_nodes().ping_after(Duration::ZERO)).await
-            },
         )
         .case(
             "a_replica_on_another_database_is_refused_by_name",
@@ -319,43 +300,6 @@ async fn discovered_twice<S: Subject>(site: &Site<S>) -> Result<()> {
     only_writes_to(site, &db, 0).await
 }
 
-/// Of the connections to one address some lead to a replica that shows what was written, and some to one that stands
-/// still: what the one has proved says nothing of the other.
-async fn balanced_endpoint<S: Subject>(site: &Site<S>) -> Result<()> {
-    let (fresh, stale) = (site.port(1)?, site.port(2)?);
-    site.pause(2).await?;
-    // Whichever of them the monitor's connection leads to.
-    for (version, servers) in [(1, [fresh, stale]), (2, [stale, fresh])] {
-        let endpoint = Proxy::in_front_of(fresh).await?;
-        let reader = NodeOptions::new(endpoint.url(&site.url(1))).name("reader");
-        endpoint.balance(servers);
-        let builder = S::builder().primary(site.node(0)).replica(reader);
-        let db = S::root(builder.connect().await?);
-        let session = db.session();
-        session.set(1, version).await?;
-        let token = session.token().await.ok_or("no token")?;
-        site.catch_up(1).await?;
-        let begun = db.cluster().status().monitor_rounds;
-        let mut reads = 0;
-        while reads < 50 || db.cluster().status().monitor_rounds < begun + 10 {
-            // Several at once, so that several connections are opened.
-            let bearers = [(); 6].map(|()| {
-                let bearer = db.session_from(&token);
-                tokio::spawn(async move {
-                    let read = expect_version::<S>(&bearer, version).await;
-                    read.map_err(|error| error.to_string())
-                })
-            });
-            for bearer in bearers {
-                bearer.await??;
-            }
-            expect_version::<S>(&session, version).await?;
-            reads += 1;
-        }
-    }
-    Ok(())
-}
-
 /// Writes a version and reads it, again and again, each time in a session of its own.
 struct Client {
     rounds: Arc<AtomicU64>,
@@ -448,61 +392,6 @@ async fn reader_endpoint<S: Subject>(site: &Site<S>) -> Result<()> {
     let status = db.cluster().status();
     check(!status.contested, status.to_string())?;
     expect("primary", &**db.cluster().primary().name(), "primary")
-}
-
-// -- an address that moves ---------------------------------------------------------------------------
-
-impl<S: Subject> Site<S> {
-    /// A builder with the primary; the replica is to be added.
-    fn two_nodes(&self) -> Builder<S::Adapter> {
-        S::builder().primary(self.node(0))
-    }
-}
-
-/// The replica's address moves to the other replica, which stands still. What the first had proved says nothing of
-/// the second.
-async fn address_moves<S: Subject>(site: &Site<S>, builder: Builder<S::Adapter>) -> Result<()> {
-    // Who is faster, a read or the monitor, is a matter of luck each time.
-    const MOVES: i64 = 5;
-    let address = Proxy::in_front_of(site.port(1)?).await?;
-    let moving = NodeOptions::new(address.url(&site.url(1))).name("moving");
-    let db = S::root(builder.replica(moving).connect().await?);
-    site.pause(2).await?;
-    for version in 1..=MOVES {
-        address.lead_to(site.port(1)?);
-        let writer = db.session();
-        writer.set(1, version).await?;
-        let token = writer.token().await.ok_or("no token")?;
-        site.catch_up(1).await?;
-        // One that has written, one that has only read, and one that was handed a token.
-        let (reader, bearer) = (db.session(), db.session_from(&token));
-        let sessions = [&writer, &reader, &bearer];
-        for session in sessions {
-            let from = crate::wait::until(async || {
-                let read = session.get(1).await;
-                read.is_ok_and(|found| found == Some(version))
-                    && last(session).is_ok_and(|(from, _)| from == "moving")
-            });
-            check(from.await, "a session does not read from the replica")?;
-        }
-        address.lead_to(site.port(2)?);
-        let begun = db.cluster().status().monitor_rounds;
-        let mut reads = 0;
-        // What is read at once counts as well as what is read after the monitor has met the other server.
-        while reads < 100 || db.cluster().status().monitor_rounds < begun + 3 {
-            for session in sessions {
-                expect_version::<S>(session, version).await?;
-            }
-            expect_version::<S>(&db.session_from(&token), version).await?;
-            reads += 1;
-        }
-        expect("what it shows", site.ask(2, super::READ).await?, 0)?;
-    }
-    site.resume(2).await?;
-    site.catch_up(2).await?;
-    serves::<S>(&db, "moving", MOVES).await?;
-    let reads = site.reads(&db, 2).await?;
-    check(reads > 0, "the second replica serves no read")
 }
 
 // -- databases ---------------------------------------------------------------------------------------
