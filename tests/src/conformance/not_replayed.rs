@@ -13,7 +13,7 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
         mount.case(
             &name,
             &[Servers, Classifies],
-            async move |site: &Site<S>| is_asked_of_the_primary(site, &change).await,
+            async move |site: &Site<S>| is_asked_of_the_primary(site, change).await,
         );
     }
     mount
