@@ -106,8 +106,8 @@ impl<P: Pool> Routed<P> {
 
     /// Runs `callback` inside a read-only transaction on one node that shows what the session must see. A write
     /// inside is refused by the database. If the node cannot be reached, the transaction begins on another. Whether
-    /// its statements see one moment is up to the database's isolation level: see
-    /// [`snapshot_transaction`](Self::snapshot_transaction).
+    /// its statements see one moment is up to the isolation level of the connection, which is the database's, or on a
+    /// replica of PostgreSQL *repeatable read*: see [`snapshot_transaction`](Self::snapshot_transaction).
     ///
     /// PostgreSQL is told `BEGIN READ ONLY`, MariaDB `START TRANSACTION READ ONLY`. SQLite has no such
     /// transactions: there the connection is read-only for as long as it lasts.

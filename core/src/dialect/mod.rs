@@ -174,7 +174,7 @@ impl Dialect {
     /// the server's defaults are, for drivers that cannot open one so. The server refuses writes on it, as after
     /// [`read_only`](Self::read_only). Its isolation level is *repeatable read*: a hot standby of PostgreSQL refuses
     /// every statement at the level *serializable*, and a read of MariaDB's at that level takes locks that replication
-    /// waits for. And in MariaDB each statement is a transaction of its own (`autocommit`), and the end of a transaction
+    /// waits for. (MariaDB's other levels stay as they are.) And in MariaDB each statement is a transaction of its own (`autocommit`), and the end of a transaction
     /// begins no other (`completion_type`): otherwise a read would begin one that shows the same moment for as long as
     /// the connection lives.
     ///
@@ -190,8 +190,10 @@ impl Dialect {
                 "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
             }
             Self::MariaDb => {
-                "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
-                 SET SESSION autocommit = 1, completion_type = 'NO_CHAIN'"
+                "SET SESSION TRANSACTION READ ONLY; \
+                 SET SESSION tx_isolation = IF(@@SESSION.tx_isolation = 'SERIALIZABLE', \
+                 'REPEATABLE-READ', @@SESSION.tx_isolation), autocommit = 1, \
+                 completion_type = 'NO_CHAIN'"
             }
             Self::Sqlite => self.read_only(),
         }

@@ -1,6 +1,6 @@
 //! Transactions: what the session sees of them, however they end (contracts: `Router`, `Work`).
 
-use dbrouter::Reason;
+use dbrouter::{Dialect, Preference, Reason};
 use tokio::sync::oneshot;
 
 use super::{
@@ -372,7 +372,17 @@ async fn snapshots_see_one_moment<S: Subject>(site: &Site<S>) -> Result<()> {
 /// The case above can fail: this one is it, with the guarantee switched off.
 async fn read_only_see_others_commits<S: Subject>(site: &Site<S>) -> Result<()> {
     let db = on_one_replica(site).await?;
-    db.session().read_only(looks_twice(&db, 5)).await
+    let session = at_the_databases_level::<S>(&db);
+    session.read_only(looks_twice(&db, 5)).await
+}
+
+/// A session whose transactions see what is committed meanwhile, unless they say otherwise. On PostgreSQL these are the
+/// primary's: replicas' connections are opened at the isolation level *repeatable read*.
+fn at_the_databases_level<S: Subject>(db: &S::Handle) -> S::Handle {
+    match S::DATABASE {
+        Dialect::Postgres => db.session().preference(Preference::Primary),
+        _ => db.session(),
+    }
 }
 
 async fn snapshots_see_writes<S: Subject>(site: &Site<S>) -> Result<()> {
@@ -400,7 +410,8 @@ async fn snapshots_leave_no_trace<S: Subject>(site: &Site<S>) -> Result<()> {
     let db = on_one_replica(site).await?;
     for _ in 0..4 {
         let reads = body(|tx| Box::pin(async move { tx.query(READ).await.map(drop) }));
-        db.session().snapshot(reads).await?;
+        at_the_databases_level::<S>(&db).snapshot(reads).await?;
     }
-    db.session().read_only(looks_twice(&db, 5)).await
+    let session = at_the_databases_level::<S>(&db);
+    session.read_only(looks_twice(&db, 5)).await
 }
