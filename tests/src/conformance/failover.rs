@@ -421,8 +421,8 @@ async fn moves<S: Subject>(
             primary.is_some_and(|primary| primary.in_flight == 2)
         })
         .await?;
-        site.depose(0).await?;
         site.promote(1).await?;
+        site.depose(0).await?;
         until(&db, "following the promoted node", |_| {
             db.cluster().primary().name().as_ref() == site.name(1)
         })

@@ -468,8 +468,8 @@ impl<S: Subject> Site<S> {
         self.harm(number)?.thaw()
     }
 
-    /// Prepares a primary that goes on answering for being followed by another one. MariaDB's has to be told that it takes
-    /// no more writes, since nothing else would show whose history is the later one.
+    /// Has a primary that goes on answering give way to one that was promoted beside it. MariaDB's has to be told that it
+    /// takes no more writes, since nothing else would show whose history is the later one.
     pub async fn depose(&self, number: usize) -> Result<()> {
         match S::DATABASE {
             Dialect::MariaDb => self.harm(number)?.set("read_only", "ON").await,
