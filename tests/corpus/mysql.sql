@@ -405,8 +405,6 @@ SELECT 1; SELECT 2
 === write
 SELECT 1; DELETE FROM item
 === write
-SELECT 1; DELETE FROM item
-=== write
 SELECT 'it\'s'; DELETE FROM item; -- '
 === write
 SELECT "a\"; DELETE FROM item; -- "; DELETE FROM item

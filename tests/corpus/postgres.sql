@@ -1132,8 +1132,6 @@ SELECT 1; SELECT nextval('ticket')
 === write
 SELECT 1; SET search_path = shop
 === write
-SELECT 1; DELETE FROM item
-=== write
 SELECT 1;DELETE FROM item;
 === write
 SELECT 'a''; DELETE FROM item; --' ; DELETE FROM item

@@ -332,8 +332,6 @@ SELECT 1; DELETE FROM item
 === read
 ; SELECT 1
 === write
-SELECT 1; DELETE FROM item
-=== write
 SELECT 1;DELETE FROM item;
 === write -- a backslash escapes nothing
 SELECT 'a\'; DELETE FROM item; --'

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dbrouter::{NodeSpec, Preference, Reason, Request, Router, Settings, Terms};
 
-use crate::world::{Failure, Mood, Server, World, builder, pass};
+use crate::world::{Failure, Mood, Server, World, builder, millis, pass};
 
 #[test]
 fn settings_show_the_documented_defaults() {
@@ -73,6 +73,11 @@ async fn a_round_comes_every_100_ms_and_an_answer_is_awaited_for_one_second() {
 async fn sessions_stay_and_the_root_goes_where_a_read_would_be_done_sooner() {
     let settings = Settings::new();
     let world = World::with(settings, vec![NodeSpec::new(); 2]).await;
+    // Both are as far away.
+    for server in &world.replicas {
+        server.latency(millis(1));
+    }
+    pass(5000).await;
     let session = world.db.session();
     let (home, _) = world.read(&session);
     for _ in 0..5 {
