@@ -377,8 +377,10 @@ impl<B: Backend> Monitor<B> {
     /// Whether a replica has told where it stands and waits to be compared with the primary: until it is known to follow,
     /// it serves next to nothing.
     fn is_to_be_compared(&self) -> bool {
-        let mut watches = self.watches.values();
-        watches.any(|watch| watch.met && watch.following.awaits_the_primary())
+        let primary = self.shared.topology.load().primary;
+        let mut watches = self.watches.iter();
+        watches
+            .any(|(id, watch)| *id != primary && watch.met && watch.following.awaits_the_primary())
     }
 
     /// How long to leave a node alone after so many questions in vain.

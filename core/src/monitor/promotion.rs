@@ -85,6 +85,9 @@ impl<B: Backend> Monitor<B> {
         let followed = watch.following.has_followed();
         if !claims {
             let is_stranger = watch.claim.is_some_and(Claim::is_a_strangers);
+            // Who may only take over now may have claimed for long.
+            let waited = promotion == Promotion::WhenPrimaryIsGone
+                && watch.claim.is_some_and(|claim| claim.followed);
             self.contests(node, false);
             let gave_way = primary.is_healthy() && primary.role() == Role::Replica;
             if gave_way && timeline != known && self.follows(primary) == Some(timeline) {
@@ -98,7 +101,7 @@ impl<B: Backend> Monitor<B> {
                 Some(Rivalry::Later) => true,
                 Some(Rivalry::Undecided) => gave_way,
                 Some(Rivalry::Earlier) => false,
-                None => followed,
+                None => followed || waited,
             };
             return match follows && !is_stranger && promotion != Promotion::Never {
                 true => Verdict::Promoted,
