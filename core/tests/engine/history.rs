@@ -103,6 +103,29 @@ async fn a_primary_that_was_away_may_write_another_history_at_higher_positions()
     }
 }
 
+/// It stands between two places at which the primary has stood since the session wrote.
+#[tokio::test(start_paused = true)]
+async fn a_replica_met_late_on_another_history_proves_nothing_of_the_past_either() {
+    let world = World::of(1).await;
+    world.replicas[0].mood(Mood::Refusing);
+    pass(300).await;
+    let session = world.db.session();
+    world.write(&session);
+    pass(300).await;
+    let written = world.primary.shows();
+    world.primary.fork(1, written + 500);
+    pass(300).await;
+    world.replicas[0].stand_at(Some(written + 50));
+    world.replicas[0].mood(Mood::Answering);
+    for _ in 0..20 {
+        pass(100).await;
+        assert_eq!(world.read(&session).0, "primary");
+    }
+    world.replicas[0].resume();
+    pass(1000).await;
+    assert_eq!(world.read(&session).0, "replica-1");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_replica_that_follows_is_fresh_as_soon_as_the_router_has_connected() {
     let world = World::of(2).await;

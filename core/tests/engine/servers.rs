@@ -1,8 +1,10 @@
 //! A node is an address. Which server it leads to is what the server says, and that may change.
 
+use std::sync::{Arc, Mutex};
+
 use dbrouter::policy::{RoundRobin, Sticky};
 use dbrouter::{
-    Cluster, ConfigErrorKind, NodeSpec, Preference, Reason, Request, Role, Router, Settings,
+    Access, Cluster, ConfigErrorKind, NodeSpec, Preference, Reason, Request, Role, Router, Settings,
 };
 
 use crate::world::{Mood, Server, World, builder, millis, pass, settings};
@@ -139,6 +141,35 @@ async fn an_address_that_moves_to_another_server_has_proved_nothing_there() {
     pass(300).await;
     let route = db.route(&Request::read(), &session).unwrap();
     assert_eq!(&**route.node().name(), "replica-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pool_of_an_address_that_moves_to_another_server_is_opened_anew() {
+    let primary = Server::primary();
+    let replicas = [Server::standby_of(&primary), Server::standby_of(&primary)];
+    let address = Server::address_of(&replicas[0]);
+    let opened = Arc::new(Mutex::new(Vec::new()));
+    let access = {
+        let (again, opened) = (address.clone(), Arc::clone(&opened));
+        Access::reopened_by(address.clone(), move |role| {
+            opened.lock().unwrap().push(role);
+            Some(again.clone())
+        })
+    };
+    let builder = builder(settings()).primary(NodeSpec::new(), primary.clone());
+    let db = builder
+        .replica(NodeSpec::new(), access)
+        .connect()
+        .await
+        .unwrap();
+    let before = db.node("replica-1").unwrap();
+    pass(1000).await;
+    assert!(opened.lock().unwrap().is_empty());
+    address.leads_to(&replicas[1]);
+    pass(300).await;
+    assert_eq!(*opened.lock().unwrap(), [Role::Replica]);
+    assert!(!Arc::ptr_eq(&before, &db.node("replica-1").unwrap()));
+    assert_eq!(went(&db, &Request::read()), "replica-1");
 }
 
 #[tokio::test(start_paused = true)]
