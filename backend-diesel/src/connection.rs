@@ -22,7 +22,7 @@ pub struct Lease<P: Pool> {
     writes: Writes,
 }
 
-/// What the server does with writes on a connection, as far as that has been changed.
+/// The state of a connection that tells whether the server refuses writes on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Writes {
     /// Nothing was changed.
@@ -86,7 +86,7 @@ impl<P: Pool> Drop for Lease<P> {
         let Some(mut guard) = self.guard.take() else {
             return;
         };
-        // What is broken, or in a transaction, is closed in any case.
+        // A connection that is broken, or in a transaction, is closed in any case.
         if self.writes == Writes::AsItWas || guard.is_broken() {
             return P::give_back(guard);
         }

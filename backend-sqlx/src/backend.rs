@@ -25,10 +25,10 @@ pub struct SqlxBackend<DB: RoutedDatabase> {
     access: Access,
 }
 
-/// What the pool's connections may do.
+/// Whether the pool's connections were opened to refuse writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
-    /// What the server lets them.
+    /// They do whatever the server allows.
     Unrestricted,
     /// They were opened such that the server refuses writes on them.
     ReadOnly,

@@ -32,7 +32,7 @@ pub(crate) fn fault<DB: RoutedDatabase>(error: &sqlx::Error) -> Fault {
         // sqlx has asked the server for a type of this name, which a replica may not have replayed yet.
         sqlx::Error::TypeNotFound { .. } => Fault::Missing,
         sqlx::Error::Database(error) => DB::fault(&**error),
-        // What the driver says of values, columns, transactions or the protocol is about the statement.
+        // The driver's own errors about values, columns, transactions or the protocol are the statement's.
         _ => Fault::Other,
     }
 }

@@ -165,9 +165,9 @@ impl<B> Pipeline<'_, B> {
                     self.why_not_primary(member, Fitness::Required).or(limit)
                 }
                 Step::Policy(among) if *among == Among::All || !self.acts_as_primary(member) => {
-                    let why_not = self.why_not(member, *among, Fitness::Required, needs);
-                    let alias = || self.why_not_by(member, self.aliases());
-                    why_not.or_else(alias).or(Some(WhyNot::PolicyDeclined))
+                    let aliases = self.aliases();
+                    let why_not = self.why_not(member, *among, Fitness::Required, needs, aliases);
+                    why_not.or(Some(WhyNot::PolicyDeclined))
                 }
                 _ => None,
             });
@@ -245,9 +245,9 @@ impl<B> Pipeline<'_, B> {
             let mut standing_still = false;
             let mut stale = false;
             let mut sick = false;
+            let mut aliased = false;
             for (index, member) in self.topology.members.iter().enumerate() {
-                match self.why_not(member, among, fitness, needs) {
-                    None if self.why_not_by(member, aliases).is_some() => {}
+                match self.why_not(member, among, fitness, needs, aliases) {
                     None => {
                         let standing = member.live.standing();
                         recovering |= standing.health == Health::Recovering;
@@ -264,10 +264,11 @@ impl<B> Pipeline<'_, B> {
                     ) => {
                         sick = true;
                     }
+                    Some(WhyNot::SameServer) => aliased = true,
                     Some(_) => {}
                 }
             }
-            if set.len() == 0 && aliases == Aliases::LeftOut {
+            if set.len() == 0 && aliased && aliases == Aliases::LeftOut {
                 // A second name of a server is better than none.
                 aliases = self.aliases();
                 continue;
@@ -296,8 +297,8 @@ impl<B> Pipeline<'_, B> {
             };
             // The node may have changed since it became a candidate, and what the session remembers
             // of this read is tied to this epoch. Then the next look leaves it out.
-            if self.why_not(member, among, fitness, needs).is_none()
-                && self.why_not_by(member, aliases).is_none()
+            let why_not = self.why_not(member, among, fitness, needs, aliases);
+            if why_not.is_none()
                 && let Some(route) = self.enter(index, epoch, reason)
             {
                 return Ok(route);
@@ -398,6 +399,7 @@ impl<B> Pipeline<'_, B> {
         among: Among,
         fitness: Fitness,
         needs: Needs,
+        aliases: Aliases,
     ) -> Option<WhyNot> {
         let standing = member.live.standing();
         let (epoch, proved) = member.live.proof();
@@ -420,7 +422,10 @@ impl<B> Pipeline<'_, B> {
             let short = (fresh_as_of != Instant::VOID).then(|| needed.since(fresh_as_of));
             return Some(WhyNot::NotFresh(short));
         }
-        None
+        match (standing.alias, aliases) {
+            (Alias::No, _) | (_, Aliases::All) | (Alias::OfReplica, Aliases::OfReplicas) => None,
+            (Alias::OfPrimary | Alias::OfReplica, _) => Some(WhyNot::SameServer),
+        }
     }
 
     /// Which second names of servers may serve the read if no first one does. One of the primary may not where the
@@ -429,15 +434,6 @@ impl<B> Pipeline<'_, B> {
         match self.preference() {
             Preference::Replica => Aliases::All,
             _ => Aliases::OfReplicas,
-        }
-    }
-
-    /// Why a node that is a candidate otherwise is none because of other nodes that lead to its server.
-    fn why_not_by(&self, member: &Member, aliases: Aliases) -> Option<WhyNot> {
-        let alias = member.live.standing().alias;
-        match (alias, aliases) {
-            (Alias::No, _) | (_, Aliases::All) | (Alias::OfReplica, Aliases::OfReplicas) => None,
-            (Alias::OfPrimary | Alias::OfReplica, _) => Some(WhyNot::SameServer),
         }
     }
 

@@ -85,25 +85,22 @@ impl<B: Backend> Monitor<B> {
         let followed = watch.following.has_followed();
         if !claims {
             let is_stranger = watch.claim.is_some_and(Claim::is_a_strangers);
-            // Who may only take over now may have claimed for long.
+            // A node that may only take over now may have claimed for long.
             let waited = promotion == Promotion::WhenPrimaryIsGone
                 && watch.claim.is_some_and(|claim| claim.followed);
             self.contests(node, false);
             let gave_way = primary.is_healthy() && primary.role() == Role::Replica;
-            if gave_way && timeline != known && self.follows(primary) == Some(timeline) {
-                // The former primary follows it, so it is no stranger, whatever this router has seen before.
-                return match promotion {
-                    Promotion::Never => Verdict::Ignored,
-                    Promotion::WhenPrimaryIsGone | Promotion::WhenSeenToFollow => Verdict::Promoted,
-                };
-            }
-            let follows = match Rivalry::by_number(known, timeline) {
+            // A server that the former primary follows is no stranger, whatever this router has seen before.
+            let is_vouched_for =
+                gave_way && timeline != known && self.follows(primary) == Some(timeline);
+            let is_next = match Rivalry::by_number(known, timeline) {
                 Some(Rivalry::Later) => true,
                 Some(Rivalry::Undecided) => gave_way,
                 Some(Rivalry::Earlier) => false,
                 None => followed || waited,
             };
-            return match follows && !is_stranger && promotion != Promotion::Never {
+            let takes_over = is_vouched_for || is_next && !is_stranger;
+            return match takes_over && promotion != Promotion::Never {
                 true => Verdict::Promoted,
                 false => Verdict::Ignored,
             };
