@@ -330,10 +330,16 @@ impl Observer for Told {
 
 /// Reads this version, however often. Where a read that fails is not run again elsewhere, it may fail.
 async fn expect_version<S: Subject>(session: &S::Handle, expected: i64) -> Result<()> {
-    match session.get(1).await {
+    expect_row::<S>(session, 1, expected).await
+}
+
+/// As [`expect_version`], of another row.
+async fn expect_row<S: Subject>(session: &S::Handle, row: i32, expected: i64) -> Result<()> {
+    match session.get(row).await {
         Ok(found) => {
             let node = session.last_decision();
-            expect(&format!("version on {node:?}"), found, Some(expected))
+            let what = format!("version of row {row} on {node:?}");
+            expect(&what, found, Some(expected))
         }
         Err(error) if matches!(S::capabilities().retries, Support::Yes) => Err(error),
         Err(_) => Ok(()),
