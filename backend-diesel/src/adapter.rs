@@ -7,7 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbrouter::{Adapter, BoxFuture, Cluster, ConfigError, ConfigErrorKind, Dialect, Role};
+use dbrouter::{
+    Adapter, BoxFuture, Cluster, ConfigError, ConfigErrorKind, Dialect, Role, ServerCheck,
+};
 use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
@@ -89,6 +91,7 @@ impl<P: Pool> Adapter for DieselAdapter<P> {
         url: String,
         pool_options: Option<&PoolOptions<P>>,
         role: Role,
+        check: &ServerCheck,
         field: &str,
     ) -> Result<DieselBackend<P>, ConfigError> {
         let options = pool_options.unwrap_or(&self.pool_options);
@@ -104,7 +107,7 @@ impl<P: Pool> Adapter for DieselAdapter<P> {
             }
             (None, _) => (P::Connection::recycling(), None),
         };
-        let manager = connect.manager(recycling);
+        let manager = connect.manager(recycling, check);
         // Some pools' builders panic if they are given what makes no sense.
         let open = || P::open(manager, &*options.build, ping_after, field);
         let pool = catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| {
@@ -286,13 +289,36 @@ impl<C: RoutedConnection> Connect<C> {
         self.role == Role::Replica
     }
 
-    fn manager(&self, recycling: RecyclingMethod<C>) -> AsyncDieselConnectionManager<C> {
-        let connect = self.clone();
+    /// Opens connections until one leads to the node's server.
+    async fn connect_to(&self, check: &ServerCheck) -> ConnectionResult<C> {
+        loop {
+            let mut connection = self.connect().await?;
+            let Some(question) = check.question(C::DIALECT) else {
+                return Ok(connection);
+            };
+            let asked = connection.ask(&question).await;
+            let answer = asked.map_err(ConnectionError::CouldntSetupConfiguration)?;
+            match check.admit(&answer).await {
+                Ok(()) => return Ok(connection),
+                Err(other) if other.is_final() => {
+                    return Err(ConnectionError::BadConnection(other.to_string()));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn manager(
+        &self,
+        recycling: RecyclingMethod<C>,
+        check: &ServerCheck,
+    ) -> AsyncDieselConnectionManager<C> {
+        let (connect, check) = (self.clone(), check.clone());
         let mut config = ManagerConfig::default();
         config.recycling_method = recycling;
         config.custom_setup = Box::new(move |_| {
-            let connect = connect.clone();
-            Box::pin(async move { connect.connect().await })
+            let (connect, check) = (connect.clone(), check.clone());
+            Box::pin(async move { connect.connect_to(&check).await })
         });
         AsyncDieselConnectionManager::new_with_config(&*self.url, config)
     }

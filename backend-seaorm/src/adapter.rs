@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use dbrouter::{
     Adapter, Cluster, ConfigError, ConfigErrorKind, Dialect, IntoNode, NodeOptions, Role,
+    ServerCheck,
 };
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr};
 
@@ -25,6 +26,9 @@ use crate::pool::RoutedConnection;
 ///   options say otherwise: SeaORM itself pings at every checkout.
 /// * Replicas' pools are read-only: see [`Sqlx`](dbrouter_sqlx::Sqlx).
 /// * For SQLite, SeaORM asks for the version when it opens a pool, so the file must be there.
+/// * The hooks of `map_sqlx_…_pool_opts` run on the connections of every node, replicas included, before the router's own.
+///   SeaORM tells nobody which there are, so each connection is opened twice for that: see
+///   [`PoolOptions::from_sqlx`](dbrouter_sqlx::PoolOptions::from_sqlx).
 /// * SeaORM's `after_connect` is called once for each pool, not for each connection, and here on a pool that is
 ///   opened again afterwards. Set connections up in sqlx's own hook, through `map_sqlx_…_pool_opts`.
 #[derive(Clone, Debug)]
@@ -107,6 +111,7 @@ impl Adapter for SeaOrm {
         mut options: ConnectOptions,
         pool_options: Option<&PoolOptions>,
         role: Role,
+        check: &ServerCheck,
         field: &str,
     ) -> Result<SeaOrmBackend, ConfigError> {
         if let Some(PoolOptions(set)) = pool_options.or(self.pool_options.as_ref()) {
@@ -119,7 +124,7 @@ impl Adapter for SeaOrm {
         }
         options.connect_lazy(true);
         let connection = connect(options, field)?;
-        SeaOrmBackend::watched(connection, field)?.reopened(role, field)
+        SeaOrmBackend::watched(connection, field)?.reopened(role, check, field)
     }
 
     fn adopt(&self, pool: DatabaseConnection, field: &str) -> Result<SeaOrmBackend, ConfigError> {

@@ -5,8 +5,9 @@ use std::future::Future;
 
 use dbrouter::{
     Answer, Backend, ConfigError, ConfigErrorKind, Dialect, Fault, Pressure, Question, Role,
-    RouteError,
+    RouteError, ServerCheck,
 };
+use dbrouter_sqlx::PoolOptions;
 use sea_orm::{
     AccessMode, DatabaseConnection, DatabaseConnectionType, DbErr, TransactionOptions,
     TransactionTrait,
@@ -70,19 +71,35 @@ impl SeaOrmBackend {
     }
 
     /// A new pool with the same options and hooks; a replica's is read-only.
-    pub(crate) fn reopened(&self, role: Role, field: &str) -> Result<Self, ConfigError> {
+    pub(crate) fn reopened(
+        &self,
+        role: Role,
+        check: &ServerCheck,
+        field: &str,
+    ) -> Result<Self, ConfigError> {
         by_driver!(&self.pool, NodePool,
             node => {
                 use dbrouter::Adapter;
-                let mut adapter = dbrouter_sqlx::Sqlx::new();
-                // Its hooks ping already, as they should.
-                adapter.ping_after(None);
+                let adapter = dbrouter_sqlx::Sqlx::new();
                 let options = (*node.pool().connect_options()).clone();
-                let node = adapter.open(options, Some(node.pool().options()), role, field)?;
+                let pool_options = PoolOptions::from_sqlx(node.pool().options().clone());
+                let node = adapter.open(options, Some(&pool_options), role, check, field)?;
                 let connection = node.pool().clone().into();
                 Ok(Self { connection, pool: node.into() })
             },
             NodePool::Other => Self::watched(self.connection.clone(), field),
+        )
+    }
+
+    /// Another pool with the same options and hooks, for the same role; `None` if there is no pool.
+    pub(crate) fn again(&self) -> Option<Self> {
+        by_driver!(&self.pool, NodePool,
+            node => {
+                let node = node.reopened();
+                let connection = node.pool().clone().into();
+                Some(Self { connection, pool: node.into() })
+            },
+            NodePool::Other => None,
         )
     }
 

@@ -13,7 +13,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use dbrouter::{Backend, Dialect, OpenWriter, Role, Terms};
+use dbrouter::{Backend, Dialect, OpenWriter, Terms};
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::runtime::Handle;
 
@@ -51,7 +51,7 @@ fn open(terms: &Terms<SeaOrmBackend>) -> (DatabaseConnection, Option<Arc<Watch>>
         return own();
     }
     // What cannot be opened anew is a mock or the like, with no replica to be behind.
-    let Ok(backend) = primary.backend().reopened(Role::Primary, "primary") else {
+    let Some(backend) = primary.backend().again() else {
         return own();
     };
     let mut connection = backend.connection().clone();

@@ -1,26 +1,29 @@
 //! How nodes' pools are opened, for the builder that all adapters share.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
-use dbrouter::{Adapter, Cluster, ConfigError, Dialect, IntoNode, NodeOptions, Role};
-use sqlx::pool::PoolOptions;
+use dbrouter::{Adapter, Cluster, ConfigError, Dialect, IntoNode, NodeOptions, Role, ServerCheck};
+use sqlx::pool::PoolOptions as SqlxOptions;
 use sqlx::{Connection, Pool};
 
 use crate::backend::SqlxBackend;
 use crate::database::{Options, RoutedDatabase};
+use crate::opening::Opening;
 use crate::pool::RoutedPool;
+use crate::pool_options::PoolOptions;
 
 /// sqlx's part of the configuration: the options of pools in general.
 ///
-/// [`Builder::pool_options`](dbrouter::Builder::pool_options) takes sqlx's own, which default to 10 connections
+/// [`Builder::pool_options`](dbrouter::Builder::pool_options) takes [`PoolOptions`], which default to 10 connections
 /// a node and an acquire timeout of 30 s. [`Builder::ping_after`](dbrouter::Builder::ping_after) takes the
-/// place of their `test_before_acquire` and `before_acquire`: sqlx itself pings at every checkout.
+/// place of their `test_before_acquire`: sqlx itself pings at every checkout.
 ///
 /// PostgreSQL is told by the startup parameter `options` that a replica's connections are read-only, and that their
 /// isolation level is *repeatable read*, whatever the database's default is: a standby refuses *serializable*. A
-/// PgBouncer in between refuses that unless its `ignore_startup_parameters` lists it. MariaDB is told by the
-/// pool's `after_connect` hook, in whose place it stands. Where either is in the way, give a pool of your own.
+/// PgBouncer in between refuses that unless its `ignore_startup_parameters` lists it; where that is in the way, give a pool
+/// of your own. MariaDB is told by a statement on each new connection.
 #[derive(Debug)]
 pub struct Sqlx<DB: RoutedDatabase> {
     pool_options: PoolOptions<DB>,
@@ -47,21 +50,46 @@ impl<DB: RoutedDatabase> Sqlx<DB> {
         }
     }
 
-    fn pings(&self, options: PoolOptions<DB>) -> PoolOptions<DB> {
-        let Some(window) = self.ping_after else {
+    /// Puts the hooks into a pool's options: the application's, and after them the router's own.
+    fn with_hooks(&self, pool_options: PoolOptions<DB>, opening: Opening<DB>) -> SqlxOptions<DB> {
+        let mut options = pool_options.options;
+        if !opening.is_empty() {
+            let opening = Arc::new(opening);
+            options = options.after_connect(move |connection, meta| {
+                let opening = Arc::clone(&opening);
+                Box::pin(async move { opening.prepare(connection, meta).await })
+            });
+        }
+        if let Some(hook) = pool_options.after_release {
+            options = options.after_release(move |connection, meta| hook(connection, meta));
+        }
+        let hook = pool_options.before_acquire;
+        if pool_options.hides_hooks && hook.is_none() {
+            // The pool's own pings, as it should.
             return options;
-        };
-        options
-            .test_before_acquire(false)
-            .before_acquire(move |connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for > window {
-                        // A connection that fails the ping is closed, and another one taken or opened.
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
+        }
+        let window = self.ping_after;
+        if window.is_some() {
+            options = options.test_before_acquire(false);
+        } else if hook.is_none() {
+            return options;
+        }
+        options.before_acquire(move |connection, meta| {
+            let hook = hook.clone();
+            Box::pin(async move {
+                let idle = meta.idle_for;
+                if let Some(hook) = hook
+                    && !hook(connection, meta).await?
+                {
+                    return Ok(false);
+                }
+                if window.is_some_and(|window| idle > window) {
+                    // A connection that fails the ping is closed, and another one taken or opened.
+                    connection.ping().await?;
+                }
+                Ok(true)
             })
+        })
     }
 }
 
@@ -99,17 +127,22 @@ impl<DB: RoutedDatabase> Adapter for Sqlx<DB> {
         options: Options<DB>,
         pool_options: Option<&PoolOptions<DB>>,
         role: Role,
+        check: &ServerCheck,
         _: &str,
     ) -> Result<SqlxBackend<DB>, ConfigError> {
-        let pool_options = self.pings(pool_options.unwrap_or(&self.pool_options).clone());
-        Ok(match role {
-            Role::Replica => {
-                let (options, pool_options) = DB::read_only(options, pool_options);
-                SqlxBackend::read_only(pool_options.connect_lazy_with(options))
-            }
-            Role::Primary | Role::Unknown => {
-                SqlxBackend::new(pool_options.connect_lazy_with(options))
-            }
+        let pool_options = pool_options.unwrap_or(&self.pool_options).clone();
+        let is_replica = role == Role::Replica;
+        let (options, session) = match is_replica {
+            true => (DB::read_only(options), DB::replica_session()),
+            false => (options, None),
+        };
+        let opening = Opening::new(&options, check, &pool_options, session);
+        let after_release = pool_options.after_release.clone();
+        let pool = self.with_hooks(pool_options, opening);
+        let backend = SqlxBackend::with_hook(pool.connect_lazy_with(options), after_release);
+        Ok(match is_replica {
+            true => backend.of_replica(),
+            false => backend,
         })
     }
 

@@ -12,6 +12,7 @@ use crate::connection::Lease;
 use crate::database::{RoutedDatabase, unlogged};
 use crate::error;
 use crate::lanes::Lanes;
+use crate::pool_options::Keeps;
 use crate::transaction::Open;
 
 /// One node's pool. Reach it through [`RoutedPool::primary`](crate::RoutedPool::primary) or
@@ -38,11 +39,15 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
     /// The node that a pool leads to.
     #[must_use]
     pub fn new(pool: Pool<DB>) -> Self {
-        let lanes = Arc::new(Lanes::new());
+        Self::with_hook(pool, None)
+    }
+
+    /// As [`new`](Self::new), with the hook that the pool's connections run when they are released.
+    pub(crate) fn with_hook(pool: Pool<DB>, after_release: Option<Arc<Keeps<DB>>>) -> Self {
         Self {
             pool,
             probe: Arc::new(Mutex::new(None)),
-            lanes,
+            lanes: Arc::new(Lanes::new(after_release)),
             access: Access::Unrestricted,
         }
     }
@@ -51,8 +56,23 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
     /// the router has opened.
     #[must_use]
     pub fn read_only(pool: Pool<DB>) -> Self {
+        Self::new(pool).of_replica()
+    }
+
+    pub(crate) fn of_replica(self) -> Self {
         Self {
             access: Access::ReadOnly,
+            ..self
+        }
+    }
+
+    /// Another pool to the same node, with the same options and hooks.
+    #[must_use]
+    pub fn reopened(&self) -> Self {
+        let options = (*self.pool.connect_options()).clone();
+        let pool = self.pool.options().clone().connect_lazy_with(options);
+        Self {
+            access: self.access,
             ..Self::new(pool)
         }
     }

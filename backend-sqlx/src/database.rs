@@ -11,7 +11,6 @@ use std::future::Future;
 
 use dbrouter::{Answer, Dialect, Fault, Question};
 use sqlx::error::DatabaseError;
-use sqlx::pool::PoolOptions;
 use sqlx::{AssertSqlSafe, ColumnIndex, Decode, Executor, IntoArguments, Row, Type};
 use sqlx::{ConnectOptions, Connection, Database};
 
@@ -28,12 +27,16 @@ pub trait RoutedDatabase: Database<Arguments: Clone> {
     const DIALECT: Dialect;
 
     /// The same options, such that the connection is fit for a replica: the server refuses writes on it, and its
-    /// isolation level is one that replicas take.
+    /// isolation level is one that replicas take. What they have no place for is in
+    /// [`replica_session`](Self::replica_session).
     #[must_use]
-    fn read_only(
-        options: Options<Self>,
-        pool_options: PoolOptions<Self>,
-    ) -> (Options<Self>, PoolOptions<Self>);
+    fn read_only(options: Options<Self>) -> Options<Self>;
+
+    /// What a replica's connection is told as well, in a statement, where its options have no place for it.
+    #[must_use]
+    fn replica_session() -> Option<&'static str> {
+        None
+    }
 
     /// What an error of the server says of the node that it came from.
     fn fault(error: &dyn DatabaseError) -> Fault;

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use dbrouter::{Builder, MonitorSettings, NodeOptions};
 use sqlx::Sqlite;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
 use crate::adapter::Sqlx;
 use crate::pool::RoutedPool;
+use crate::pool_options::PoolOptions;
 
 impl RoutedPool<Sqlite> {
     /// Begins to configure a router over one SQLite file, which is created if it is missing: a node
@@ -85,8 +86,8 @@ pub fn options(path: impl AsRef<Path>) -> SqliteConnectOptions {
 
 /// A pool of so many connections, at least one. Connections to a file do not age, and cannot be broken while
 /// nobody looks.
-fn pool_options(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new()
+fn pool_options(connections: u32) -> PoolOptions<Sqlite> {
+    PoolOptions::new()
         .max_connections(connections.max(1))
         .max_lifetime(None)
         .idle_timeout(None)

@@ -14,9 +14,15 @@ use sqlx::{Pool, Transaction};
 
 use crate::backend::{SqlxBackend, begin};
 use crate::database::RoutedDatabase;
+use crate::pool_options::Keeps;
 
-/// A node's lanes. There are as many as there have been such transactions at once.
-pub(crate) struct Lanes<DB: RoutedDatabase>(Mutex<Vec<Lane<DB>>>);
+/// A node's lanes.
+pub(crate) struct Lanes<DB: RoutedDatabase> {
+    /// As many as there have been such transactions at once.
+    lanes: Mutex<Vec<Lane<DB>>>,
+    /// The application's own hook of the kind that lanes need.
+    after_release: Option<Arc<Keeps<DB>>>,
+}
 
 struct Lane<DB: RoutedDatabase> {
     pool: Pool<DB>,
@@ -51,8 +57,11 @@ impl<DB: RoutedDatabase> Begun<DB> {
 }
 
 impl<DB: RoutedDatabase> Lanes<DB> {
-    pub(crate) fn new() -> Self {
-        Self(Mutex::new(Vec::new()))
+    pub(crate) fn new(after_release: Option<Arc<Keeps<DB>>>) -> Self {
+        Self {
+            lanes: Mutex::default(),
+            after_release,
+        }
     }
 
     /// Begins a transaction that occupies a lane until its connection is back. It leads where the node's own pool does.
@@ -76,14 +85,17 @@ impl<DB: RoutedDatabase> Lanes<DB> {
 
     /// Closes all lanes.
     pub(crate) async fn close(&self) {
-        let pools: Vec<_> = lock(&self.0).iter().map(|lane| lane.pool.clone()).collect();
+        let pools: Vec<_> = lock(&self.lanes)
+            .iter()
+            .map(|lane| lane.pool.clone())
+            .collect();
         for pool in pools {
             pool.close().await;
         }
     }
 
     fn occupy(&self, pool: &Pool<DB>, stay: Stay<DB>) -> (Pool<DB>, Occupant<DB>) {
-        let mut lanes = lock(&self.0);
+        let mut lanes = lock(&self.lanes);
         for lane in lanes.iter() {
             let mut occupant = lock(&lane.occupant);
             if occupant.is_none() {
@@ -93,7 +105,7 @@ impl<DB: RoutedDatabase> Lanes<DB> {
         }
         let occupant = Arc::new(Mutex::new(Some(stay)));
         let lane = Lane {
-            pool: open(pool, &occupant),
+            pool: open(pool, &occupant, self.after_release.clone()),
             occupant: Arc::clone(&occupant),
         };
         let pool = lane.pool.clone();
@@ -118,24 +130,31 @@ impl<DB: RoutedDatabase> Beginning<'_, DB> {
 impl<DB: RoutedDatabase> Drop for Beginning<'_, DB> {
     fn drop(&mut self) {
         if let Some(occupant) = self.occupant.take() {
-            lock(&self.lanes.0).retain(|lane| !Arc::ptr_eq(&lane.occupant, &occupant));
+            lock(&self.lanes.lanes).retain(|lane| !Arc::ptr_eq(&lane.occupant, &occupant));
             drop(lock(&occupant).take());
         }
     }
 }
 
-fn open<DB: RoutedDatabase>(pool: &Pool<DB>, occupant: &Occupant<DB>) -> Pool<DB> {
+fn open<DB: RoutedDatabase>(
+    pool: &Pool<DB>,
+    occupant: &Occupant<DB>,
+    hook: Option<Arc<Keeps<DB>>>,
+) -> Pool<DB> {
     let leaves = Arc::clone(occupant);
-    // As the node's own pool, its hooks included, but for the one that is needed here.
+    // As the node's own pool, its other hooks included.
     let options = pool.options().clone();
     options
         .min_connections(0)
         .max_connections(1)
         // A connection past its lifetime is closed without the hook being called.
         .max_lifetime(None)
-        .after_release(move |_, _| {
+        .after_release(move |connection, meta| {
             drop(lock(&leaves).take());
-            Box::pin(async { Ok(true) })
+            match &hook {
+                Some(hook) => hook(connection, meta),
+                None => Box::pin(async { Ok(true) }),
+            }
         })
         .connect_lazy_with((*pool.connect_options()).clone())
 }
@@ -146,6 +165,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<DB: RoutedDatabase> fmt::Debug for Lanes<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Lanes").field(&lock(&self.0).len()).finish()
+        f.debug_struct("Lanes")
+            .field("lanes", &lock(&self.lanes).len())
+            .finish_non_exhaustive()
     }
 }

@@ -18,6 +18,7 @@ use crate::observer::Observer;
 use crate::options::{IntoNode, NodeOptions};
 use crate::policy::Policy;
 use crate::router::Backend;
+use crate::server_check::ServerCheck;
 use crate::settings::{MonitorSettings, Promotion, Settings, Start};
 use crate::url;
 use crate::vocabulary::{Preference, Role};
@@ -28,6 +29,8 @@ use crate::vocabulary::{Preference, Role};
 /// # Contract
 ///
 /// * `open` connects to nothing yet: whether a node answers is found out when it is met.
+/// * Each connection of a pool that `open` opens is asked which server it leads to, and kept only if [`ServerCheck`] admits
+///   it. The monitor's own connections are not.
 /// * The connections of a [`Role::Replica`] are opened read-only. A pool that exists already is used as it is.
 /// * No error shows a password.
 pub trait Adapter: Clone + Send + Sync + Sized + 'static {
@@ -58,7 +61,7 @@ pub trait Adapter: Clone + Send + Sync + Sized + 'static {
     /// A connection that was idle for longer is pinged when it is taken from its pool.
     fn ping_after(&mut self, idle: Option<Duration>);
 
-    /// Opens a node's pool. `field` is what errors call the node.
+    /// Opens a node's pool, whose connections pass the check. `field` is what errors call the node.
     ///
     /// # Errors
     ///
@@ -68,6 +71,7 @@ pub trait Adapter: Clone + Send + Sync + Sized + 'static {
         options: Self::ConnectOptions,
         pool_options: Option<&Self::PoolOptions>,
         role: Role,
+        check: &ServerCheck,
         field: &str,
     ) -> Result<Self::Backend, ConfigError>;
 

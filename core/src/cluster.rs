@@ -18,7 +18,7 @@ use crate::hold::Hold;
 use crate::live::Admission;
 use crate::misjudged::Misjudged;
 use crate::monitor::Monitor;
-use crate::node::{Access, Node, NodeId, NodeSpec};
+use crate::node::{Access, Leads, Node, NodeId, NodeSpec};
 use crate::observer::{Decided, Event};
 use crate::pipeline::Pipeline;
 use crate::request::Request;
@@ -118,7 +118,7 @@ impl<B: Backend> Shared<B> {
     /// The node's address leads to another server: its pool is opened anew, so that no connection to the former one is
     /// used any longer. Work that is under way keeps its connection.
     pub(crate) fn reopen(&self, id: NodeId) {
-        let replaced = self.change(|topology| topology.reopen(id).ok_or(()));
+        let replaced = self.change(|topology| topology.reopen(id, Leads::Elsewhere).ok_or(()));
         // Not before the new pool is in its place: work that waits for the old one goes on there.
         if let Ok(node) = replaced {
             node.replace();

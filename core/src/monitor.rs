@@ -325,8 +325,9 @@ impl<B: Backend> Monitor<B> {
             self.find_aliases(&topology);
             self.seen = Some(Arc::clone(&topology));
         }
+        self.leave_addresses_that_moved(&topology);
         let mut next = later(now, self.shared.settings.monitor.interval);
-        for node in &topology.nodes {
+        for node in &self.shared.topology.load_full().nodes {
             let due = self.due(node, node.id() == topology.primary, now);
             match due {
                 None => {}

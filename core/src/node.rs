@@ -11,6 +11,7 @@ use crate::holders::Holders;
 use crate::live::{Admission, Alias, Live, Replay};
 use crate::observer::Peer;
 use crate::request::stable_hash;
+use crate::server_check::ServerCheck;
 use crate::tags::Tags;
 use crate::vitals::Vitals;
 use crate::vocabulary::{Intent, Role};
@@ -114,7 +115,7 @@ impl Member {
 }
 
 /// Opens another pool to the same server, as is right for a role.
-type Reopen<B> = Arc<dyn Fn(Role) -> Option<B> + Send + Sync>;
+type Reopen<B> = Arc<dyn Fn(Role, &ServerCheck) -> Option<B> + Send + Sync>;
 
 /// A way to one server: a backend, and how another one is opened if its role changes.
 ///
@@ -123,6 +124,8 @@ type Reopen<B> = Arc<dyn Fn(Role) -> Option<B> + Send + Sync>;
 pub struct Access<B> {
     backend: B,
     reopen: Option<Reopen<B>>,
+    /// Which server the backend's connections lead to, if the backend asks.
+    check: ServerCheck,
 }
 
 impl<B> Access<B> {
@@ -132,8 +135,31 @@ impl<B> Access<B> {
         backend: B,
         reopen: impl Fn(Role) -> Option<B> + Send + Sync + 'static,
     ) -> Self {
-        let reopen: Option<Reopen<B>> = Some(Arc::new(reopen));
-        Self { backend, reopen }
+        Self::checked(backend, ServerCheck::new(), move |role, _| reopen(role))
+    }
+
+    /// As [`reopened_by`](Self::reopened_by), where the backend was opened with `check`, and each is opened with a check of
+    /// its own.
+    pub(crate) fn checked(
+        backend: B,
+        check: ServerCheck,
+        reopen: impl Fn(Role, &ServerCheck) -> Option<B> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            backend,
+            reopen: Some(Arc::new(reopen)),
+            check,
+        }
+    }
+
+    /// Another one, for the role and with the check.
+    fn reopened(&self, role: Role, check: ServerCheck) -> Option<Self> {
+        let reopen = self.reopen.clone()?;
+        Some(Self {
+            backend: reopen(role, &check)?,
+            reopen: Some(reopen),
+            check,
+        })
     }
 
     /// The backend.
@@ -145,8 +171,11 @@ impl<B> Access<B> {
 
 impl<B> From<B> for Access<B> {
     fn from(backend: B) -> Self {
-        let reopen = None;
-        Self { backend, reopen }
+        Self {
+            backend,
+            reopen: None,
+            check: ServerCheck::new(),
+        }
     }
 }
 
@@ -156,6 +185,15 @@ impl<B: fmt::Debug> fmt::Debug for Access<B> {
             .field("backend", &self.backend)
             .finish_non_exhaustive()
     }
+}
+
+/// Where a pool that is opened anew is to lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leads {
+    /// To the same server as the one before.
+    Here,
+    /// To whichever server the address leads to now.
+    Elsewhere,
 }
 
 /// One database server as the router sees it: its name, its live state, and the ORM's way to it.
@@ -175,14 +213,16 @@ pub struct Node<B> {
 
 impl<B> Node<B> {
     pub(crate) fn new(member: &Member, context: &Arc<Context>, access: Access<B>) -> Self {
+        let peer = Arc::new(Peer {
+            node: Arc::clone(&member.name),
+            system: context.dialect,
+            address: member.address.as_ref().map(|(host, _)| Arc::clone(host)),
+            port: member.address.as_ref().and_then(|(_, port)| *port),
+        });
+        access.check.belongs_to(context, &peer);
         Self {
             id: member.id,
-            peer: Arc::new(Peer {
-                node: Arc::clone(&member.name),
-                system: context.dialect,
-                address: member.address.as_ref().map(|(host, _)| Arc::clone(host)),
-                port: member.address.as_ref().and_then(|(_, port)| *port),
-            }),
+            peer,
             access,
             context: Arc::clone(context),
             live: Arc::clone(&member.live),
@@ -191,22 +231,27 @@ impl<B> Node<B> {
         }
     }
 
-    /// The same server with a pool for another role, if another one can be opened.
-    pub(crate) fn reopened(&self, role: Role) -> Option<Self> {
-        let reopen = self.access.reopen.clone()?;
-        let backend = reopen(role)?;
+    /// The same node with a pool for another role, if another one can be opened.
+    pub(crate) fn reopened(&self, role: Role, leads: Leads) -> Option<Self> {
+        let check = match leads {
+            Leads::Here => self.access.check.again(),
+            Leads::Elsewhere => ServerCheck::new(),
+        };
+        check.belongs_to(&self.context, &self.peer);
         Some(Self {
             id: self.id,
             peer: Arc::clone(&self.peer),
-            access: Access {
-                backend,
-                reopen: Some(reopen),
-            },
+            access: self.access.reopened(role, check)?,
             context: Arc::clone(&self.context),
             live: Arc::clone(&self.live),
             holders: Arc::new(Holders::new(&self.live)),
             vitals: Arc::clone(&self.vitals),
         })
+    }
+
+    /// Which server its pool's connections are to lead to.
+    pub(crate) fn check(&self) -> &ServerCheck {
+        &self.access.check
     }
 
     /// Its identity within the router.

@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use crate::builder::Adapter;
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::node::{Access, NodeSpec};
+use crate::server_check::ServerCheck;
 use crate::url;
 use crate::vocabulary::Role;
 
@@ -138,10 +139,13 @@ impl<A: Adapter> NodeOptions<A> {
             }
         };
         let (adapter, pool_options) = (adapter.clone(), self.pool_options);
-        let open = move |role| adapter.open(options.clone(), pool_options.as_ref(), role, &name);
-        let backend = open(role)?;
+        let open = move |role, check: &ServerCheck| {
+            adapter.open(options.clone(), pool_options.as_ref(), role, check, &name)
+        };
+        let check = ServerCheck::new();
+        let backend = open(role, &check)?;
         // What could be opened once can be again.
-        let access = Access::reopened_by(backend, move |role| open(role).ok());
+        let access = Access::checked(backend, check, move |role, check| open(role, check).ok());
         Ok((spec, access))
     }
 }

@@ -6,7 +6,7 @@ use crate::config::{ConfigError, ConfigErrorKind};
 use crate::context::Context;
 use crate::health::Sign;
 use crate::live::{Epoch, Live};
-use crate::node::{Access, Member, Node, NodeId, NodeSpec};
+use crate::node::{Access, Leads, Member, Node, NodeId, NodeSpec};
 use crate::vocabulary::Role;
 
 /// The most nodes that one router holds. Candidates are kept in a set of so many bits on the stack.
@@ -203,18 +203,18 @@ impl<B> Topology<B> {
         self.contested = false;
         [demoted, promoted]
             .into_iter()
-            .filter_map(|id| self.reopen(id))
+            .filter_map(|id| self.reopen(id, Leads::Here))
             .collect()
     }
 
     /// Opens a node's pool anew, as is right for its role. Returns the node with its former pool.
-    pub(crate) fn reopen(&mut self, id: NodeId) -> Option<Arc<Node<B>>> {
+    pub(crate) fn reopen(&mut self, id: NodeId, leads: Leads) -> Option<Arc<Node<B>>> {
         let role = match id == self.primary {
             true => Role::Primary,
             false => Role::Replica,
         };
         let node = self.nodes.iter_mut().find(|node| node.id() == id)?;
-        let reopened = node.reopened(role)?;
+        let reopened = node.reopened(role, leads)?;
         Some(std::mem::replace(node, Arc::new(reopened)))
     }
 

@@ -98,7 +98,7 @@ impl Nodes {
             .primary(primary.as_str())
             .replica(replica.as_str())
             .replica(other.as_str())
-            .pool_options(options());
+            .pool_options(dbrouter_sqlx::PoolOptions::new().max_connections(connections));
         let seaorm = RoutedConnection::builder()
             .primary(primary.as_str())
             .replica(replica.as_str())

@@ -42,7 +42,7 @@ async fn main() -> Result<()> {
     let routed = RoutedPool::<Postgres>::builder()
         .primary(cluster.primary().url())
         .replica(standby)
-        .pool_options(options())
+        .pool_options(dbrouter_sqlx::PoolOptions::new().max_connections(CLIENTS))
         .connect()
         .await?;
 

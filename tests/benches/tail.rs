@@ -16,11 +16,10 @@ use dbrouter_sqlx::dbrouter::Policy;
 use dbrouter_sqlx::dbrouter::policy::{
     LeastInFlight, Nearest, PeakEwma, PowerOfTwo, Random, RoundRobin, Sticky,
 };
-use dbrouter_sqlx::{NodeOptions, RoutedPool};
+use dbrouter_sqlx::{NodeOptions, PoolOptions, RoutedPool};
 use dbrouter_tests::Result;
 use dbrouter_tests::postgres::Cluster;
 use dbrouter_tests::proxy::{Mode, Proxy};
-use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, Postgres};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -118,7 +117,7 @@ async fn connect(
 ) -> Result<RoutedPool<Postgres>> {
     let mut builder = RoutedPool::<Postgres>::builder()
         .primary(cluster.primary().url())
-        .pool_options(PgPoolOptions::new().max_connections(40).min_connections(8));
+        .pool_options(PoolOptions::new().max_connections(40).min_connections(8));
     for (standby, proxy) in cluster.standbys().iter().zip(proxies) {
         builder = builder.replica(NodeOptions::new(proxy.url(&standby.url())));
     }

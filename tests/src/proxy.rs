@@ -54,10 +54,19 @@ pub enum Mode {
     Throttle(u32),
 }
 
+/// Where connections lead.
+#[derive(Debug, Default)]
+struct Servers {
+    /// They lead to one after the other, in turns.
+    ports: Vec<u16>,
+    /// How often all that were open have been reset.
+    moves: u64,
+}
+
 /// A proxy on a port of its own. Dropped, it is gone, with all its connections.
 #[derive(Debug)]
 pub struct Proxy {
-    servers: watch::Sender<Vec<u16>>,
+    servers: watch::Sender<Servers>,
     port: u16,
     mode: watch::Sender<Mode>,
     accepted: Arc<AtomicUsize>,
@@ -72,7 +81,10 @@ impl Proxy {
         let own = reservation.local_addr()?.port();
         let listener = listen(own)?;
         let (mode, modes) = watch::channel(Mode::Pass);
-        let (sender, servers) = watch::channel(vec![port]);
+        let (sender, servers) = watch::channel(Servers {
+            ports: vec![port],
+            moves: 0,
+        });
         let accepted = Arc::new(AtomicUsize::new(0));
         let acceptor = Acceptor {
             reservation,
@@ -100,7 +112,7 @@ impl Proxy {
         let own = format!(":{}", self.port);
         let servers = self.servers.borrow();
         let by_way = |url: String, server| url.replacen(&format!(":{server}"), &own, 1);
-        servers.iter().fold(url.to_owned(), by_way)
+        servers.ports.iter().fold(url.to_owned(), by_way)
     }
 
     /// New connections lead to the server at `port` of this machine from now on. Open ones are reset, as they are when
@@ -111,7 +123,16 @@ impl Proxy {
 
     /// The same with several servers: connections lead to one after the other, in turns.
     pub fn balance(&self, ports: impl IntoIterator<Item = u16>) {
-        self.servers.send_replace(ports.into_iter().collect());
+        self.servers.send_modify(|servers| {
+            servers.ports = ports.into_iter().collect();
+            servers.moves += 1;
+        });
+    }
+
+    /// New connections lead to the server at `port` of this machine from now on. Open ones go on leading where they do.
+    pub fn lead_new_ones_to(&self, port: u16) {
+        self.servers
+            .send_modify(|servers| servers.ports = vec![port]);
     }
 
     /// Changes what happens to connections, to those that are open as well.
@@ -146,7 +167,7 @@ fn listen(port: u16) -> Result<TcpListener> {
 
 struct Acceptor {
     reservation: TcpSocket,
-    servers: watch::Receiver<Vec<u16>>,
+    servers: watch::Receiver<Servers>,
     modes: watch::Receiver<Mode>,
     accepted: Arc<AtomicUsize>,
     /// They end with it.
@@ -188,7 +209,7 @@ impl Acceptor {
 async fn serve(
     mut client: TcpStream,
     turn: usize,
-    mut servers: watch::Receiver<Vec<u16>>,
+    mut servers: watch::Receiver<Servers>,
     mut modes: watch::Receiver<Mode>,
 ) {
     let opened = modes.wait_for(|mode| *mode != Mode::Swallow).await;
@@ -196,13 +217,11 @@ async fn serve(
         reset(&client);
         return;
     }
-    let server = {
-        let servers = servers.borrow_and_update();
-        servers
-            .iter()
-            .cycle()
-            .nth(turn % servers.len().max(1))
-            .copied()
+    let (server, moves) = {
+        let servers = servers.borrow();
+        let ports = &servers.ports;
+        let server = ports.get(turn % ports.len().max(1)).copied();
+        (server, servers.moves)
     };
     let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server.unwrap_or(0))).await
     else {
@@ -221,7 +240,7 @@ async fn serve(
         tokio::select! {
             _ = async { tokio::join!(there, back) } => false,
             _ = resets.wait_for(|mode| *mode == Mode::Reset) => false,
-            changed = servers.changed() => changed.is_ok(),
+            moved = servers.wait_for(|servers| servers.moves != moves) => moved.is_ok(),
         }
     };
     if moved || *resets.borrow() == Mode::Reset {
@@ -371,7 +390,7 @@ mod tests {
         }
         let url = format!(
             "postgres://app@127.0.0.1:{}/shop",
-            proxy.servers.borrow()[0]
+            proxy.servers.borrow().ports[0]
         );
         let expected = format!("postgres://app@127.0.0.1:{}/shop", proxy.port());
         assert_eq!(proxy.url(&url), expected);

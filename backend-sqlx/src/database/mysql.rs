@@ -1,6 +1,6 @@
 use dbrouter::{Answer, Dialect, Fault, Question};
 use sqlx::error::DatabaseError;
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlPoolOptions};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError};
 use sqlx::{Executor, MySql};
 
 use super::{RoutedDatabase, ask};
@@ -8,20 +8,12 @@ use super::{RoutedDatabase, ask};
 impl RoutedDatabase for MySql {
     const DIALECT: Dialect = Dialect::MariaDb;
 
-    fn read_only(
-        options: MySqlConnectOptions,
-        pool_options: MySqlPoolOptions,
-    ) -> (MySqlConnectOptions, MySqlPoolOptions) {
-        // The driver's connect options have no place for it.
-        let pool_options = pool_options.after_connect(|connection, _| {
-            Box::pin(async {
-                connection
-                    .execute(Self::DIALECT.replica_session())
-                    .await
-                    .map(drop)
-            })
-        });
-        (options, pool_options)
+    fn read_only(options: MySqlConnectOptions) -> MySqlConnectOptions {
+        options
+    }
+
+    fn replica_session() -> Option<&'static str> {
+        Some(Self::DIALECT.replica_session())
     }
 
     fn fault(error: &dyn DatabaseError) -> Fault {

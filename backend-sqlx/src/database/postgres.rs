@@ -1,6 +1,6 @@
 use dbrouter::{Answer, Dialect, Fault, Question};
 use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError};
 use sqlx::{Executor, Postgres};
 
 use super::{RoutedDatabase, ask};
@@ -8,16 +8,12 @@ use super::{RoutedDatabase, ask};
 impl RoutedDatabase for Postgres {
     const DIALECT: Dialect = Dialect::Postgres;
 
-    fn read_only(
-        options: PgConnectOptions,
-        pool_options: PgPoolOptions,
-    ) -> (PgConnectOptions, PgPoolOptions) {
+    fn read_only(options: PgConnectOptions) -> PgConnectOptions {
         // As `Dialect::replica_session` has it, in no statement of its own.
-        let options = options.options([
+        options.options([
             ("default_transaction_read_only", "on"),
             ("default_transaction_isolation", "repeatable read"),
-        ]);
-        (options, pool_options)
+        ])
     }
 
     fn fault(error: &dyn DatabaseError) -> Fault {

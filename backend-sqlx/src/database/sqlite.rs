@@ -1,6 +1,6 @@
 use dbrouter::{Answer, Dialect, Fault, Question};
 use sqlx::error::DatabaseError;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Executor, Sqlite};
 
 use super::{RoutedDatabase, ask};
@@ -8,11 +8,8 @@ use super::{RoutedDatabase, ask};
 impl RoutedDatabase for Sqlite {
     const DIALECT: Dialect = Dialect::Sqlite;
 
-    fn read_only(
-        options: SqliteConnectOptions,
-        pool_options: SqlitePoolOptions,
-    ) -> (SqliteConnectOptions, SqlitePoolOptions) {
-        (options.pragma("query_only", "ON"), pool_options)
+    fn read_only(options: SqliteConnectOptions) -> SqliteConnectOptions {
+        options.pragma("query_only", "ON")
     }
 
     fn fault(error: &dyn DatabaseError) -> Fault {

@@ -15,15 +15,26 @@ use std::time::Duration;
 use super::{Answer, AnswerError, LogStanding, Position, Question, Report, Timeline, Written};
 use crate::vocabulary::{Fault, Role};
 
+macro_rules! server {
+    () => {
+        "CONCAT_WS(' ', @@GLOBAL.server_id, @@GLOBAL.hostname, @@GLOBAL.port, @@GLOBAL.datadir)"
+    };
+}
+
 /// Which server it is costs nothing extra. Replication asks of all servers of one cluster to have different
 /// ids, but two clusters may use the same ones, so the id alone does not name a server.
 pub(super) const LOCATE: Question = Question::new(
-    "SELECT CAST(@@GLOBAL.read_only AS CHAR), CAST(@@GLOBAL.gtid_domain_id AS CHAR), \
-     CAST(@@GLOBAL.gtid_binlog_pos AS CHAR), CAST(@@GLOBAL.gtid_slave_pos AS CHAR), \
-     CONCAT_WS(' ', @@GLOBAL.server_id, @@GLOBAL.hostname, @@GLOBAL.port, @@GLOBAL.datadir), \
-     IFNULL(DATABASE(), '')",
+    concat!(
+        "SELECT CAST(@@GLOBAL.read_only AS CHAR), CAST(@@GLOBAL.gtid_domain_id AS CHAR), ",
+        "CAST(@@GLOBAL.gtid_binlog_pos AS CHAR), CAST(@@GLOBAL.gtid_slave_pos AS CHAR), ",
+        server!(),
+        ", IFNULL(DATABASE(), '')",
+    ),
     6,
 );
+
+/// Which server it is, as [`LOCATE`] asks it among other things.
+pub(super) const SERVER: &str = concat!("SELECT ", server!());
 
 /// Of each GTID only the domain and the number are compared; who wrote it does not matter.
 pub(super) fn wait(domains: &[(u32, u64)], limit: Duration) -> Question {

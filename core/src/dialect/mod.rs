@@ -58,6 +58,20 @@ impl Dialect {
         }
     }
 
+    /// Which server a connection leads to, in the words of the questions above. `None` if there are no servers.
+    pub(crate) fn server(self) -> Option<Question> {
+        let sql = match self {
+            Self::Postgres => postgres::SERVER,
+            Self::MariaDb => mariadb::SERVER,
+            Self::Sqlite => return None,
+        };
+        // Of each connection it is asked only once.
+        Some(Question {
+            sql: Cow::Owned(sql.to_owned()),
+            columns: 1,
+        })
+    }
+
     /// The question that a replica answers once it has replayed `position`, or after `limit`. `None` if servers of
     /// this kind have none for such a position.
     pub(crate) fn wait(self, position: &Position, limit: Duration) -> Option<Question> {

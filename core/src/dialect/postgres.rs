@@ -23,6 +23,17 @@ const COLUMNS: usize = 12;
 /// The first version that knows `WAIT FOR`, as `server_version_num` has it.
 const WAITS: u32 = 190_000;
 
+// All servers of a cluster have one identity, but no two of them were started in the same microsecond.
+macro_rules! server {
+    () => {
+        "pg_catalog.concat(extract(epoch FROM pg_catalog.pg_postmaster_start_time()), ' ', \
+         pg_catalog.current_setting('port'), ' ', pg_catalog.current_setting('cluster_name'))"
+    };
+}
+
+/// Which server it is, as [`IDENTIFY`] and [`LOCATE`] ask it among other things.
+pub(super) const SERVER: &str = concat!("SELECT ", server!());
+
 // Every function is named with its schema: a `search_path` may put the application's own in front.
 macro_rules! question {
     ($identity:literal, $timeline:literal, $version:literal, $database:literal) => {
@@ -45,10 +56,8 @@ macro_rules! question {
                 ", ",
                 $version,
                 ", ",
-                // All servers of a cluster have one identity, but no two of them were started in the same
-                // microsecond.
-                "pg_catalog.concat(extract(epoch FROM pg_catalog.pg_postmaster_start_time()), ' ', ",
-                "pg_catalog.current_setting('port'), ' ', pg_catalog.current_setting('cluster_name')), ",
+                server!(),
+                ", ",
                 $database,
             ),
             COLUMNS,

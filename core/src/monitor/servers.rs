@@ -49,8 +49,35 @@ impl<B: Backend> Monitor<B> {
         }
     }
 
+    /// Goes on with whichever server a node's address leads to now, if the connections that its pool opens lead to another
+    /// one than the monitor's own connection, which may outlive that the address has moved.
+    pub(super) fn leave_addresses_that_moved(&mut self, topology: &Topology<B>) {
+        for node in &topology.nodes {
+            if !node.check().take_moved() {
+                continue;
+            }
+            // An answer that is under way is the former server's.
+            node.forget_answers();
+            let watch = self.watches.entry(node.id()).or_default();
+            watch.server = None;
+            watch.answers = false;
+            watch.met = false;
+            watch.following = Following::default();
+            watch.last_asked = None;
+            self.disprove(node);
+            self.find_aliases(topology);
+            self.shared.reopen(node.id());
+        }
+    }
+
     /// Takes in which server a node that belongs to the cluster leads to.
     pub(super) fn met_server(&mut self, node: &Node<B>, report: &Report) {
+        // The node's pool may just have been replaced.
+        let topology = self.shared.topology.load();
+        let mut nodes = topology.nodes.iter();
+        if let Some(node) = nodes.find(|other| other.id() == node.id()) {
+            node.check().expect(report.server.as_deref());
+        }
         if self.shared.dialect == Dialect::Sqlite {
             // Nodes that share one file are meant to.
             return;

@@ -167,6 +167,7 @@ impl Observer for Metrics {
             Event::Misjudged { .. }
             | Event::Refused { .. }
             | Event::SameServer { .. }
+            | Event::SeveralServers { .. }
             | Event::ClusterReplaced { .. }
             | Event::PolicyOutOfRange { .. }
             | Event::NotLearnt { .. }

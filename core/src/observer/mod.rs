@@ -200,6 +200,12 @@ pub enum Event {
         /// The other node.
         other: Arc<str>,
     },
+    /// A node's address leads to several servers. The router uses one of them, and closes connections to the others as
+    /// soon as they are opened. Give each server an address of its own, so that all serve reads.
+    SeveralServers {
+        /// The node.
+        peer: Arc<Peer>,
+    },
     /// The primary's address leads to another cluster, and no node of the former one answers. The router goes on with
     /// the new one: nothing that was proved holds, and tokens of the former cluster only ask for the freshness of now.
     ClusterReplaced {

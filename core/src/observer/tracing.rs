@@ -86,6 +86,12 @@ impl Observer for Tracing {
                 { dbrouter.other = &**other },
                 "two nodes lead to one server; they count as one"
             ),
+            Event::SeveralServers { peer } => report!(
+                warn,
+                peer,
+                {},
+                "the address leads to several servers, of which the router uses one; give each an address of its own"
+            ),
             Event::ClusterReplaced { peer, from, to } => report!(
                 warn,
                 peer,

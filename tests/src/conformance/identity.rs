@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use dbrouter::discover::{Endpoint, Static};
 use dbrouter::policy::RoundRobin;
-use dbrouter::{Builder, NodeOptions, Router, Status};
+use dbrouter::{Builder, NodeOptions, Router, Status, Token};
 use tokio::task::JoinHandle;
 
 use super::{
@@ -65,9 +66,33 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
             discovered_twice,
         )
         .case(
+            "a_reader_endpoint_over_several_replicas_shows_no_session_the_past",
+            &[Servers],
+            balanced_endpoint,
+        )
+        .case(
             "a_reader_endpoint_that_falls_back_to_the_writer_stops_no_write",
             &[Servers],
             reader_endpoint,
+        )
+        .case(
+            "an_address_that_moves_to_a_stale_replica_shows_no_session_the_past",
+            &[Servers],
+            async |site| address_moves(site, site.two_nodes()).await,
+        )
+        .case(
+            "a_pool_that_reconnects_unseen_to_a_stale_replica_shows_no_session_the_past",
+            &[Servers],
+            async |site| {
+                // A ping finds that a connection is dead, and the pool opens another: no work ever fails.
+                let builder = site.two_nodes().ping_after(Duration::ZERO);
+                address_moves(site, builder).await
+            },
+        )
+        .case(
+            "an_address_that_moves_behind_open_connections_shows_no_session_the_past",
+            &[Servers],
+            moves_behind_connections,
         )
         .case(
             "a_replica_on_another_database_is_refused_by_name",
@@ -300,6 +325,48 @@ async fn discovered_twice<S: Subject>(site: &Site<S>) -> Result<()> {
     only_writes_to(site, &db, 0).await
 }
 
+/// Of the connections to one address some lead to a replica that shows what was written, and some to one that stands
+/// still: what the one has proved says nothing of the other.
+async fn balanced_endpoint<S: Subject>(site: &Site<S>) -> Result<()> {
+    let (fresh, stale) = (site.port(1)?, site.port(2)?);
+    site.pause(2).await?;
+    // Whichever of them the monitor's connection leads to.
+    for (version, servers) in [(1, [fresh, stale]), (2, [stale, fresh])] {
+        let endpoint = Proxy::in_front_of(fresh).await?;
+        let reader = NodeOptions::new(endpoint.url(&site.url(1))).name("reader");
+        endpoint.balance(servers);
+        let builder = S::builder().primary(site.node(0)).replica(reader);
+        let db = S::root(builder.connect().await?);
+        let session = db.session();
+        session.set(1, version).await?;
+        let token = session.token().await.ok_or("no token")?;
+        site.catch_up(1).await?;
+        let begun = db.cluster().status().monitor_rounds;
+        let mut reads = 0;
+        while reads < 50 || db.cluster().status().monitor_rounds < begun + 10 {
+            read_at_once::<S>(&db, &token, version).await?;
+            expect_version::<S>(&session, version).await?;
+            reads += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Several read at once, so that several connections are opened.
+async fn read_at_once<S: Subject>(db: &S::Handle, token: &Token, version: i64) -> Result<()> {
+    let bearers = [(); 6].map(|()| {
+        let bearer = db.session_from(token);
+        tokio::spawn(async move {
+            let read = expect_version::<S>(&bearer, version).await;
+            read.map_err(|error| error.to_string())
+        })
+    });
+    for bearer in bearers {
+        bearer.await??;
+    }
+    Ok(())
+}
+
 /// Writes a version and reads it, again and again, each time in a session of its own.
 struct Client {
     rounds: Arc<AtomicU64>,
@@ -392,6 +459,102 @@ async fn reader_endpoint<S: Subject>(site: &Site<S>) -> Result<()> {
     let status = db.cluster().status();
     check(!status.contested, status.to_string())?;
     expect("primary", &**db.cluster().primary().name(), "primary")
+}
+
+// -- an address that moves ---------------------------------------------------------------------------
+
+impl<S: Subject> Site<S> {
+    /// A builder with the primary; the replica is to be added.
+    fn two_nodes(&self) -> Builder<S::Adapter> {
+        S::builder().primary(self.node(0))
+    }
+}
+
+/// The replica's address moves to the other replica, which stands still. What the first had proved says nothing of
+/// the second.
+async fn address_moves<S: Subject>(site: &Site<S>, builder: Builder<S::Adapter>) -> Result<()> {
+    // Who is faster, a read or the monitor, is a matter of luck each time.
+    const MOVES: i64 = 5;
+    let address = Proxy::in_front_of(site.port(1)?).await?;
+    let moving = NodeOptions::new(address.url(&site.url(1))).name("moving");
+    let db = S::root(builder.replica(moving).connect().await?);
+    site.pause(2).await?;
+    for version in 1..=MOVES {
+        address.lead_to(site.port(1)?);
+        let writer = db.session();
+        writer.set(1, version).await?;
+        let token = writer.token().await.ok_or("no token")?;
+        site.catch_up(1).await?;
+        // One that has written, one that has only read, and one that was handed a token.
+        let (reader, bearer) = (db.session(), db.session_from(&token));
+        let sessions = [&writer, &reader, &bearer];
+        for session in sessions {
+            let from = crate::wait::until(async || {
+                let read = session.get(1).await;
+                read.is_ok_and(|found| found == Some(version))
+                    && last(session).is_ok_and(|(from, _)| from == "moving")
+            });
+            check(from.await, "a session does not read from the replica")?;
+        }
+        address.lead_to(site.port(2)?);
+        let begun = db.cluster().status().monitor_rounds;
+        let mut reads = 0;
+        // What is read at once counts as well as what is read after the monitor has met the other server.
+        while reads < 100 || db.cluster().status().monitor_rounds < begun + 3 {
+            for session in sessions {
+                expect_version::<S>(session, version).await?;
+            }
+            expect_version::<S>(&db.session_from(&token), version).await?;
+            reads += 1;
+        }
+        expect("what it shows", site.ask(2, super::READ).await?, 0)?;
+    }
+    site.resume(2).await?;
+    site.catch_up(2).await?;
+    serves::<S>(&db, "moving", MOVES).await?;
+    let reads = site.reads(&db, 2).await?;
+    check(reads > 0, "the second replica serves no read")
+}
+
+/// The replica's address moves to the other replica, which stands still, and connections that are open go on leading to
+/// the first, the monitor's among them. New ones lead to the second.
+async fn moves_behind_connections<S: Subject>(site: &Site<S>) -> Result<()> {
+    let address = Proxy::in_front_of(site.port(1)?).await?;
+    let moving = NodeOptions::new(address.url(&site.url(1))).name("moving");
+    let told = Told::default();
+    let builder = site.two_nodes().replica(moving).observer(told.clone());
+    let db = S::root(builder.connect().await?);
+    site.pause(2).await?;
+    let writer = db.session();
+    writer.set(1, 1).await?;
+    let token = writer.token().await.ok_or("no token")?;
+    site.catch_up(1).await?;
+    serves::<S>(&db, "moving", 1).await?;
+    address.lead_new_ones_to(site.port(2)?);
+    // It is noticed when connections are opened, and the router goes on with the other server after some of them.
+    let mut reads = 0;
+    let tells_of_several = || {
+        let events = told.about(&["moving"]);
+        events
+            .iter()
+            .any(|event| event.starts_with("SeveralServers"))
+    };
+    let met = crate::wait::until(async || {
+        reads += 1;
+        let read = read_at_once::<S>(&db, &token, 1).await;
+        read.is_err() || reads >= 50 && tells_of_several()
+    });
+    check(met.await, "no connection led elsewhere")?;
+    read_at_once::<S>(&db, &token, 1).await?;
+    expect("what it shows", site.ask(2, super::READ).await?, 0)?;
+    site.resume(2).await?;
+    site.catch_up(2).await?;
+    let goes_on = crate::wait::until(async || {
+        let read = read_at_once::<S>(&db, &token, 1).await;
+        read.is_err() || site.reads(&db, 2).await.is_ok_and(|reads| reads > 0)
+    });
+    check(goes_on.await, "the second replica serves no read")?;
+    read_at_once::<S>(&db, &token, 1).await
 }
 
 // -- databases ---------------------------------------------------------------------------------------

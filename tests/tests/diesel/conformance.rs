@@ -32,7 +32,7 @@ macro_rules! mount {
 
             use async_stream::try_stream;
             use dbrouter_diesel::dbrouter::{
-                Adapter, BoxFuture, BoxStream, ConfigError, Dialect, Intent, Role,
+                Adapter, BoxFuture, BoxStream, ConfigError, Dialect, Intent, Role, ServerCheck,
             };
             use dbrouter_diesel::{
                 DieselAdapter, DieselBackend, NodeOptions, PoolOptions, Routed, RoutedPool,
@@ -78,8 +78,13 @@ macro_rules! mount {
                 }
 
                 async fn open_pool(url: &str) -> Result<Pool> {
-                    let backend =
-                        Self::adapter().open(url.to_owned(), None, Role::Primary, "pool")?;
+                    let backend = Self::adapter().open(
+                        url.to_owned(),
+                        None,
+                        Role::Primary,
+                        &ServerCheck::none(),
+                        "pool",
+                    )?;
                     Ok(backend.pool().clone())
                 }
 

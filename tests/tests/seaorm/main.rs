@@ -3,6 +3,7 @@
 
 mod conformance;
 mod executors;
+mod hooks;
 mod web;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
         cases::<OnPostgres>(),
         cases::<OnMariaDb>(),
         executors::cases(),
+        hooks::cases(),
         web::cases(),
     ];
     dbrouter_tests::conformance::run(cases.into_iter().flatten())

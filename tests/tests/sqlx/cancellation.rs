@@ -4,11 +4,10 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use dbrouter_sqlx::{RoutedPool, Session};
+use dbrouter_sqlx::{PoolOptions, RoutedPool, Session};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 use futures_util::TryStreamExt;
-use sqlx::postgres::PgPoolOptions;
 use sqlx::{Acquire, Postgres};
 
 use crate::support::{check, cluster, on_postgres, router, until};
@@ -78,7 +77,7 @@ async fn some_work(
 
 async fn ten_thousand_dropped_futures() -> Result<()> {
     let cluster = cluster().await?;
-    let options = PgPoolOptions::new().max_connections(MOST);
+    let options = PoolOptions::new().max_connections(MOST);
     let db = router(&cluster).pool_options(options).connect().await?;
     let tasks: Vec<_> = (0..8_u64)
         .map(|task| {

@@ -7,12 +7,11 @@ use std::time::Duration;
 use async_stream::try_stream;
 use dbrouter_sqlx::dbrouter::{BoxFuture, BoxStream, ConfigError, Dialect, Hold, Intent};
 use dbrouter_sqlx::{
-    NodeOptions, Routed, RoutedDatabase, RoutedPool, Sqlx, SqlxBackend, Transaction,
+    NodeOptions, PoolOptions, Routed, RoutedDatabase, RoutedPool, Sqlx, SqlxBackend, Transaction,
 };
 use dbrouter_tests::Result;
 use dbrouter_tests::conformance::{Body, Handle, How, Statements, Subject};
 use futures_util::TryStreamExt;
-use sqlx::pool::PoolOptions;
 use sqlx::{
     AssertSqlSafe, ColumnIndex, Database, Decode, Encode, Executor, IntoArguments, MySql, Pool,
     Postgres, Sqlite, Type,

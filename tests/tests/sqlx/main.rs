@@ -9,6 +9,7 @@ mod drop_in;
 mod embedded;
 mod errors;
 mod failover;
+mod hooks;
 mod jobs;
 mod journeys;
 mod monotonic;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         routing::cases(),
         sessions::cases(),
         failover::cases(),
+        hooks::cases(),
         cancellation::cases(),
         journeys::cases(),
         processes::cases(),

@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dbrouter_sqlx::dbrouter::policy::Random;
-use dbrouter_sqlx::{Routed, RoutedPool};
+use dbrouter_sqlx::{PoolOptions, Routed, RoutedPool};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 use dbrouter_tests::wait::PATIENCE;
 use sqlx::Postgres;
-use sqlx::postgres::PgPoolOptions;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -92,7 +91,7 @@ async fn hop(kind: Kind) -> Result<()> {
     let cluster = cluster().await?;
     let late = &cluster.standbys()[1];
     late.set_apply_delay(Duration::from_millis(20)).await?;
-    let pool = || PgPoolOptions::new().max_connections(8);
+    let pool = || PoolOptions::new().max_connections(8);
     let builder = router(&cluster).pool_options(pool());
     let db = builder.policy(Random::seeded(7)).connect().await?;
     let progress = Arc::new(Progress::default());

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use dbrouter_sqlx::RoutedPool;
 use dbrouter_sqlx::dbrouter::policy::{Random, RoundRobin, WeightedRandom, WeightedRoundRobin};
 use dbrouter_sqlx::dbrouter::{MonitorSettings, Reason};
+use dbrouter_sqlx::{PoolOptions, RoutedPool};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 use dbrouter_tests::postgres::Cluster;
@@ -306,7 +306,7 @@ async fn explaining_changes_nothing() -> Result<()> {
 async fn checkouts_ping_after_a_while() -> Result<()> {
     let cluster = cluster().await?;
     for (window, failovers) in [(Duration::ZERO, 0), (Duration::from_secs(3600), 1)] {
-        let one = sqlx::postgres::PgPoolOptions::new().max_connections(1);
+        let one = PoolOptions::new().max_connections(1);
         let db = router(&cluster)
             .pool_options(one)
             .ping_after(window)

@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use dbrouter_sqlx::dbrouter::{Hold, Reason};
-use dbrouter_sqlx::{RoutedPool, Session};
+use dbrouter_sqlx::{PoolOptions, RoutedPool, Session};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 use dbrouter_tests::postgres::{Cluster, Node};
 use futures_util::TryStreamExt;
-use sqlx::postgres::PgPoolOptions;
 use sqlx::{Acquire, Executor, Postgres};
 use tokio::time::timeout;
 
@@ -219,7 +218,7 @@ async fn asynchronous_commits_are_read() -> Result<()> {
 /// A transaction begun through sqlx's own trait has connections that the pool's options have set up.
 async fn lanes_keep_hooks() -> Result<()> {
     let cluster = cluster().await?;
-    let options = PgPoolOptions::new().after_connect(|connection, _| {
+    let options = PoolOptions::new().after_connect(|connection, _| {
         Box::pin(async move {
             sqlx::query("set application_name = 'shop'")
                 .execute(connection)

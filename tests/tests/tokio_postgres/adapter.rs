@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use dbrouter::{
     Adapter, Answer, Backend, Cluster, ConfigError, ConfigErrorKind, Dialect, Fault, Pressure,
-    Question, Role, RouteError, Terms,
+    Question, Role, RouteError, ServerCheck, Terms,
 };
-use deadpool_postgres::{Manager, Object, Pool, PoolError, Runtime};
+use deadpool_postgres::{Hook, HookError, Manager, Object, Pool, PoolError, Runtime};
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -85,6 +85,24 @@ fn is_of_the_network(error: &tokio_postgres::Error) -> bool {
     std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
+/// Closes a connection that leads elsewhere.
+fn leads_to_the_server(check: ServerCheck) -> Hook {
+    Hook::async_fn(move |client, _| {
+        let check = check.clone();
+        Box::pin(async move {
+            let Some(question) = check.question(Dialect::Postgres) else {
+                return Ok(());
+            };
+            let row = client.query_one(question.sql(), &[]).await;
+            let server = row
+                .and_then(|row| row.try_get(0))
+                .map_err(HookError::Backend)?;
+            let admitted = check.admit(&Answer::from_iter([server])).await;
+            admitted.map_err(|other| HookError::message(other.to_string()))
+        })
+    })
+}
+
 /// How pools are opened: how many connections, and how long one is waited for.
 #[derive(Clone, Copy)]
 pub(crate) struct TokioPostgres(pub(crate) usize, pub(crate) Duration);
@@ -115,6 +133,7 @@ impl Adapter for TokioPostgres {
         mut config: Config,
         options: Option<&Self>,
         role: Role,
+        check: &ServerCheck,
         _: &str,
     ) -> Result<Node, ConfigError> {
         if role == Role::Replica {
@@ -126,7 +145,8 @@ impl Adapter for TokioPostgres {
         let manager = Manager::new(config.clone(), NoTls);
         let builder = Pool::builder(manager)
             .max_size(most)
-            .runtime(Runtime::Tokio1);
+            .runtime(Runtime::Tokio1)
+            .post_create(leads_to_the_server(check.clone()));
         let built = builder.wait_timeout(Some(patience)).build();
         let pool = built.map_err(|error| {
             ConfigError::new(ConfigErrorKind::Runtime, "pool", "has no runtime").with_source(error)

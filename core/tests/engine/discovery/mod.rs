@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dbrouter::discover::{Discover, DiscoverError, DiscoverErrorKind, Endpoint, Servers};
-use dbrouter::{Adapter, Builder, Cluster, ConfigError, Dialect, Role};
+use dbrouter::{Adapter, Builder, Cluster, ConfigError, Dialect, Role, ServerCheck};
 use tokio::sync::mpsc;
 use tokio::time;
 
@@ -81,6 +81,7 @@ impl Adapter for Net {
         url: String,
         _: Option<&()>,
         role: Role,
+        _: &ServerCheck,
         _: &str,
     ) -> Result<Server, ConfigError> {
         let (_, place) = url.split_once("://").unwrap();
