@@ -241,6 +241,12 @@ async fn a_single_pool_takes_everything() -> Result<()> {
         status.nodes.iter().all(|node| node.healthy)
     })
     .await?;
+    // That it follows the primary, and shows the write above, is known after some rounds.
+    crate::support::until(&db, "fresh", |_| {
+        let decision = db.explain("select 1");
+        decision.is_ok_and(|decision| decision.reason == Reason::Policy)
+    })
+    .await?;
     read(&db, 10).await?;
     let reads = reads(&cluster).await?;
     check(reads[1] + reads[2] == 10, format!("{reads:?}"))
