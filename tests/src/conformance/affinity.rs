@@ -41,6 +41,18 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
 async fn hold_their_connection<S: Subject>(site: &Site<S>) -> Result<()> {
     let builder = site.builder().hold_connection(Hold::ForLife);
     let db = S::root(builder.connect().await?);
+    // While a connection takes long to be opened, as on a busy machine, the pool may count as short, and then none is held.
+    let mut failure = None;
+    let held = crate::wait::until(async || {
+        failure = each_has_one::<S>(&db).await.err();
+        failure.is_none()
+    });
+    let held = held.await;
+    check(held, failure.map_or(String::new(), |why| why.to_string()))
+}
+
+/// Four sessions have one connection each, and no two of them the same.
+async fn each_has_one<S: Subject>(db: &S::Handle) -> Result<()> {
     let sessions: Vec<_> = (0..4).map(|_| db.session()).collect();
     for session in &sessions {
         // While connections are opened, none is held.
