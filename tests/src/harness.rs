@@ -33,8 +33,9 @@ use tokio::{runtime, time};
 use crate::{Failure, Result, mariadb, postgres};
 
 const REQUIRE_SERVERS: &str = "DBROUTER_REQUIRE_SERVERS";
-/// How long a case may take that does not say how long.
-pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+/// How long a case may take that does not say how long. It ends what hangs, and is met by nothing else, however busy the
+/// machine.
+pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 /// What a case that no longer awaits anything gets on top, before it is left to itself.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -102,7 +103,7 @@ impl Case {
         self
     }
 
-    /// Fails the case when it takes longer. Defaults to two minutes.
+    /// Fails the case when it takes longer. Defaults to five minutes.
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self

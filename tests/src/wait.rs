@@ -21,6 +21,24 @@ pub async fn until(mut question: impl AsyncFnMut() -> bool) -> bool {
     tokio::time::timeout(PATIENCE, asking).await.is_ok()
 }
 
+/// Waits until a count has come to `goal`, for as long as it grows: `false` if it has stood still for [`PATIENCE`], or
+/// `is_over` says that it will not grow any more.
+pub async fn until_count(
+    goal: u64,
+    mut count: impl FnMut() -> u64,
+    mut is_over: impl FnMut() -> bool,
+) -> bool {
+    loop {
+        let before = count();
+        if before >= goal {
+            return true;
+        }
+        if !until(async || count() > before || is_over()).await || is_over() {
+            return count() >= goal;
+        }
+    }
+}
+
 /// What passes between two polls.
 pub(crate) async fn pause() {
     tokio::time::sleep(PAUSE).await;

@@ -1,7 +1,6 @@
 //! Sessions that keep their replica connection between statements (contracts: `Work`, `Hold`).
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use dbrouter::{Hold, Preference, Router};
 
@@ -187,8 +186,7 @@ async fn dropped_statements<S: Subject>(site: &Site<S>) -> Result<()> {
 /// Whoever would have to wait for a connection gets one that a session holds and does not use.
 async fn one_for_all<S: Subject>(site: &Site<S>) -> Result<()> {
     // Nobody gets a connection, or the next node, by waiting for so long.
-    let patience = Duration::from_secs(3);
-    let builder = site.builder().pool_options(S::pool(1, patience));
+    let builder = site.builder().pool_options(S::pool(1, PATIENCE));
     let db = S::root(builder.hold_connection(Hold::ForLife).connect().await?);
     db.cluster().disable(site.name(2))?;
     let session = || db.session().preference(Preference::Replica);

@@ -116,13 +116,15 @@ impl<S: Subject> Site<S> {
 
     // -- routers ---------------------------------------------------------------------------------
 
-    /// The adapter's builder, with all three nodes under their own names.
+    /// The adapter's builder, with all three nodes under their own names. A read leaves a replica whose connections take
+    /// long to be opened later than by default: on a busy machine all do, and cases say where reads are served.
     pub fn builder(&self) -> Builder<S::Adapter> {
         let builder = S::builder().primary(self.node(0));
-        builder.replica(self.node(1)).replica(self.node(2))
+        let builder = builder.replica(self.node(1)).replica(self.node(2));
+        builder.acquire_limit(Duration::from_secs(2))
     }
 
-    /// A router with nothing but defaults.
+    /// A router by [`builder`](Self::builder).
     pub async fn connect(&self) -> Result<S::Handle> {
         Ok(S::root(self.builder().connect().await?))
     }

@@ -84,7 +84,8 @@ impl Journeys {
                             stale += u64::from(read(&session, key).await? < version);
                             reads += 1;
                         }
-                        let back = comes_back(&session, key, version);
+                        let think = Duration::from_millis(think_millis);
+                        let back = comes_back(&session, key, version, think);
                         let (old, more) = timeout(wait::PATIENCE, back).await??;
                         stale += old;
                         reads += more;
@@ -132,13 +133,19 @@ async fn read(session: &Session<Postgres>, key: i32) -> sqlx::Result<i64> {
 }
 
 /// Reads until a standby serves the session again. How many reads that took, and how many of them were stale.
-async fn comes_back(session: &Session<Postgres>, key: i32, version: i64) -> Result<(u64, u64)> {
+async fn comes_back(
+    session: &Session<Postgres>,
+    key: i32,
+    version: i64,
+    think: Duration,
+) -> Result<(u64, u64)> {
     let (mut stale, mut reads) = (0, 0);
     loop {
         let last = session.last_decision().ok_or("it was decided where")?;
         if &*last.node != "primary" {
             return Ok((stale, reads));
         }
+        tokio::time::sleep(think).await;
         stale += u64::from(read(session, key).await? < version);
         reads += 1;
     }

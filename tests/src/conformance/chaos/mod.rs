@@ -146,8 +146,9 @@ impl Record {
         /// A few for each client. One of five is a write.
         const MORE: u64 = 50;
         let goal = self.done.load(Ordering::Relaxed) + MORE;
-        let in_time = wait::until(async || self.done.load(Ordering::Relaxed) >= goal);
-        check(in_time.await, "next to nothing is done by clients")
+        let count = || self.done.load(Ordering::Relaxed);
+        let reached = wait::until_count(goal, count, || false);
+        check(reached.await, "clients do nothing")
     }
 
     fn history<T>(&self, record: impl FnOnce(&mut History) -> T) -> T {
