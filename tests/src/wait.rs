@@ -10,12 +10,18 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// The pause between two polls grows with the time that has passed, of which it is this part. On a busy machine what is
+/// asked again and again without a pause only takes longer; and what a session has read from the primary is on a replica,
+/// as far as can be known, only after a round of questions that has begun since.
+const PART: u32 = 16;
+
 /// Asks until the answer is `true`; `false` if it was not within [`PATIENCE`], during which a
 /// question that hangs is given up, too.
 pub async fn until(mut question: impl AsyncFnMut() -> bool) -> bool {
+    let begun = Instant::now();
     let asking = async {
         while !question().await {
-            pause().await;
+            tokio::time::sleep(PAUSE.max(begun.elapsed() / PART)).await;
         }
     };
     tokio::time::timeout(PATIENCE, asking).await.is_ok()

@@ -140,12 +140,15 @@ async fn comes_back(
     think: Duration,
 ) -> Result<(u64, u64)> {
     let (mut stale, mut reads) = (0, 0);
+    // What the primary has shown is on a standby, as far as can be known, only after a round of questions.
+    let mut pause = think;
     loop {
         let last = session.last_decision().ok_or("it was decided where")?;
         if &*last.node != "primary" {
             return Ok((stale, reads));
         }
-        tokio::time::sleep(think).await;
+        tokio::time::sleep(pause).await;
+        pause *= 2;
         stale += u64::from(read(session, key).await? < version);
         reads += 1;
     }

@@ -36,7 +36,7 @@ pub(super) enum Fault {
     LogWriter,
     /// It is a replica, and says that it takes writes. Nobody writes to it. PostgreSQL's cannot say so.
     Writable,
-    /// It is a replica, and its address leads to the other one.
+    /// It is a replica, and its address leads to the other one, which shows less. Connections are reset when it moves.
     Moved,
     /// It is the primary, and shut down; a replica that has all that it had takes its place.
     SwitchOver,
@@ -52,13 +52,7 @@ const THIN: Mode = Mode::Throttle(20_000);
 /// Long enough for some statements to be sent.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// Whether a replica's address moves.
-///
-/// A connection of the pool is not asked yet which server it leads to. The one that is opened before the monitor has noticed
-/// the move is taken for one to the former server, and shows what the other one shows, which may be less.
-const ADDRESSES_MOVE: bool = false;
-
-const FAULTS: [Fault; 14] = [
+const FAULTS: [Fault; 15] = [
     Fault::Kill,
     Fault::Restart,
     Fault::Freeze,
@@ -71,6 +65,7 @@ const FAULTS: [Fault; 14] = [
     Fault::Network(SLOW),
     Fault::Network(THIN),
     Fault::TwoNames,
+    Fault::Moved,
     Fault::SwitchOver,
     Fault::FailOver,
 ];
@@ -81,12 +76,7 @@ pub(super) fn faults_of(database: Dialect) -> Vec<Fault> {
         Dialect::MariaDb => Fault::Writable,
         _ => Fault::LogWriter,
     };
-    let moved = ADDRESSES_MOVE.then_some(Fault::Moved);
-    FAULTS
-        .into_iter()
-        .chain([of_its_own])
-        .chain(moved)
-        .collect()
+    FAULTS.into_iter().chain([of_its_own]).collect()
 }
 
 /// What may go on beside another. A replica that lags and another that is lost send whoever read from that one where
@@ -198,10 +188,15 @@ impl Schedule {
             Duration::ZERO
         };
         let is_alone = fault.is_alone() || random.bool();
+        let beside = match fault {
+            // It moves to where less is shown.
+            Fault::Moved => Some((Fault::PauseReplay, 3 - whom)),
+            _ => (!is_alone).then_some((beside, other)),
+        };
         Strike {
             fault,
             whom,
-            beside: (!is_alone).then_some((beside, other)),
+            beside,
             after: Duration::from_millis(random.u64(50..400)),
             lasts: Duration::from_millis(random.u64(150..1300)) + more,
         }
@@ -538,6 +533,9 @@ mod tests {
                 _ => {}
             }
             assert!(beside.is_none() || !fault.is_alone());
+            if fault == Fault::Moved {
+                assert_eq!(beside, Some((Fault::PauseReplay, 3 - whom)));
+            }
             if let Some((beside, other)) = beside {
                 assert!(other < 3 && other != whom);
                 assert!(beside != Fault::PauseReplay || other != 0);
