@@ -167,7 +167,9 @@ impl ServerCheck {
 
     /// Whose check it is.
     pub(crate) fn belongs_to(&self, context: &Arc<Context>, peer: &Arc<Peer>) {
-        let _ = self.0.node.set((Arc::clone(context), Arc::clone(peer)));
+        self.0
+            .node
+            .get_or_init(|| (Arc::clone(context), Arc::clone(peer)));
     }
 
     /// The node has told which server it is, or that it does not tell.

@@ -20,11 +20,13 @@
 
 use std::{
     any::Any,
+    cmp::Reverse,
+    collections::HashMap,
     env, error, fmt,
     process::ExitCode,
-    sync::{PoisonError, RwLock, mpsc},
+    sync::{Mutex, PoisonError, RwLock, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -33,13 +35,19 @@ use tokio::{runtime, time};
 use crate::{Failure, Result, mariadb, postgres};
 
 const REQUIRE_SERVERS: &str = "DBROUTER_REQUIRE_SERVERS";
-/// How long a case may take that does not say how long.
-pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+/// Where it is set, it is printed in the end how long cases took: each chapter's in sum, and the longest ones.
+const TIMES: &str = "DBROUTER_TIMES";
+/// How long a case may take that does not say how long. It ends what hangs, and is met by nothing else, however busy the
+/// machine.
+pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 /// What a case that no longer awaits anything gets on top, before it is left to itself.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Held for reading by cases that bear company, for writing by those that do not.
 static MACHINE: RwLock<()> = RwLock::new(());
+
+/// How long each case took, by its name.
+static TOOK: Mutex<Vec<(String, Duration)>> = Mutex::new(Vec::new());
 
 /// One named test, not yet run.
 #[must_use = "a case is run by `run`"]
@@ -65,7 +73,35 @@ pub enum Need {
 /// Runs the cases that the command line asks for.
 pub fn run(cases: impl IntoIterator<Item = Case>) -> ExitCode {
     let trials = cases.into_iter().map(Case::into_trial).collect();
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    let code = libtest_mimic::run(&Arguments::from_args(), trials).exit_code();
+    if env::var_os(TIMES).is_some() {
+        print_times(&TOOK.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+    code
+}
+
+fn print_times(took: &[(String, Duration)]) {
+    const LONGEST: usize = 40;
+    let mut chapters: HashMap<&str, (Duration, usize)> = HashMap::new();
+    for (name, took) in took {
+        let chapter = name.rsplit_once("::").map_or("", |(chapter, _)| chapter);
+        let (sum, cases) = chapters.entry(chapter).or_default();
+        *sum += *took;
+        *cases += 1;
+    }
+    let mut chapters: Vec<_> = chapters.into_iter().collect();
+    chapters.sort_by_key(|(_, (sum, _))| Reverse(*sum));
+    for (chapter, (sum, cases)) in chapters {
+        println!(
+            "{:>7.1} s in {cases:>3} cases: {chapter}",
+            sum.as_secs_f64()
+        );
+    }
+    let mut longest: Vec<_> = took.iter().collect();
+    longest.sort_by_key(|(_, took)| Reverse(*took));
+    for (name, took) in longest.into_iter().take(LONGEST) {
+        println!("{:>7.1} s: {name}", took.as_secs_f64());
+    }
 }
 
 impl Case {
@@ -102,7 +138,7 @@ impl Case {
         self
     }
 
-    /// Fails the case when it takes longer. Defaults to two minutes.
+    /// Fails the case when it takes longer. Defaults to five minutes.
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
@@ -135,8 +171,13 @@ impl Case {
             .alone
             .then(|| MACHINE.write().unwrap_or_else(PoisonError::into_inner));
         let among = (!self.alone).then(|| MACHINE.read().unwrap_or_else(PoisonError::into_inner));
-        let outcome = run_apart(self.name, self.limit, self.body);
+        let begun = Instant::now();
+        let outcome = run_apart(self.name.clone(), self.limit, self.body);
+        let took = (self.name, begun.elapsed());
         drop((alone, among));
+        TOOK.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(took);
         outcome
     }
 }

@@ -1,7 +1,6 @@
 //! Sessions that keep their replica connection between statements (contracts: `Work`, `Hold`).
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use dbrouter::{Hold, Preference, Router};
 
@@ -41,6 +40,18 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
 async fn hold_their_connection<S: Subject>(site: &Site<S>) -> Result<()> {
     let builder = site.builder().hold_connection(Hold::ForLife);
     let db = S::root(builder.connect().await?);
+    // While a connection takes long to be opened, as on a busy machine, the pool may count as short, and then none is held.
+    let mut failure = None;
+    let held = crate::wait::until(async || {
+        failure = each_has_one::<S>(&db).await.err();
+        failure.is_none()
+    });
+    let held = held.await;
+    check(held, failure.map_or(String::new(), |why| why.to_string()))
+}
+
+/// Four sessions have one connection each, and no two of them the same.
+async fn each_has_one<S: Subject>(db: &S::Handle) -> Result<()> {
     let sessions: Vec<_> = (0..4).map(|_| db.session()).collect();
     for session in &sessions {
         // While connections are opened, none is held.
@@ -180,8 +191,7 @@ async fn dropped_statements<S: Subject>(site: &Site<S>) -> Result<()> {
 /// Whoever would have to wait for a connection gets one that a session holds and does not use.
 async fn one_for_all<S: Subject>(site: &Site<S>) -> Result<()> {
     // Nobody gets a connection, or the next node, by waiting for so long.
-    let patience = Duration::from_secs(3);
-    let builder = site.builder().pool_options(S::pool(1, patience));
+    let builder = site.builder().pool_options(S::pool(1, PATIENCE));
     let db = S::root(builder.hold_connection(Hold::ForLife).connect().await?);
     db.cluster().disable(site.name(2))?;
     let session = || db.session().preference(Preference::Replica);

@@ -124,10 +124,10 @@ async fn killed_replica_fails_no_read<S: Subject>(site: &Site<S>) -> Result<()> 
         .collect();
     let more = async |wanted: u64| {
         let goal = reads.load(Ordering::Relaxed) + wanted;
-        until(&db, "reading on", |_| {
-            reads.load(Ordering::Relaxed) >= goal || readers.iter().any(JoinHandle::is_finished)
-        })
-        .await
+        let count = || reads.load(Ordering::Relaxed);
+        let has_failed = || readers.iter().any(JoinHandle::is_finished);
+        let reached = crate::wait::until_count(goal, count, has_failed).await;
+        check(reached || has_failed(), "the readers stand still")
     };
     more(200).await?;
     site.kill(1).await?;
@@ -264,7 +264,7 @@ async fn frozen_replica<S: Subject>(site: &Site<S>) -> Result<()> {
 async fn without_its_primary<S: Subject>(site: &Site<S>) -> Result<()> {
     let builder = site
         .builder()
-        .pool_options(S::pool(4, Duration::from_millis(300)));
+        .pool_options(S::pool(4, Duration::from_secs(3)));
     let db = S::root(builder.connect().await?);
     site.kill(0).await?;
     lost(&db, site, 0).await?;
@@ -299,7 +299,7 @@ async fn start_read_only<S: Subject>(site: &Site<S>) -> Result<()> {
 async fn full_pool<S: Subject>(site: &Site<S>) -> Result<()> {
     let builder = site
         .builder()
-        .pool_options(S::pool(1, Duration::from_millis(500)));
+        .pool_options(S::pool(1, Duration::from_secs(2)));
     let db = S::root(builder.connect().await?);
     // Both replicas' only connections are taken.
     let mut streams = Vec::new();

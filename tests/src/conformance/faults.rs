@@ -98,11 +98,15 @@ impl Readers {
     /// Waits for so many more reads.
     async fn more<S: Subject>(&self, db: &S::Handle, reads: u64) -> Result<()> {
         let goal = self.reads.load(Ordering::Relaxed) + reads;
-        until(db, "reading on", |_| {
-            self.reads.load(Ordering::Relaxed) >= goal
-                || self.tasks.iter().any(JoinHandle::is_finished)
-        })
-        .await
+        let count = || self.reads.load(Ordering::Relaxed);
+        let has_failed = || self.tasks.iter().any(JoinHandle::is_finished);
+        let reached = crate::wait::until_count(goal, count, has_failed).await;
+        // How a reader has failed is said when it is stopped.
+        let status = || db.cluster().status();
+        check(
+            reached || has_failed(),
+            format!("the readers stand still:\n{}", status()),
+        )
     }
 
     /// The longest read so far, in milliseconds; the next one begins anew.

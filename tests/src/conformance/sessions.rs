@@ -278,18 +278,25 @@ async fn go_back<S: Subject>(site: &Site<S>) -> Result<()> {
     expect("version", session.get(1).await?, Some(1))
 }
 
+/// After each of its writes the session comes back to a replica, though it reads without a pause.
 async fn reads_without_pause<S: Subject>(site: &Site<S>) -> Result<()> {
     let db = site.connect().await?;
     let session = db.session();
-    session.set(1, 1).await?;
-    for _ in 0..1000 {
-        expect("version", session.get(1).await?, Some(1))?;
+    for version in 1..=20 {
+        session.set(1, version).await?;
+        let left = leaves_the_primary::<S>(&session, version);
+        tokio::time::timeout(crate::wait::PATIENCE, left).await??;
     }
-    let served = site.reads(&db, 0).await?;
-    check(
-        served < 200,
-        format!("the primary served {served} of 1000 reads"),
-    )
+    Ok(())
+}
+
+async fn leaves_the_primary<S: Subject>(session: &S::Handle, version: i64) -> Result<()> {
+    loop {
+        expect("version", session.get(1).await?, Some(version))?;
+        if last(session)?.0 != "primary" {
+            return Ok(());
+        }
+    }
 }
 
 async fn stay_on_one_replica<S: Subject>(site: &Site<S>) -> Result<()> {
@@ -359,11 +366,15 @@ async fn never_go_back_in_time<S: Subject>(site: &Site<S>) -> Result<()> {
                 written.map_err(|error| error.to_string())?;
                 acknowledged.store(version, Ordering::SeqCst);
             }
-            Ok::<_, String>(version)
+            Ok::<_, String>(())
         }
     });
     let mut hops = 0;
-    for round in 0..6 {
+    // Until there were as many writes and changes of node as show something, whatever the machine's speed.
+    for round in 0.. {
+        if hops > 5 && acknowledged.load(Ordering::SeqCst) > 50 {
+            break;
+        }
         let lagging = 1 + round % 2;
         site.pause(lagging).await?;
         let session = db.session();
@@ -394,12 +405,8 @@ async fn never_go_back_in_time<S: Subject>(site: &Site<S>) -> Result<()> {
         }
     }
     stop.store(true, Ordering::Relaxed);
-    let written = writer.await??;
-    check(
-        written > 50,
-        format!("only {written} writes went on meanwhile"),
-    )?;
-    check(hops > 5, format!("{hops} hops away from a replica"))
+    writer.await??;
+    Ok(())
 }
 
 /// With the other replica's replay paused, the session whose replica dies has nowhere to go but the primary.

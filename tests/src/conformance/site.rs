@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::{Account, Handle, Subject, check, spare};
 use crate::any::{Cluster, Connection, Kind, Node};
 use crate::harness::Need;
-use crate::{Failure, Result};
+use crate::{Failure, Result, wait};
 
 /// A primary, which is node 0, and two replicas, which are 1 and 2. The table `kv` has the keys 1 to 64, all
 /// at version 0. Dropped, it is gone.
@@ -116,13 +116,15 @@ impl<S: Subject> Site<S> {
 
     // -- routers ---------------------------------------------------------------------------------
 
-    /// The adapter's builder, with all three nodes under their own names.
+    /// The adapter's builder, with all three nodes under their own names. A read leaves a replica whose connections take
+    /// long to be opened later than by default: on a busy machine all do, and cases say where reads are served.
     pub fn builder(&self) -> Builder<S::Adapter> {
         let builder = S::builder().primary(self.node(0));
-        builder.replica(self.node(1)).replica(self.node(2))
+        let builder = builder.replica(self.node(1)).replica(self.node(2));
+        builder.acquire_limit(Duration::from_secs(2))
     }
 
-    /// A router with nothing but defaults.
+    /// A router by [`builder`](Self::builder).
     pub async fn connect(&self) -> Result<S::Handle> {
         Ok(S::root(self.builder().connect().await?))
     }
@@ -533,6 +535,24 @@ impl<S: Subject> Site<S> {
             Node::Postgres(node) => node.thaw_wal_writer().await,
             Node::MariaDb(_) => Err(Failure::new("MariaDB has no such process").into()),
         }
+    }
+
+    /// Has PostgreSQL acknowledge no commit before it is flushed. Returns when all that it has acknowledged is.
+    pub async fn commit_synchronously(&self, number: usize) -> Result<()> {
+        self.set(number, "synchronous_commit", "on").await?;
+        let mut admin = self.admin(number).await?;
+        let now = "select (extract(epoch from clock_timestamp()) * 1e6)::bigint";
+        let now = admin.number(now).await?;
+        // A transaction keeps to the setting that it has begun with.
+        let earlier = format!(
+            "select count(*) from pg_stat_activity where backend_type = 'client backend' \
+             and pid <> pg_backend_pid() and xact_start <= to_timestamp({now} / 1e6)"
+        );
+        let over = wait::until(async || admin.number(&earlier).await.is_ok_and(|open| open == 0));
+        check(over.await, "a transaction does not end")?;
+        admin
+            .execute("select pg_logical_emit_message(true, 'flushed', '')")
+            .await
     }
 
     /// Brings a primary that was stopped back as a replica of the one that was promoted since.

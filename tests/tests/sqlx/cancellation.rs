@@ -2,11 +2,13 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use dbrouter_sqlx::{PoolOptions, RoutedPool, Session};
-use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
+use dbrouter_tests::{Result, wait};
 use futures_util::TryStreamExt;
 use sqlx::{Acquire, Postgres};
 
@@ -20,25 +22,39 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 const MOST: u32 = 4;
+const KINDS: usize = 9;
 
-/// Polls a future so many times, and drops it.
-async fn abandoned_after(polls: u32, future: impl Future) {
+/// What has become of each kind of work at least once.
+#[derive(Default)]
+struct Fates {
+    done: [AtomicBool; KINDS],
+    dropped: [AtomicBool; KINDS],
+}
+
+impl Fates {
+    fn all(&self) -> bool {
+        let mut fates = self.done.iter().chain(&self.dropped);
+        fates.all(|fate| fate.load(Ordering::Relaxed))
+    }
+}
+
+/// Polls a future so many times, and drops it. Its output, if it was done before.
+async fn abandoned_after<T>(polls: u32, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut polled = 0;
     poll_fn(|cx| {
         polled += 1;
-        if polled > polls || future.as_mut().poll(cx).is_ready() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
+        if polled > polls {
+            return Poll::Ready(None);
         }
+        future.as_mut().poll(cx).map(Some)
     })
-    .await;
+    .await
 }
 
 /// One of all kinds of work.
 async fn some_work(
-    kind: u32,
+    kind: usize,
     db: &RoutedPool<Postgres>,
     session: &Session<Postgres>,
 ) -> Result<()> {
@@ -79,16 +95,24 @@ async fn ten_thousand_dropped_futures() -> Result<()> {
     let cluster = cluster().await?;
     let options = PoolOptions::new().max_connections(MOST);
     let db = router(&cluster).pool_options(options).connect().await?;
+    let fates = Arc::<Fates>::default();
     let tasks: Vec<_> = (0..8_u64)
         .map(|task| {
-            let db = db.clone();
+            let (db, fates) = (db.clone(), Arc::clone(&fates));
             tokio::spawn(async move {
                 // Seeded, so that the same points are hit again, as far as the servers' pace allows.
                 let mut random = fastrand::Rng::with_seed(task);
-                for _ in 0..1250 {
+                let mut dropped = 0;
+                while dropped < 1250 || !fates.all() {
                     let session = db.session();
-                    let (polls, kind) = (random.u32(0..12), random.u32(0..9));
-                    abandoned_after(polls, some_work(kind, &db, &session)).await;
+                    let (polls, kind) = (random.u32(0..12), random.usize(0..KINDS));
+                    let done = abandoned_after(polls, some_work(kind, &db, &session)).await;
+                    dropped += 1;
+                    match done {
+                        Some(Ok(())) => fates.done[kind].store(true, Ordering::Relaxed),
+                        Some(Err(_)) => {}
+                        None => fates.dropped[kind].store(true, Ordering::Relaxed),
+                    }
                 }
             })
         })
@@ -113,25 +137,28 @@ async fn ten_thousand_dropped_futures() -> Result<()> {
             format!("{}: {:?}", node.name(), db.status()),
         )?;
     }
-    // The primary's pool, as many lanes at most, and the monitor's connection.
-    let backends = cluster.primary().backends("app").await?;
-    check(
-        backends <= i64::from(2 * MOST + 1),
-        format!("{backends} connections to the primary"),
-    )?;
-    for standby in cluster.standbys() {
-        let backends = standby.backends("app").await?;
+    // The primary's pool, as many lanes at most, and the monitor's connection. A server takes its time to notice that a
+    // connection is gone.
+    let most = |standby: bool| i64::from(if standby { MOST + 1 } else { 2 * MOST + 1 });
+    for (number, node) in cluster.nodes().iter().enumerate() {
+        let most = most(number > 0);
+        let mut backends = 0;
+        let few = wait::until(async || {
+            backends = node.backends("app").await.unwrap_or(i64::MAX);
+            backends <= most
+        });
+        let name = node.name();
         check(
-            backends <= i64::from(MOST + 1),
-            format!("{backends} connections to a standby"),
+            few.await,
+            format!("{backends} connections to {name}, not {most}"),
         )?;
     }
-    // And all of it was real work.
+    // And it was real work: of each kind some was done, by the servers' own account.
     let written = cluster.primary().served("kv").await?.writes;
     let status = db.status();
-    check(written > 500, format!("{written} writes"))?;
+    check(written > 0, format!("{written} writes"))?;
     check(
-        status.nodes[1].reads + status.nodes[2].reads > 500,
+        status.nodes[1].reads + status.nodes[2].reads > 0,
         status.to_string(),
     )
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dbrouter_sqlx::RoutedPool;
-use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 use dbrouter_tests::postgres::Cluster;
+use dbrouter_tests::{Result, wait};
 use sqlx::Postgres;
 use tokio::task::JoinHandle;
 
@@ -59,10 +59,10 @@ async fn readers_under(
         .collect();
     let more = async |wanted: u64| {
         let goal = reads.load(Ordering::Relaxed) + wanted;
-        until(&db, "reading on", |_| {
-            reads.load(Ordering::Relaxed) >= goal || readers.iter().any(JoinHandle::is_finished)
-        })
-        .await
+        let count = || reads.load(Ordering::Relaxed);
+        let has_failed = || readers.iter().any(JoinHandle::is_finished);
+        let reached = wait::until_count(goal, count, has_failed).await;
+        check(reached || has_failed(), "the readers stand still")
     };
     more(500).await?;
     fault(cluster).await?;

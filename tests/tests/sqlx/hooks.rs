@@ -116,7 +116,7 @@ async fn taken_and_given_back() -> Result<()> {
             Box::pin(async { Ok(true) })
         });
     let db = router(&cluster).pool_options(options).connect().await?;
-    for node in db.cluster().nodes().iter() {
+    for node in &db.cluster().nodes() {
         let mut connection = node.backend().pool().acquire().await?;
         connection.execute("set app.tenant = 'acme'").await?;
         drop(connection);

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbrouter_sqlx::RoutedPool;
-use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 use dbrouter_tests::postgres::Cluster;
+use dbrouter_tests::{Result, wait};
 use sqlx::Postgres;
 
 use crate::reader::{Reader, Wish};
@@ -91,6 +91,9 @@ impl Journeys {
             tallies[0].add(at_once);
             tallies[1].add(later);
         }
+        if self.tokens {
+            tallies[1].add(on_a_standby(&db, &reader).await?);
+        }
         println!(
             "tokens {}: at once {}; later {}",
             self.tokens, tallies[0], tallies[1]
@@ -132,6 +135,35 @@ impl Journeys {
     }
 }
 
+/// What one more user writes is read until a standby shows it.
+async fn on_a_standby(db: &RoutedPool<Postgres>, reader: &Reader) -> Result<Tally> {
+    let session = db.session();
+    sqlx::query("update kv set version = 1 where id = 64")
+        .execute(&session)
+        .await?;
+    let token = session.token().await;
+    let mut tally = Tally::default();
+    let served = wait::until(async || {
+        let wish = Wish {
+            key: 64,
+            think: Duration::ZERO,
+            token: token.clone(),
+        };
+        let Ok(read) = reader.read(wish).await else {
+            return false;
+        };
+        let is_on_a_standby = read.node != "primary";
+        tally.add(Tally {
+            reads: 1,
+            stale: usize::from(read.version < 1),
+            on_standbys: usize::from(is_on_a_standby),
+        });
+        is_on_a_standby
+    });
+    check(served.await, "no standby serves who has a token")?;
+    Ok(tally)
+}
+
 async fn with_tokens() -> Result<()> {
     let journeys = Journeys {
         users: 40,
@@ -140,15 +172,15 @@ async fn with_tokens() -> Result<()> {
     };
     let (cluster, [at_once, later]) = journeys.run().await?;
     let all = at_once.and(later);
-    check(all.reads == 2000, format!("{all}"))?;
+    check(all.reads > 2000, format!("{all}"))?;
     check(all.stale == 0, format!("{all}"))?;
-    check(later.on_standbys > 0, format!("{later}"))?;
     let mut served = 0;
     for standby in cluster.standbys() {
         served += usize::try_from(standby.served("kv").await?.reads)?;
     }
+    // A read that a standby answers late may be run again elsewhere.
     check(
-        served == all.on_standbys,
+        served >= all.on_standbys,
         format!("the standbys say that they served {served}; {all}"),
     )
 }

@@ -1,5 +1,7 @@
 //! What the cases share: a cluster with one table, and a router over it.
 
+use std::time::Duration;
+
 use dbrouter_sqlx::dbrouter::Status;
 use dbrouter_sqlx::{Builder, NodeOptions, RoutedPool};
 use dbrouter_tests::harness::{Case, Need};
@@ -40,10 +42,12 @@ pub(crate) async fn cluster() -> Result<Cluster> {
     Ok(cluster)
 }
 
-/// A router over all nodes of the cluster, not yet connected.
+/// A router over all nodes of the cluster, not yet connected. As in the conformance suite, a read leaves a standby whose
+/// connections take long to be opened later than by default.
 pub(crate) fn router(cluster: &Cluster) -> Builder<Postgres> {
+    let builder = RoutedPool::builder().acquire_limit(Duration::from_secs(2));
     cluster.standbys().iter().fold(
-        RoutedPool::builder().primary(cluster.primary().url()),
+        builder.primary(cluster.primary().url()),
         |builder, standby| builder.replica(node(standby)),
     )
 }

@@ -8,7 +8,7 @@ use fastrand::Rng;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::{Record, server};
+use super::{Begun, Record};
 use crate::Result;
 use crate::conformance::{Handle, Site, Subject, Support, body};
 use crate::history::{Handover, Key, Operation, Outcome, Role, Served, SessionId, Told, Version};
@@ -65,7 +65,6 @@ struct Own {
 struct Client<S: Subject> {
     db: S::Handle,
     record: Arc<Record>,
-    names: Arc<[String]>,
     random: Rng,
     own: Vec<Own>,
     recent: [u64; RECENT],
@@ -75,12 +74,10 @@ struct Client<S: Subject> {
 
 /// They go on until they are stopped.
 pub(super) fn start<S: Subject>(
-    site: &Site<S>,
     db: &S::Handle,
     record: &Arc<Record>,
     random: &mut Rng,
 ) -> Vec<JoinHandle<()>> {
-    let names: Arc<[String]> = (0..3).map(|number| site.name(number).to_owned()).collect();
     let own = |place: usize| Own {
         place,
         key: record.keys.used[place].load(Ordering::Relaxed),
@@ -89,7 +86,6 @@ pub(super) fn start<S: Subject>(
     let client = |number: usize| Client::<S> {
         db: db.clone(),
         record: Arc::clone(record),
-        names: Arc::clone(&names),
         random: Rng::with_seed(random.u64(..)),
         own: (number * OWN..(number + 1) * OWN).map(own).collect(),
         recent: [1; RECENT],
@@ -151,7 +147,7 @@ impl<S: Subject> Client<S> {
         let (id, version) = (own.key, own.next);
         own.next += 1;
         touch(&mut self.recent, id);
-        let begin = self.record.now();
+        let begun = self.record.begin();
         let written = match self.random.u8(..4) {
             0 => {
                 let sql = format!("update kv set version = {version} where id = {id}");
@@ -175,7 +171,7 @@ impl<S: Subject> Client<S> {
                 Outcome::WriteUnknown
             }
         };
-        self.push(self.id, id, begin, outcome, failure, &self.session);
+        self.push(self.id, id, begun, outcome, failure, &self.session);
     }
 
     async fn read(&mut self) {
@@ -196,7 +192,7 @@ impl<S: Subject> Client<S> {
             false => self.record.keys.any(&mut self.random),
         };
         touch(&mut self.recent, key);
-        let begin = self.record.now();
+        let begun = self.record.begin();
         let mut seen = session.get(row(key)).await;
         if !matches!(S::capabilities().retries, Support::Yes) {
             // Who uses guards must take another one himself.
@@ -214,14 +210,14 @@ impl<S: Subject> Client<S> {
             }
             Err(_) => Outcome::ReadFailed,
         };
-        self.push(id, key, begin, outcome, failure, session);
+        self.push(id, key, begun, outcome, failure, session);
     }
 
     fn push(
         &self,
         id: SessionId,
         key: u64,
-        begin: Duration,
+        begun: Begun,
         outcome: Outcome,
         failure: Option<String>,
         on: &S::Handle,
@@ -230,31 +226,31 @@ impl<S: Subject> Client<S> {
         let operation = Operation {
             session: id,
             key: Key(key),
-            begin,
+            begin: begun.at,
             end: self.record.now(),
-            served: if done { self.served(on) } else { None },
+            served: if done { self.served(begun, on) } else { None },
             outcome,
         };
         let number = self.record.history(|history| history.push(operation));
+        if done {
+            self.record.done();
+        }
         if let Some(failure) = failure {
             self.record.failed(number, failure);
         }
     }
 
     /// Where the session's last work went, by the router's account. What the servers say of writes is compared in the end.
-    fn served(&self, session: &S::Handle) -> Option<Served> {
+    fn served(&self, begun: Begun, session: &S::Handle) -> Option<Served> {
         let decision = session.last_decision()?;
-        let number = self
-            .names
-            .iter()
-            .position(|name| **name == *decision.node)?;
-        Some(Served {
-            server: server(number),
-            role: match decision.intent {
-                dbrouter::Intent::Write => Role::Primary,
-                dbrouter::Intent::Read => Role::Replica,
-            },
-        })
+        let server = self.record.names.leads(&decision.node, begun.at)?;
+        let is_primary = self.record.was_primary(begun, server);
+        let role = match decision.intent {
+            dbrouter::Intent::Write => Role::Primary,
+            dbrouter::Intent::Read if is_primary => Role::Primary,
+            dbrouter::Intent::Read => Role::Replica,
+        };
+        Some(Served { server, role })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use dbrouter::{Dialect, NodeOptions};
 use fastrand::Rng;
 use tokio::time::sleep;
 
@@ -28,6 +29,15 @@ pub(super) enum Fault {
     Cut,
     /// What its proxy does.
     Network(Mode),
+    /// The router gets another node, whose address leads to the same server.
+    TwoNames,
+    /// It is the primary. Commits are acknowledged before they are flushed, and the process that flushes them stands still.
+    /// PostgreSQL alone has it.
+    LogWriter,
+    /// It is a replica, and says that it takes writes. Nobody writes to it. PostgreSQL's cannot say so.
+    Writable,
+    /// It is a replica, and its address leads to the other one, which shows less. Connections are reset when it moves.
+    Moved,
     /// It is the primary, and shut down; a replica that has all that it had takes its place.
     SwitchOver,
     /// It is the primary, and killed when no replica has all that it has; one of them takes its place.
@@ -42,7 +52,7 @@ const THIN: Mode = Mode::Throttle(20_000);
 /// Long enough for some statements to be sent.
 const MOMENT: Duration = Duration::from_millis(20);
 
-const FAULTS: [Fault; 13] = [
+const FAULTS: [Fault; 15] = [
     Fault::Kill,
     Fault::Restart,
     Fault::Freeze,
@@ -54,28 +64,59 @@ const FAULTS: [Fault; 13] = [
     Fault::Network(Mode::HalfOpen),
     Fault::Network(SLOW),
     Fault::Network(THIN),
+    Fault::TwoNames,
+    Fault::Moved,
     Fault::SwitchOver,
     Fault::FailOver,
 ];
 
+/// All that may happen to servers of that kind.
+pub(super) fn faults_of(database: Dialect) -> Vec<Fault> {
+    let of_its_own = match database {
+        Dialect::MariaDb => Fault::Writable,
+        _ => Fault::LogWriter,
+    };
+    FAULTS.into_iter().chain([of_its_own]).collect()
+}
+
 /// What may go on beside another. A replica that lags and another that is lost send whoever read from that one where
 /// less is shown.
-const BESIDE: [Fault; 6] = [
+const BESIDE: [Fault; 7] = [
     Fault::PauseReplay,
     Fault::PauseReplay,
     Fault::Network(Mode::Refuse),
     Fault::Network(Mode::Reset),
     Fault::Network(Mode::Swallow),
     Fault::Network(SLOW),
+    Fault::TwoNames,
 ];
 
 impl Fault {
-    /// What a node that it has struck cannot do.
-    fn takes(self) -> Ability {
+    /// What a server that it has struck cannot do.
+    fn takes(self) -> Option<Ability> {
         match self {
-            Self::PauseReplay | Self::Network(Mode::Delay(_) | Mode::Throttle(_)) => Ability::Proof,
-            _ => Ability::Service,
+            // It is there under both of its names.
+            Self::TwoNames => None,
+            Self::PauseReplay
+            | Self::LogWriter
+            | Self::Network(Mode::Delay(_) | Mode::Throttle(_)) => Some(Ability::Proof),
+            // One that claims what it is not need not be read; one whose address has moved cannot be reached.
+            Self::Writable
+            | Self::Moved
+            | Self::Kill
+            | Self::Restart
+            | Self::Freeze
+            | Self::Cut
+            | Self::Network(_)
+            | Self::SwitchOver
+            | Self::FailOver => Some(Ability::Service),
         }
+    }
+
+    /// Whether nothing else may go on. Of a primary that is lost, and a replica that takes writes as a promoted one does, the
+    /// router would make the replica the primary.
+    fn is_alone(self) -> bool {
+        matches!(self, Self::SwitchOver | Self::FailOver | Self::Writable)
     }
 }
 
@@ -94,6 +135,7 @@ pub(super) struct Strike {
 /// All faults in some order, and again in another.
 pub(super) struct Schedule {
     random: Rng,
+    faults: Vec<Fault>,
     deck: Vec<Fault>,
     silence: Duration,
 }
@@ -101,11 +143,12 @@ pub(super) struct Schedule {
 impl Schedule {
     /// Servers that say nothing do so for at least `silence`: it shows for how long they are waited for if it is longer than
     /// reads may take.
-    pub(super) fn new(mut random: Rng, silence: Duration) -> Self {
-        let mut deck = FAULTS.to_vec();
+    pub(super) fn new(mut random: Rng, faults: Vec<Fault>, silence: Duration) -> Self {
+        let mut deck = faults.clone();
         random.shuffle(&mut deck);
         Self {
             random,
+            faults,
             deck,
             silence,
         }
@@ -118,13 +161,15 @@ impl Schedule {
 
     pub(super) fn next(&mut self) -> Strike {
         if self.deck.is_empty() {
-            *self = Self::new(self.random.clone(), self.silence);
+            *self = Self::new(self.random.clone(), self.faults.clone(), self.silence);
         }
         let random = &mut self.random;
         let fault = self.deck.pop().unwrap_or(Fault::Kill);
         let whom = match fault {
-            Fault::SwitchOver | Fault::FailOver => 0,
-            Fault::PauseReplay => random.usize(1..3),
+            Fault::SwitchOver | Fault::FailOver | Fault::LogWriter => 0,
+            Fault::PauseReplay | Fault::Writable | Fault::Moved => random.usize(1..3),
+            // As often the primary as a replica.
+            Fault::TwoNames => random.usize(..2) * random.usize(1..3),
             _ => random.usize(..3),
         };
         let beside = BESIDE[random.usize(..BESIDE.len())];
@@ -142,11 +187,16 @@ impl Schedule {
         } else {
             Duration::ZERO
         };
-        let is_alone = matches!(fault, Fault::SwitchOver | Fault::FailOver) || random.bool();
+        let is_alone = fault.is_alone() || random.bool();
+        let beside = match fault {
+            // It moves to where less is shown.
+            Fault::Moved => Some((Fault::PauseReplay, 3 - whom)),
+            _ => (!is_alone).then_some((beside, other)),
+        };
         Strike {
             fault,
             whom,
-            beside: (!is_alone).then_some((beside, other)),
+            beside,
             after: Duration::from_millis(random.u64(50..400)),
             lasts: Duration::from_millis(random.u64(150..1300)) + more,
         }
@@ -162,6 +212,8 @@ pub(super) struct Chaos<'a, S: Subject> {
     primary: usize,
     losses: Vec<Loss>,
     strikes: usize,
+    /// The second address of a server, and the name of the node that has it.
+    second: Option<(Proxy, String)>,
 }
 
 impl<'a, S: Subject> Chaos<'a, S> {
@@ -179,6 +231,7 @@ impl<'a, S: Subject> Chaos<'a, S> {
             primary: 0,
             losses: Vec::new(),
             strikes: 0,
+            second: None,
         }
     }
 
@@ -243,7 +296,10 @@ impl<'a, S: Subject> Chaos<'a, S> {
                 (0..3).for_each(|number| history.unable(unable(number, Ability::Service)));
             }
             for (fault, number) in [(fault, number)].into_iter().chain(beside) {
-                history.unable(unable(number, fault.takes()));
+                let Some(ability) = fault.takes() else {
+                    continue;
+                };
+                history.unable(unable(number, ability));
                 if number == primary {
                     // Who cannot ask the primary can prove nothing.
                     (0..3).for_each(|number| history.unable(unable(number, Ability::Proof)));
@@ -253,7 +309,7 @@ impl<'a, S: Subject> Chaos<'a, S> {
         Ok(())
     }
 
-    async fn harm(&self, fault: Fault, number: usize) -> Result<()> {
+    async fn harm(&mut self, fault: Fault, number: usize) -> Result<()> {
         match fault {
             Fault::Kill => self.site.kill(number).await,
             Fault::Restart => self.site.stop(number).await,
@@ -270,11 +326,25 @@ impl<'a, S: Subject> Chaos<'a, S> {
                 self.proxies[number].set(mode);
                 Ok(())
             }
+            Fault::TwoNames => self.add_name(number).await,
+            Fault::LogWriter => {
+                let off = self.site.set(number, "synchronous_commit", "off");
+                off.await?;
+                self.site.freeze_wal_writer(number).await
+            }
+            Fault::Writable => self.site.set(number, "read_only", "OFF").await,
+            Fault::Moved => {
+                let other = self.other_replica(number);
+                // Which of the two serves is not to be told by the name from now on.
+                self.record.names.forget(self.site.name(number));
+                self.proxies[number].lead_to(self.site.port(other)?);
+                Ok(())
+            }
             Fault::SwitchOver | Fault::FailOver => Ok(()),
         }
     }
 
-    async fn mend(&self, fault: Fault, number: usize) -> Result<()> {
+    async fn mend(&mut self, fault: Fault, number: usize) -> Result<()> {
         match fault {
             Fault::Kill | Fault::Restart => self.site.start(number).await,
             Fault::Freeze => self.site.thaw(number),
@@ -283,8 +353,45 @@ impl<'a, S: Subject> Chaos<'a, S> {
                 self.proxies[number].set(Mode::Pass);
                 Ok(())
             }
+            Fault::TwoNames => self.remove_name(),
+            Fault::LogWriter => {
+                self.site.thaw_wal_writer(number).await?;
+                self.site.commit_synchronously(number).await
+            }
+            Fault::Writable => self.site.set(number, "read_only", "ON").await,
+            Fault::Moved => {
+                self.proxies[number].lead_to(self.site.port(number)?);
+                Ok(())
+            }
             Fault::Cut | Fault::SwitchOver | Fault::FailOver => Ok(()),
         }
+    }
+
+    /// The router has two nodes from now on that are one server.
+    async fn add_name(&mut self, number: usize) -> Result<()> {
+        let proxy = Proxy::in_front_of(self.site.port(number)?).await?;
+        // No name is used twice: what was read under it once was read on that server.
+        let name = format!("second-{}", self.strikes);
+        self.record
+            .names
+            .add(&name, server(number), self.record.now());
+        let node = NodeOptions::new(proxy.url(&self.site.url(number))).name(&name);
+        S::add_replica(self.db, node)?;
+        self.second = Some((proxy, name));
+        Ok(())
+    }
+
+    /// What is under way under that name goes on: its address is there until there is another one.
+    fn remove_name(&self) -> Result<()> {
+        if let Some((_, name)) = &self.second {
+            self.db.cluster().remove(name)?;
+        }
+        Ok(())
+    }
+
+    /// Who follows the primary beside this replica.
+    fn other_replica(&self, number: usize) -> usize {
+        3 - self.primary - number
     }
 
     /// The primary, who follows it, and who does not. Which standby is next follows from how long it lasts.
@@ -350,9 +457,11 @@ impl<'a, S: Subject> Chaos<'a, S> {
             predecessor: Predecessor::Gone,
         };
         self.record.history(|history| history.promoted(promotion));
+        self.record.promoted(heir);
     }
 
-    /// Waits until the router finds all nodes well, and takes writes.
+    /// Waits until the router finds all nodes well, and takes writes; and until clients have done something meanwhile, so
+    /// that no fault strikes a router that has nothing to do.
     async fn settle(&self) -> Result<()> {
         let primary = self.site.name(self.primary).to_owned();
         until(self.db, "well", |status| {
@@ -360,7 +469,14 @@ impl<'a, S: Subject> Chaos<'a, S> {
             let fresh = status.nodes.iter().all(|node| node.staleness.is_some());
             well && fresh && &**self.db.cluster().primary().name() == primary.as_str()
         })
-        .await
+        .await?;
+        for number in 0..3 {
+            let name = self.site.name(number);
+            self.record
+                .names
+                .add(name, server(number), self.record.now());
+        }
+        self.record.wait_for_work().await
     }
 }
 
@@ -368,9 +484,16 @@ impl<'a, S: Subject> Chaos<'a, S> {
 mod tests {
     use super::*;
 
+    const DATABASES: [Dialect; 2] = [Dialect::Postgres, Dialect::MariaDb];
+
     fn schedule(seed: u64) -> Vec<Strike> {
-        let mut schedule = Schedule::new(Rng::with_seed(seed), Duration::ZERO);
-        (0..10 * FAULTS.len()).map(|_| schedule.next()).collect()
+        let strikes = DATABASES.map(|database| {
+            let faults = faults_of(database);
+            let count = 10 * faults.len();
+            let mut schedule = Schedule::new(Rng::with_seed(seed), faults, Duration::ZERO);
+            (0..count).map(|_| schedule.next()).collect::<Vec<_>>()
+        });
+        strikes.concat()
     }
 
     #[test]
@@ -381,22 +504,22 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_turn_before_any_has_another() {
-        for turns in schedule(7).chunks(FAULTS.len()) {
-            for fault in FAULTS {
-                let strikes = turns.iter().filter(|strike| strike.fault == fault);
-                assert_eq!(strikes.count(), 1, "{fault:?}");
+        for database in DATABASES {
+            let faults = faults_of(database);
+            let mut schedule = Schedule::new(Rng::with_seed(7), faults.clone(), Duration::ZERO);
+            for _ in 0..10 {
+                let turns: Vec<_> = faults.iter().map(|_| schedule.next()).collect();
+                assert!(schedule.is_through());
+                for fault in &faults {
+                    let strikes = turns.iter().filter(|strike| strike.fault == *fault);
+                    assert_eq!(strikes.count(), 1, "{fault:?}");
+                }
             }
         }
-        let mut schedule = Schedule::new(Rng::with_seed(7), Duration::ZERO);
-        for _ in FAULTS {
-            assert!(!schedule.is_through());
-            schedule.next();
-        }
-        assert!(schedule.is_through());
     }
 
     #[test]
-    fn two_faults_strike_two_nodes_and_no_primary_is_to_lag() {
+    fn two_faults_strike_two_nodes_and_each_one_that_it_can() {
         for Strike {
             fault,
             whom,
@@ -404,11 +527,28 @@ mod tests {
             ..
         } in schedule(7)
         {
-            assert!(fault != Fault::PauseReplay || whom != 0);
+            match fault {
+                Fault::PauseReplay | Fault::Writable | Fault::Moved => assert_ne!(whom, 0),
+                Fault::SwitchOver | Fault::FailOver | Fault::LogWriter => assert_eq!(whom, 0),
+                _ => {}
+            }
+            assert!(beside.is_none() || !fault.is_alone());
+            if fault == Fault::Moved {
+                assert_eq!(beside, Some((Fault::PauseReplay, 3 - whom)));
+            }
             if let Some((beside, other)) = beside {
                 assert!(other < 3 && other != whom);
                 assert!(beside != Fault::PauseReplay || other != 0);
             }
+        }
+    }
+
+    #[test]
+    fn each_server_gets_a_second_name() {
+        let strikes = schedule(7);
+        for server in 0..3 {
+            let named = |strike: &Strike| (strike.fault, strike.whom) == (Fault::TwoNames, server);
+            assert!(strikes.iter().any(named), "{server}");
         }
     }
 }

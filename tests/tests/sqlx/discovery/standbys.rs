@@ -121,10 +121,10 @@ async fn come_and_go() -> Result<()> {
         .collect();
     let more = async |wanted: u64| {
         let goal = done.load(Ordering::Relaxed) + wanted;
-        let enough = async || {
-            done.load(Ordering::Relaxed) >= goal || readers.iter().any(JoinHandle::is_finished)
-        };
-        check(wait::until(enough).await, "the readers came to a halt")
+        let count = || done.load(Ordering::Relaxed);
+        let has_failed = || readers.iter().any(JoinHandle::is_finished);
+        let reached = wait::until_count(goal, count, has_failed).await;
+        check(reached || has_failed(), "the readers came to a halt")
     };
     more(500).await?;
 
