@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::causes::Causes;
+
 /// A configuration that cannot be used: which field, what it held, and what would be right.
 ///
 /// No password ever appears in it.
@@ -106,7 +108,12 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.problem)
+        write!(f, "{}: {}", self.field, self.problem)?;
+        match &self.source {
+            // Applications often print nothing but this, and the cause is what is to be mended.
+            Some(source) => write!(f, " (cause: {})", Causes(&**source)),
+            None => Ok(()),
+        }
     }
 }
 

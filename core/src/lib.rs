@@ -48,6 +48,7 @@ mod affinity;
 mod builder;
 mod candidates;
 mod causality;
+mod causes;
 mod classify;
 mod clock;
 mod cluster;

@@ -151,6 +151,7 @@ impl ServerCheck {
     /// A connection led elsewhere. Whether it is of no use to open another one.
     fn count_elsewhere(&self) -> bool {
         let many = self.0.elsewhere.fetch_add(1, Ordering::Relaxed) + 1 >= Self::MOST;
+        let news = many && !self.0.moved.swap(true, Ordering::Relaxed);
         let Some((context, peer)) = self.0.node.get() else {
             return many;
         };
@@ -159,7 +160,7 @@ impl ServerCheck {
                 peer: Arc::clone(peer),
             });
         }
-        if many && !self.0.moved.swap(true, Ordering::Relaxed) {
+        if news {
             context.wake.ring();
         }
         many

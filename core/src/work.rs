@@ -11,6 +11,7 @@ use async_stream::try_stream;
 use futures_core::Stream;
 use tokio::time::{sleep, timeout};
 
+use crate::causes::Causes;
 use crate::clock::Instant;
 use crate::cluster::Cluster;
 use crate::decision::{Cause, Decision, RouteError};
@@ -299,7 +300,7 @@ impl<B: Backend> Work<B> {
                         break;
                     }
                     Some(error) if handed_out => {
-                        route.report(B::fault(&error), &error);
+                        route.report(B::fault(&error), &Causes(&error));
                         Err(error)?;
                     }
                     Some(error) => work.failed(sql.as_ref(), route, began, error)?,
@@ -699,7 +700,7 @@ impl<B: Backend> Work<B> {
                         if let Fault::Busy | Fault::Conflict = fault {
                             route.failed(began);
                         }
-                        route.report(fault, &error);
+                        route.report(fault, &Causes(&error));
                     }
                 }
                 self.go_on(&route, fault, error)?;
@@ -722,7 +723,7 @@ impl<B: Backend> Work<B> {
             return;
         }
         route.failed(began);
-        let suspected = route.accuse(Fault::Unavailable, error);
+        let suspected = route.accuse(Fault::Unavailable, &Causes(error));
         let node = Arc::clone(node);
         self.accused = Some(Accused { node, suspected });
     }
@@ -753,7 +754,7 @@ impl<B: Backend> Work<B> {
             (Intent::Read, Fault::Missing) => Fault::Unavailable,
             (_, fault) => fault,
         };
-        route.report(fault, &error);
+        route.report(fault, &Causes(&error));
         match route.intent() {
             Intent::Read => self.pass_on(route, fault, error),
             Intent::Write => Err(error),

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::causes::Causes;
 use crate::config::ConfigErrorKind;
 use crate::dialect::AnswerError;
 
@@ -67,7 +68,7 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(error) | Self::Busy(error) => error.fmt(f),
+            Self::Failed(error) | Self::Busy(error) => Causes(&**error).fmt(f),
             Self::TimedOut(limit) => write!(f, "no answer within {limit:?}"),
             Self::Answer(error) => error.fmt(f),
             Self::OtherCluster { found, expected } => write!(

@@ -106,6 +106,6 @@ async fn what_browsers_would_refuse_is_refused() {
     assert_eq!(error.kind(), ConfigErrorKind::Name);
     assert_eq!(
         error.to_string(),
-        "header: is \"two words\"; it must be a header's name, such as x-dbrouter-token"
+        "header: is \"two words\"; it must be a header's name, such as x-dbrouter-token (cause: invalid HTTP header name)"
     );
 }
