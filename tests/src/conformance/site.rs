@@ -32,6 +32,10 @@ enum Ground {
     Servers(Cluster),
 }
 
+/// When a read leaves a replica whose connections take long to be opened, where a case says which node serves it. On a busy
+/// machine all connections take long, and by default it would be sooner.
+pub(super) const ACQUIRE_LIMIT: Duration = Duration::from_secs(2);
+
 pub(super) const TABLE: &str = "create table kv (id int primary key, version bigint not null)";
 
 /// What fills the table.
@@ -116,12 +120,11 @@ impl<S: Subject> Site<S> {
 
     // -- routers ---------------------------------------------------------------------------------
 
-    /// The adapter's builder, with all three nodes under their own names. A read leaves a replica whose connections take
-    /// long to be opened later than by default: on a busy machine all do, and cases say where reads are served.
+    /// The adapter's builder, with all three nodes under their own names, and the [`ACQUIRE_LIMIT`].
     pub fn builder(&self) -> Builder<S::Adapter> {
         let builder = S::builder().primary(self.node(0));
         let builder = builder.replica(self.node(1)).replica(self.node(2));
-        builder.acquire_limit(Duration::from_secs(2))
+        builder.acquire_limit(ACQUIRE_LIMIT)
     }
 
     /// A router by [`builder`](Self::builder).

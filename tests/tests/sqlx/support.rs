@@ -42,10 +42,13 @@ pub(crate) async fn cluster() -> Result<Cluster> {
     Ok(cluster)
 }
 
-/// A router over all nodes of the cluster, not yet connected. As in the conformance suite, a read leaves a standby whose
-/// connections take long to be opened later than by default.
+/// When a read leaves a standby whose connections take long to be opened, where a case says which node serves it: as in the
+/// conformance suite later than by default.
+pub(crate) const ACQUIRE_LIMIT: Duration = Duration::from_secs(2);
+
+/// A router over all nodes of the cluster, not yet connected.
 pub(crate) fn router(cluster: &Cluster) -> Builder<Postgres> {
-    let builder = RoutedPool::builder().acquire_limit(Duration::from_secs(2));
+    let builder = RoutedPool::builder().acquire_limit(ACQUIRE_LIMIT);
     cluster.standbys().iter().fold(
         builder.primary(cluster.primary().url()),
         |builder, standby| builder.replica(node(standby)),
