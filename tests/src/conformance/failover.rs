@@ -246,7 +246,8 @@ async fn not_there_yet<S: Subject>(site: &Site<S>) -> Result<()> {
 }
 
 async fn frozen_replica<S: Subject>(site: &Site<S>) -> Result<()> {
-    let db = site.connect().await?;
+    let builder = site.builder().monitor(MonitorSettings::new());
+    let db = S::root(builder.connect().await?);
     site.freeze(1)?;
     lost(&db, site, 1).await?;
     for _ in 0..20 {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use dbrouter::{Health, NodeOptions, Router};
+use dbrouter::{Health, MonitorSettings, NodeOptions, Router};
 use tokio::task::JoinHandle;
 
 use super::{Handle, Mount, Need, Site, Subject, Support, check, expect, until};
@@ -194,7 +194,8 @@ async fn killed<S: Subject>(site: &Site<S>) -> Result<()> {
 }
 
 async fn frozen<S: Subject>(site: &Site<S>) -> Result<()> {
-    let db = site.connect().await?;
+    let builder = site.builder().monitor(MonitorSettings::new());
+    let db = S::root(builder.connect().await?);
     under_load(
         site,
         &db,

@@ -8,6 +8,7 @@ use dbrouter::policy::{
 };
 use dbrouter::{Candidates, Reason, Request, Router};
 
+use super::site::ACQUIRE_LIMIT;
 use super::{Handle, Mount, READ, READS, Site, Subject, check, error, expect, last, next};
 use crate::Result;
 
@@ -42,6 +43,7 @@ async fn shares<S: Subject>(
     reads: i64,
 ) -> Result<[i64; 2]> {
     let mut builder = S::builder().primary(site.node(0)).policy(policy);
+    builder = builder.acquire_limit(ACQUIRE_LIMIT);
     for (replica, weight) in (1..).zip(weights) {
         builder = builder.replica(site.node(replica).weight(weight));
     }
@@ -182,7 +184,8 @@ async fn labelled<S: Subject>(site: &Site<S>) -> Result<S::Handle> {
         .primary(site.node(0))
         .replica(site.node(1).tag("zone", "a").tag("for", "web"))
         .replica(site.node(2).tag("zone", "a").tag("for", "reports"))
-        .policy(RoundRobin::new());
+        .policy(RoundRobin::new())
+        .acquire_limit(ACQUIRE_LIMIT);
     Ok(S::root(builder.connect().await?))
 }
 
@@ -224,7 +227,8 @@ async fn weight_of_zero<S: Subject>(site: &Site<S>) -> Result<()> {
     let builder = S::builder()
         .primary(site.node(0))
         .replica(site.node(1).weight(0))
-        .replica(site.node(2));
+        .replica(site.node(2))
+        .acquire_limit(ACQUIRE_LIMIT);
     let db = S::root(builder.policy(RoundRobin::new()).connect().await?);
     for _ in 0..10 {
         db.session().query(READS, READ).await?;

@@ -3,6 +3,7 @@
 use dbrouter::discover::{Endpoint, Static};
 use dbrouter::{Admission, ConfigErrorKind, Router};
 
+use super::site::ACQUIRE_LIMIT;
 use super::{Handle, Mount, Need, READ, READS, Site, Subject, check, expect, last, next, until};
 use crate::Result;
 
@@ -24,6 +25,7 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
 async fn discovered_replicas<S: Subject>(site: &Site<S>) -> Result<()> {
     let endpoint = |number| Endpoint::url(site.url(number)).name(site.name(number));
     let builder = S::builder().primary(site.node(0));
+    let builder = builder.acquire_limit(ACQUIRE_LIMIT);
     let source = Static::new([endpoint(1), endpoint(2)]);
     let db = S::root(builder.discover(source).connect().await?);
     // Who did not answer at once, such as a file that another connection is just opening, is asked again.
@@ -56,7 +58,8 @@ async fn nodes_asked<S: Subject>(site: &Site<S>) -> Result<()> {
 }
 
 async fn added_replica_serves<S: Subject>(site: &Site<S>) -> Result<()> {
-    let db = S::root(S::builder().primary(site.node(0)).connect().await?);
+    let builder = S::builder().primary(site.node(0));
+    let db = S::root(builder.acquire_limit(ACQUIRE_LIMIT).connect().await?);
     S::add_replica(&db, site.node(1))?;
     until(&db, "met", |status| {
         status.node(site.name(1)).is_some_and(|node| node.healthy)

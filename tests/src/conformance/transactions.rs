@@ -3,6 +3,7 @@
 use dbrouter::{Dialect, Preference, Reason};
 use tokio::sync::oneshot;
 
+use super::site::ACQUIRE_LIMIT;
 use super::{
     Body, Handle, Mount, Need, READ, READS, Site, Subject, WRITES, body, check, error, expect,
     last, refusal, until, write,
@@ -330,6 +331,7 @@ async fn read_only_on_the_sessions_replica<S: Subject>(site: &Site<S>) -> Result
 async fn on_one_replica<S: Subject>(site: &Site<S>) -> Result<S::Handle> {
     site.weaken_isolation(1).await?;
     let builder = S::builder().primary(site.node(0)).replica(site.node(1));
+    let builder = builder.acquire_limit(ACQUIRE_LIMIT);
     let pool = S::pool(2, super::PATIENCE);
     Ok(S::root(builder.pool_options(pool).connect().await?))
 }

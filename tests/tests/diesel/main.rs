@@ -6,28 +6,36 @@ mod web;
 
 use std::process::ExitCode;
 
-use dbrouter_tests::conformance::{cases, chapters};
+use dbrouter_tests::conformance::{Subject, cases, chapters};
+use dbrouter_tests::harness::Case;
 
 use conformance::{bb8_postgres, mariadb, mobc_postgres, postgres, sqlite};
 
 /// How connections are had, kept, lost and given back. How a node is chosen for them is core's affair.
-const POOLS: [&str; 7] = [
+const POOLS: [&str; 6] = [
     "routing",
     "transactions",
     "streams",
     "failover",
     "faults",
-    "chaos",
     "config",
 ];
+
+/// The same with faults by chance, of which each is also among the chapters above: for runs of a given length.
+fn of_pools<S: Subject>() -> Vec<Case> {
+    let is_long = std::env::var_os("DBROUTER_CHAOS_SECONDS").is_some();
+    let chaos = is_long.then_some("chaos");
+    let names: Vec<_> = POOLS.into_iter().chain(chaos).collect();
+    chapters::<S>(&names)
+}
 
 fn main() -> ExitCode {
     let cases = [
         cases::<sqlite::Mounted>(),
         cases::<postgres::Mounted>(),
         cases::<mariadb::Mounted>(),
-        chapters::<bb8_postgres::Mounted>(&POOLS),
-        chapters::<mobc_postgres::Mounted>(&POOLS),
+        of_pools::<bb8_postgres::Mounted>(),
+        of_pools::<mobc_postgres::Mounted>(),
         web::cases(),
     ];
     dbrouter_tests::conformance::run(cases.into_iter().flatten())

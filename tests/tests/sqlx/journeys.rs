@@ -13,9 +13,8 @@ use tokio::time::timeout;
 use crate::support::{check, cluster, on_postgres, router};
 
 pub(crate) fn cases() -> Vec<Case> {
-    let case = |name: &str, journeys: Journeys| {
-        on_postgres(name, async move || journeys.run().await).alone()
-    };
+    let case =
+        |name: &str, journeys: Journeys| on_postgres(name, async move || journeys.run().await);
     vec![
         case(
             "journeys::at_up_to_ten_milliseconds",

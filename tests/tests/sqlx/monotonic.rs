@@ -21,13 +21,11 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         on_postgres("monotonic::reads_of_a_session", async || {
             hop(Kind::Session).await
-        })
-        .alone(),
-        on_postgres("monotonic::reads_of_a_user", async || hop(Kind::User).await).alone(),
+        }),
+        on_postgres("monotonic::reads_of_a_user", async || hop(Kind::User).await),
         on_postgres("monotonic::not_if_they_are_eventual", async || {
             hop(Kind::Eventual).await
-        })
-        .alone(),
+        }),
     ]
 }
 

@@ -18,12 +18,11 @@ use crate::support::{check, cluster, on_postgres, router};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        on_postgres("processes::what_one_writes_the_other_reads", with_tokens).alone(),
+        on_postgres("processes::what_one_writes_the_other_reads", with_tokens),
         on_postgres(
             "processes::without_tokens_it_reads_the_past",
             without_tokens,
-        )
-        .alone(),
+        ),
     ]
 }
 

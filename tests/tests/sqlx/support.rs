@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dbrouter_sqlx::dbrouter::Status;
+use dbrouter_sqlx::dbrouter::{MonitorSettings, Status};
 use dbrouter_sqlx::{Builder, NodeOptions, RoutedPool};
 use dbrouter_tests::harness::{Case, Need};
 use dbrouter_tests::postgres::Cluster;
@@ -42,10 +42,16 @@ pub(crate) async fn cluster() -> Result<Cluster> {
     Ok(cluster)
 }
 
-/// A router over all nodes of the cluster, not yet connected. As in the conformance suite, a read leaves a standby whose
-/// connections take long to be opened later than by default.
+/// When a read leaves a standby whose connections take long to be opened, where a case says which node serves it: as in the
+/// conformance suite later than by default.
+pub(crate) const ACQUIRE_LIMIT: Duration = Duration::from_secs(2);
+
+/// A router over all nodes of the cluster, not yet connected. A server may take longer to answer the monitor than by default,
+/// as on a busy machine.
 pub(crate) fn router(cluster: &Cluster) -> Builder<Postgres> {
-    let builder = RoutedPool::builder().acquire_limit(Duration::from_secs(2));
+    let monitor = MonitorSettings::new().timeout(Duration::from_secs(5));
+    let builder = RoutedPool::builder();
+    let builder = builder.acquire_limit(ACQUIRE_LIMIT).monitor(monitor);
     cluster.standbys().iter().fold(
         builder.primary(cluster.primary().url()),
         |builder, standby| builder.replica(node(standby)),

@@ -9,7 +9,7 @@ use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AssertSqlSafe, Executor, MySql, Row, raw_sql};
 
 use super::{VISITS, reason};
-use crate::support::{check, on_mariadb};
+use crate::support::{ACQUIRE_LIMIT, check, on_mariadb};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -61,10 +61,10 @@ async fn counting_cluster() -> Result<Cluster> {
 
 fn router(cluster: &Cluster) -> Builder<MySql> {
     let nodes = cluster.standbys().iter();
-    nodes.fold(
-        RoutedPool::builder().primary(cluster.primary().url()),
-        |builder, node| builder.replica(NodeOptions::new(node.url()).name(node.name())),
-    )
+    let builder = RoutedPool::builder().acquire_limit(ACQUIRE_LIMIT);
+    nodes.fold(builder.primary(cluster.primary().url()), |builder, node| {
+        builder.replica(NodeOptions::new(node.url()).name(node.name()))
+    })
 }
 
 async fn effects(cluster: &Cluster) -> Result<i64> {
