@@ -629,7 +629,7 @@ impl<B: Backend> Monitor<B> {
             }
             LogStanding::Replayed { .. } => {
                 if is_primary && self.shared.history.timeline().is_some() {
-                    self.forget();
+                    self.step_down();
                 }
                 self.prove(node);
             }
@@ -763,9 +763,11 @@ impl<B: Backend> Monitor<B> {
         returns: bool,
     ) {
         let history = &self.shared.history;
-        if history.is_broken_by(timeline, &written) {
+        // It was a replica in between, and nobody is known to have taken its place.
+        let resumes = history.timeline().is_none() && self.followed == Some(timeline);
+        if !resumes && history.is_broken_by(timeline, &written) {
             self.forget();
-        } else if returns {
+        } else if returns || resumes {
             history.forget_marks();
             self.watches
                 .values_mut()
@@ -827,6 +829,19 @@ impl<B: Backend> Monitor<B> {
         let topology = self.shared.topology.load_full();
         for replica in topology.replicas() {
             self.disprove(replica);
+            let watch = self.watches.entry(replica.id()).or_default();
+            watch.met = false;
+            watch.following.begin_again();
+        }
+    }
+
+    /// The primary has turned out to be a replica, and no other node is known to be the primary. Nothing can be proved of
+    /// the replicas until one is, and they must say then which history they follow. What they have proved and shown so
+    /// far stands: none of them has gone back because of that.
+    fn step_down(&mut self) {
+        self.shared.history.forget();
+        let topology = self.shared.topology.load_full();
+        for replica in topology.replicas() {
             let watch = self.watches.entry(replica.id()).or_default();
             watch.met = false;
             watch.following.begin_again();

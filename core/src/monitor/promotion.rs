@@ -32,7 +32,7 @@ impl Claim {
     }
 
     /// Whether the node was never seen to follow the primary beside which it claims to be one.
-    fn is_a_strangers(self) -> bool {
+    pub(super) fn is_a_strangers(self) -> bool {
         self.contradicted && !self.followed
     }
 }

@@ -9,7 +9,7 @@ use tokio::time;
 
 use crate::kinds::{Kind, Kinds};
 use crate::pool::Pool;
-use crate::run::node;
+use crate::run::{is_traced, node};
 use crate::world::{Begin, Opened, PROCESSES, SETTLE, Shape, World};
 
 /// What is done, to which server; times are in milliseconds.
@@ -229,6 +229,9 @@ pub(crate) async fn run(world: &World, routers: &[Cluster<Pool>; PROCESSES], sch
 
 async fn inflict(world: World, routers: [Cluster<Pool>; PROCESSES], fault: Fault) {
     world.while_quiet().await;
+    if is_traced() {
+        println!("{:?}: {fault:?}", world.elapsed());
+    }
     let (set, server, long): (fn(&mut crate::world::Server, bool), _, _) = match fault {
         Fault::Crash(server, down) => {
             if !world.state().servers[server].up {
@@ -318,9 +321,10 @@ async fn promote(
         OldPrimary::Dies | OldPrimary::GoesOn => {}
     }
     let predecessor = match fate {
-        OldPrimary::GoesOn | OldPrimary::IsCut => Predecessor::Answers,
+        // That it was demoted breaks no connection to it: who has not asked it since takes it for what it was.
+        OldPrimary::GoesOn | OldPrimary::IsCut | OldPrimary::IsDemoted => Predecessor::Answers,
         OldPrimary::Dies if others.is_multiple_of(2) => Predecessor::Answers,
-        OldPrimary::Dies | OldPrimary::IsDemoted => Predecessor::Gone,
+        OldPrimary::Dies => Predecessor::Gone,
     };
     world.promote(new, predecessor);
     for server in world.strays() {
@@ -405,6 +409,10 @@ async fn replace(world: &World, begin: Begin, records: u64, down: u64, heals: u6
         }
     }
     let crashed = world.crash(primary);
+    if begin == Begin::Earlier && world.shape().mariadb {
+        // Other events will have their numbers. Not even MariaDB's own replication would notice.
+        world.crash_beyond(primary, records);
+    }
     pass(down).await;
     if world.is_down_since(primary, crashed) && world.state().primary == primary {
         world.restart_with(primary, records, begin);
