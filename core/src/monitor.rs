@@ -37,10 +37,13 @@ use crate::standstill::Standstill;
 use crate::topology::Topology;
 use crate::vocabulary::{Fault, Role};
 
-use self::following::{Count, Following};
+use self::following::Following;
 use self::problem::Problem;
 use self::promotion::{Claim, Verdict};
 use self::servers::Leads;
+
+/// How many questions the monitor has sent.
+type Count = u64;
 
 pub(crate) struct Monitor<B: Backend> {
     shared: Arc<Shared<B>>,
@@ -398,6 +401,10 @@ impl<B: Backend> Monitor<B> {
 
     fn ask(&mut self, node: &Arc<Node<B>>) {
         let wait = self.to_wait_for(node);
+        if node.id() == self.shared.topology.load().primary {
+            let watches = self.watches.values_mut();
+            watches.for_each(|watch| watch.following.primary_is_asked());
+        }
         let shared = &self.shared;
         let watch = self.watches.entry(node.id()).or_default();
         let identified = !watch.met;
@@ -816,7 +823,7 @@ impl<B: Backend> Monitor<B> {
                 claim.contradict(question);
                 watch.following = Following::default();
             }
-            if let Some(beyond) = watch.following.compare(written, question) {
+            if let Some(beyond) = watch.following.compare(written) {
                 self.lose(node, &Problem::Beyond(beyond));
             }
         }
@@ -856,7 +863,6 @@ impl<B: Backend> Monitor<B> {
         asked: Instant,
         position: Option<Position>,
     ) -> Result<(), Problem> {
-        let sent = self.sent;
         let limit = self.shared.settings.standstill_limit;
         let watch = self.watches.entry(node.id()).or_default();
         let positions = [watch.following.position(), position.as_ref()];
@@ -864,7 +870,7 @@ impl<B: Backend> Monitor<B> {
         watch
             .standstill
             .learn(node, asked, positions, history, limit);
-        let went_back = watch.following.told(position, sent);
+        let went_back = watch.following.told(position);
         let beyond = watch.following.beyond();
         if went_back || node.fresh_as_of() == Instant::ALWAYS {
             // Or it was the primary under a second name, and is a replica now.

@@ -10,9 +10,9 @@ use crate::router::Backend;
 use crate::settings::Promotion;
 use crate::vocabulary::Role;
 
-use super::Monitor;
-use super::following::{Count, Following};
+use super::following::Following;
 use super::problem::Problem;
+use super::{Count, Monitor};
 
 /// What is known of a node that calls itself the primary and is not the one that takes the writes.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +97,7 @@ impl<B: Backend> Monitor<B> {
                 Some(Rivalry::Later) => true,
                 Some(Rivalry::Undecided) => gave_way,
                 Some(Rivalry::Earlier) => false,
-                None => followed || waited,
+                None => followed || waited || gave_way,
             };
             let takes_over = is_vouched_for || is_next && !is_stranger;
             return match takes_over && promotion != Promotion::Never {

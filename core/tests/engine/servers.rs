@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use dbrouter::policy::{RoundRobin, Sticky};
 use dbrouter::{
-    Access, Cluster, ConfigErrorKind, NodeSpec, Preference, Reason, Request, Role, Router, Settings,
+    Access, Cluster, ConfigErrorKind, Instant, NodeSpec, Preference, Reason, Request, Role, Router,
+    Settings,
 };
 
 use crate::world::{Mood, Server, World, builder, millis, pass, settings};
@@ -366,4 +367,18 @@ async fn a_node_on_which_work_keeps_failing_still_proves_where_it_stands() {
     }
     pass(500).await;
     assert_eq!(world.read(&session).0, "replica-1");
+}
+
+/// While work fails, all nodes are asked all the time, and the replica answers many times before the primary does.
+#[tokio::test(start_paused = true)]
+async fn a_replica_proves_where_it_stands_beside_a_primary_that_answers_slowly() {
+    let world = World::of(0).await;
+    world.primary.latency(millis(60));
+    let replica = Server::standby_of(&world.primary);
+    world.db.add_replica(&NodeSpec::new(), replica).unwrap();
+    for _ in 0..100 {
+        world.lose("primary");
+        pass(10).await;
+    }
+    assert!(world.node("replica-1").fresh_as_of() > Instant::ORIGIN);
 }

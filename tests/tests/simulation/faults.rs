@@ -184,8 +184,11 @@ pub(crate) fn widen(
     if kinds.has(Kind::MariaDb) {
         // Two servers that take writes, of which nothing says which is the primary, are the operator's fault.
         for (_, fault) in schedule.iter_mut() {
-            if let Fault::Promote(_, old @ OldPrimary::GoesOn, _) = fault {
-                *old = OldPrimary::IsDemoted;
+            match fault {
+                Fault::Promote(_, old @ OldPrimary::GoesOn, _) => *old = OldPrimary::IsDemoted,
+                // It does not come back as what it was.
+                Fault::Promote(_, OldPrimary::Dies, others) => *others |= 1,
+                _ => {}
             }
         }
     }
@@ -315,7 +318,10 @@ async fn promote(
     let new = new?;
     let mut crashed = 0;
     match fate {
-        OldPrimary::Dies if world.state().servers[old].up => crashed = world.crash(old),
+        // In MariaDB nobody starts it again as what it was, whatever it died of.
+        OldPrimary::Dies if world.state().servers[old].up || world.shape().mariadb => {
+            crashed = world.crash(old);
+        }
         OldPrimary::IsCut => world.change(|_, state| state.servers[old].cut = true),
         OldPrimary::IsDemoted => demote(world, old),
         OldPrimary::Dies | OldPrimary::GoesOn => {}

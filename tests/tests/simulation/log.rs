@@ -91,22 +91,24 @@ impl Log {
         self.timelines[timeline].number
     }
 
-    /// How many records there are before a position, and the server that wrote the last of them.
-    pub(crate) fn gtid(&self, place: Place) -> Option<(usize, u64)> {
-        let count = place.position.checked_sub(Self::BEGIN)? / RECORD;
+    /// How many records there are before a position, and the server that wrote the last of them. There are some from
+    /// the very beginning: those that have made the schema.
+    pub(crate) fn gtid(&self, place: Place) -> (usize, u64) {
         let mut on = place.timeline;
         loop {
             let timeline = &self.timelines[on];
-            if place.position > timeline.start || timeline.begin.is_none() {
-                return (count > 0).then_some((timeline.writer, count));
+            match timeline.begin {
+                Some(begin) if place.position <= timeline.start && !Self::is_anew(timeline) => {
+                    on = begin.timeline;
+                }
+                _ => return (timeline.writer, place.position / RECORD),
             }
-            on = timeline.begin?.timeline;
         }
     }
 
     /// The position behind so many records.
     pub(crate) fn position(count: u64) -> u64 {
-        Self::BEGIN + RECORD * count
+        RECORD * count
     }
 
     /// Where the timeline ends.

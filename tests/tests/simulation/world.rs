@@ -683,7 +683,8 @@ impl World {
         let now = self.elapsed();
         let is_seen = state.servers[index].is_seen(now);
         let claims = predecessor == Predecessor::Answers && !state.servers[state.primary].standby;
-        let contradicts = claims && !is_seen;
+        // In MariaDB histories have no order, so there it must have been seen in any case.
+        let contradicts = (claims || self.0.shape.mariadb) && !is_seen;
         state.contradicted_by = contradicts.then_some(state.primary);
         let place = self.place(state, index);
         let timeline = state.log.fork(place, index, 0);
@@ -929,7 +930,7 @@ impl State {
         };
         let follow: Vec<_> = (0..self.servers.len()).map(follows).collect();
         self.contradicted_by = self.contradicted_by.filter(|index| !follow[*index]);
-        let is_met = self.is_met();
+        let is_met = self.is_met() && now >= self.servers[self.primary].stalled_until;
         for (server, follows) in self.servers.iter_mut().zip(follow) {
             let follows = follows && is_met;
             server.seen = server.is_seen(now);
