@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::dialect::{Rivalry, Timeline, Written};
+use crate::dialect::{Position, Rivalry, Timeline, Written};
 use crate::health::Health;
 use crate::node::Node;
 use crate::observer::Event;
@@ -90,9 +90,15 @@ impl<B: Backend> Monitor<B> {
                 && watch.claim.is_some_and(|claim| claim.followed);
             self.contests(node, false);
             let gave_way = primary.is_healthy() && primary.role() == Role::Replica;
-            // A server that the former primary follows is no stranger, whatever this router has seen before.
-            let is_vouched_for =
-                gave_way && timeline != known && self.follows(primary) == Some(timeline);
+            // A server that the former primary follows is no stranger, whatever this router has seen before. But a copy
+            // of the cluster may bear the same number, and then the former primary may have replayed more than it has
+            // written.
+            let is_vouched_for = gave_way
+                && timeline != known
+                && self.follows(primary) == Some(timeline)
+                && self
+                    .replayed(primary)
+                    .is_none_or(|replayed| !replayed.is_beyond(&written.inserted));
             let is_next = match Rivalry::by_number(known, timeline) {
                 Some(Rivalry::Later) => true,
                 Some(Rivalry::Undecided) => gave_way,
@@ -140,6 +146,11 @@ impl<B: Backend> Monitor<B> {
                 primary.health(),
                 Health::Healthy | Health::Recovering | Health::Suspect
             )
+    }
+
+    /// How far a replica has said that it has replayed the log.
+    fn replayed(&self, node: &Node<B>) -> Option<&Position> {
+        self.watches.get(&node.id())?.following.position()
     }
 
     /// The history that a replica has said that it follows.

@@ -371,12 +371,16 @@ fn demote(world: &World, server: usize) {
 
 /// The addresses of a primary that dies lead to the promoted server, and stay there.
 async fn promote_behind_address(world: &World, wanted: usize, others: u64) {
-    let before: Vec<_> = {
+    let before: Vec<usize> = {
         let state = world.state();
         let addresses = state.addresses.iter().enumerate();
         let own = addresses.filter(|(_, address)| address.server == state.primary);
         own.map(|(index, _)| index).collect()
     };
+    let before: Vec<_> = before
+        .into_iter()
+        .filter(|address| world.begins_to_move(*address))
+        .collect();
     for address in &before {
         world.close(*address);
     }
@@ -385,6 +389,7 @@ async fn promote_behind_address(world: &World, wanted: usize, others: u64) {
     let primary = world.state().primary;
     for address in before {
         world.point(address, primary);
+        world.state().addresses[address].travels = false;
     }
 }
 
@@ -394,12 +399,17 @@ async fn to_and_fro(world: &World, address: usize, server: usize, gap: u64, stay
     if is_stranger && (address == 0 || !world.introduces_stranger()) {
         return;
     }
+    // Connections break before an address leads elsewhere, so each journey ends before the next one begins.
+    if !world.begins_to_move(address) {
+        return;
+    }
     for (server, stays) in [(server, stays), (home, 0)] {
         world.close(address);
         pass(gap).await;
         world.point(address, server);
         pass(stays).await;
     }
+    world.state().addresses[address].travels = false;
 }
 
 /// The primary's disk is replaced. Of a cluster that is replaced as a whole no old server answers meanwhile.
@@ -484,7 +494,7 @@ async fn storm(
     let followers = world.followers_for(SETTLE + FLUSH);
     for (process, router) in routers.iter().enumerate() {
         for status in router.status().nodes {
-            let Some(server) = world.server_named(&status.name) else {
+            let Some(server) = world.server_named_for(&status.name, SETTLE + FLUSH) else {
                 continue;
             };
             let lag = status.staleness;

@@ -92,6 +92,10 @@ pub(crate) struct Address {
     pub(crate) server: usize,
     /// It leads nowhere.
     pub(crate) closed: bool,
+    /// It is on its way to another server, or back.
+    pub(crate) travels: bool,
+    /// When it was last pointed to another server, or to none.
+    moved_at: Duration,
     /// Connections by way of it that were made before it moved are broken.
     pub(crate) moves: u64,
     /// The connections of each process's monitor and pool.
@@ -258,6 +262,8 @@ impl World {
             Address {
                 server,
                 closed: false,
+                travels: false,
+                moved_at: Duration::ZERO,
                 moves: 1,
                 monitors: [Some(link); PROCESSES],
                 idle: Default::default(),
@@ -578,6 +584,7 @@ impl World {
             let server = state.addresses[address].server;
             state.addresses[address].closed = true;
             state.addresses[address].moves += 1;
+            state.addresses[address].moved_at = world.elapsed();
             state.servers[server].unsee();
             world.interrupt(state, server);
         });
@@ -588,6 +595,7 @@ impl World {
         self.change(|world, state| {
             state.addresses[address].server = server;
             state.addresses[address].closed = false;
+            state.addresses[address].moved_at = world.elapsed();
             state.servers[server].unsee();
             world.interrupt(state, server);
         });
@@ -856,6 +864,22 @@ impl World {
             }
         });
         violations.collect()
+    }
+
+    /// The server behind the address of a node of that name, if the address has led there for so long.
+    pub(crate) fn server_named_for(&self, name: &str, time: Duration) -> Option<usize> {
+        let now = self.elapsed();
+        let address: usize = name.parse().ok()?;
+        let state = self.state();
+        let address = state.addresses.get(address)?;
+        let stays = !address.closed && address.moved_at + time <= now;
+        stays.then_some(address.server)
+    }
+
+    /// Begins to move an address. Not if it is being moved: then it must be left alone.
+    pub(crate) fn begins_to_move(&self, address: usize) -> bool {
+        let travels = &mut self.state().addresses[address].travels;
+        !std::mem::replace(travels, true)
     }
 
     /// The server behind the address of a node of that name.
