@@ -166,9 +166,13 @@ impl<B: Backend> Monitor<B> {
         self.shared.follow(node.id());
         self.forget();
         self.followed = Some(timeline);
-        for watch in self.watches.values_mut() {
+        for (id, watch) in &mut self.watches {
             watch.following = Following::default();
-            watch.claim = None;
+            // A copy of the cluster that was refused beside the former primary is none of the new one's servers either.
+            let is_other = *id != node.id();
+            watch.claim = watch
+                .claim
+                .filter(|claim| is_other && claim.is_a_strangers());
         }
         // Other names of its server are names of the primary from now on.
         self.find_aliases(&self.shared.topology.load_full());

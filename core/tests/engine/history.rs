@@ -226,6 +226,28 @@ async fn a_restored_copy_takes_nothing_and_is_refused() {
     }
 }
 
+/// The promoted server is gone before it has answered beside the copy.
+#[tokio::test(start_paused = true)]
+async fn a_refused_copy_takes_nothing_after_a_promotion_either() {
+    let world = World::of(1).await;
+    let copy = Server::primary();
+    copy.fork(3, 900);
+    let spec = NodeSpec::new().name("copy");
+    world.db.add_replica(&spec, copy).unwrap();
+    pass(1000).await;
+    world.primary.mood(Mood::Refusing);
+    pass(300).await;
+    world.replicas[0].promote();
+    world.replicas[0].fork(2, 1001);
+    while &**world.db.primary().name() == "primary" {
+        pass(1).await;
+    }
+    world.replicas[0].mood(Mood::Refusing);
+    pass(1000).await;
+    assert_eq!(&**world.db.primary().name(), "replica-1");
+    assert!(world.goes(&Request::write(), &world.db.session()).is_err());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_later_history_wins_as_the_router_was_told() {
     for (promotion, beside, alone) in [

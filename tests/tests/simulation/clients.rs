@@ -125,13 +125,7 @@ impl Client {
         let outcome = time::timeout(PATIENCE, running).await;
         let outcome = outcome.ok().and_then(Result::ok);
         if let Some((_, route)) = outcome.as_ref().filter(|_| is_traced()) {
-            println!(
-                "process {}: {:?} {:?} {:?}",
-                self.process,
-                route.decision(),
-                route.node().fresh_as_of(),
-                self.terms.state()
-            );
+            println!("process {}: {:?}", self.process, route.decision());
         }
         let outcome = outcome.map(|(seen, _route)| seen);
         let served = outcome.map(|(_, served)| served);
