@@ -37,10 +37,13 @@ use crate::standstill::Standstill;
 use crate::topology::Topology;
 use crate::vocabulary::{Fault, Role};
 
-use self::following::{Count, Following};
+use self::following::Following;
 use self::problem::Problem;
 use self::promotion::{Claim, Verdict};
 use self::servers::Leads;
+
+/// How many questions the monitor has sent.
+type Count = u64;
 
 pub(crate) struct Monitor<B: Backend> {
     shared: Arc<Shared<B>>,
@@ -399,6 +402,10 @@ impl<B: Backend> Monitor<B> {
 
     fn ask(&mut self, node: &Arc<Node<B>>) {
         let wait = self.to_wait_for(node);
+        if node.id() == self.shared.topology.load().primary {
+            let watches = self.watches.values_mut();
+            watches.for_each(|watch| watch.following.primary_is_asked());
+        }
         let shared = &self.shared;
         let watch = self.watches.entry(node.id()).or_default();
         let identified = !watch.met;
@@ -630,7 +637,7 @@ impl<B: Backend> Monitor<B> {
             }
             LogStanding::Replayed { .. } => {
                 if is_primary && self.shared.history.timeline().is_some() {
-                    self.forget();
+                    self.step_down();
                 }
                 self.prove(node);
             }
@@ -764,9 +771,11 @@ impl<B: Backend> Monitor<B> {
         returns: bool,
     ) {
         let history = &self.shared.history;
-        if history.is_broken_by(timeline, &written) {
+        // It was a replica in between, and nobody is known to have taken its place.
+        let resumes = history.timeline().is_none() && self.followed == Some(timeline);
+        if !resumes && history.is_broken_by(timeline, &written) {
             self.forget();
-        } else if returns {
+        } else if returns || resumes {
             history.forget_marks();
             self.watches
                 .values_mut()
@@ -815,7 +824,7 @@ impl<B: Backend> Monitor<B> {
                 claim.contradict(question);
                 watch.following = Following::default();
             }
-            if let Some(beyond) = watch.following.compare(written, question) {
+            if let Some(beyond) = watch.following.compare(written) {
                 self.lose(node, &Problem::Beyond(beyond));
             }
         }
@@ -834,6 +843,19 @@ impl<B: Backend> Monitor<B> {
         }
     }
 
+    /// The primary has turned out to be a replica, and no other node is known to be the primary. Nothing can be proved of
+    /// the replicas until one is, and they must say then which history they follow. What they have proved and shown so
+    /// far stands: none of them has gone back because of that.
+    fn step_down(&mut self) {
+        self.shared.history.forget();
+        let topology = self.shared.topology.load_full();
+        for replica in topology.replicas() {
+            let watch = self.watches.entry(replica.id()).or_default();
+            watch.met = false;
+            watch.following.begin_again();
+        }
+    }
+
     /// Takes in where a replica stands, which was asked at `asked`. It is an error if that is on another history than
     /// the primary's.
     fn told(
@@ -842,7 +864,6 @@ impl<B: Backend> Monitor<B> {
         asked: Instant,
         position: Option<Position>,
     ) -> Result<(), Problem> {
-        let sent = self.sent;
         let limit = self.shared.settings.standstill_limit;
         let watch = self.watches.entry(node.id()).or_default();
         let positions = [watch.following.position(), position.as_ref()];
@@ -850,7 +871,7 @@ impl<B: Backend> Monitor<B> {
         watch
             .standstill
             .learn(node, asked, positions, history, limit);
-        let went_back = watch.following.told(position, sent);
+        let went_back = watch.following.told(position);
         let beyond = watch.following.beyond();
         if went_back || node.fresh_as_of() == Instant::ALWAYS {
             // Or it was the primary under a second name, and is a replica now.

@@ -142,7 +142,9 @@ impl<B> Pipeline<'_, B> {
                     Err(without) => reason = without,
                 },
                 Step::Primary => {
-                    if let Some(route) = self.primary(fitness, reason) {
+                    if Self::primary_suffices(fitness, needs)
+                        && let Some(route) = self.primary(fitness, reason)
+                    {
                         return Some(route);
                     }
                 }
@@ -378,6 +380,12 @@ impl<B> Pipeline<'_, B> {
         member.id == self.topology.primary
     }
 
+    /// Whether the primary shows all that a read must see. One that was found gone may be a standby when it answers
+    /// again, or another server: no more is known of it than of a replica that was lost.
+    fn primary_suffices(fitness: Fitness, needs: Needs) -> bool {
+        fitness != Fitness::Ignored || needs.anywhere() <= Instant::ORIGIN
+    }
+
     /// Whether it is the primary, and has not turned out to be a replica.
     fn acts_as_primary(&self, member: &Member) -> bool {
         self.is_primary(member) && member.live.standing().role != Role::Replica
@@ -404,7 +412,12 @@ impl<B> Pipeline<'_, B> {
         let standing = member.live.standing();
         let (epoch, proved) = member.live.proof();
         let fresh_as_of = match (standing.role, among) {
-            (Role::Primary, Among::All) if self.is_primary(member) => Instant::ALWAYS,
+            (Role::Primary, Among::All) if self.is_primary(member) => {
+                match Self::primary_suffices(fitness, needs) {
+                    true => Instant::ALWAYS,
+                    false => return Some(WhyNot::Unhealthy),
+                }
+            }
             (Role::Replica, _) => proved,
             (role, _) => return Some(WhyNot::Role(role)),
         };

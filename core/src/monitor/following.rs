@@ -10,18 +10,17 @@
 //!   above it, and the replica later reached the primary's. One that stands still on another history never gets there.
 //!
 //! Both compare the order in which the monitor sent questions and took in answers, not times, so that a coarse clock
-//! cannot reverse them.
+//! cannot reverse them. A primary that answers slowly is compared with what a replica had told when it was asked.
 
 use crate::dialect::Position;
-
-/// How many questions the monitor has sent.
-pub(super) type Count = u64;
 
 /// What a replica's answers have shown since it was last met.
 #[derive(Debug, Default)]
 pub(super) struct Following {
-    /// The position that it told last, and how many questions had been sent by then.
-    told: Option<(Position, Count)>,
+    /// The position that it told last.
+    told: Option<Position>,
+    /// The same when the primary was last asked. It may have told others before that answers.
+    told_before: Option<Position>,
     stage: Stage,
     /// It has been shown to follow the primary since it was met first. That it was away since, or the primary, does not
     /// make it another server: if it calls itself the primary then, it has been promoted.
@@ -51,10 +50,10 @@ pub(super) struct Beyond {
 }
 
 impl Following {
-    /// The replica has told where it stands, when `sent` questions had been sent. Returns whether its log went back.
-    pub(super) fn told(&mut self, position: Option<Position>, sent: Count) -> bool {
+    /// The replica has told where it stands. Returns whether its log went back.
+    pub(super) fn told(&mut self, position: Option<Position>) -> bool {
         let went_back = match (&self.told, &position) {
-            (Some((before, _)), Some(now)) => !now.covers(before),
+            (Some(before), Some(now)) => !now.covers(before),
             (Some(_), None) => true,
             (None, _) => false,
         };
@@ -67,15 +66,20 @@ impl Following {
             self.stage = Stage::Shown;
             self.followed = true;
         }
-        self.told = position.map(|position| (position, sent));
+        self.told = position;
         went_back
     }
 
-    /// The primary has answered question number `question` with `written`. Returns where the replica stands if that is
-    /// beyond it and was not known to be.
-    pub(super) fn compare(&mut self, written: &Position, question: Count) -> Option<Beyond> {
-        let (told, sent) = self.told.as_ref()?;
-        if question <= *sent || matches!(self.stage, Stage::Beyond(_)) {
+    /// The primary is being asked.
+    pub(super) fn primary_is_asked(&mut self) {
+        self.told_before.clone_from(&self.told);
+    }
+
+    /// The primary has answered with `written`. Returns where the replica stands if that is beyond it and was not known
+    /// to be.
+    pub(super) fn compare(&mut self, written: &Position) -> Option<Beyond> {
+        let told = self.told_before.take()?;
+        if matches!(self.stage, Stage::Beyond(_)) {
             return None;
         }
         if told.is_beyond(written) {
@@ -112,7 +116,7 @@ impl Following {
     /// Where it stands if it is on another history.
     pub(super) fn beyond(&self) -> Option<Beyond> {
         match (&self.stage, &self.told) {
-            (Stage::Beyond(written), Some((replayed, _))) => Some(Beyond {
+            (Stage::Beyond(written), Some(replayed)) => Some(Beyond {
                 replayed: replayed.clone(),
                 written: written.clone(),
             }),
@@ -122,7 +126,7 @@ impl Following {
 
     /// The position that it told last.
     pub(super) fn position(&self) -> Option<&Position> {
-        self.told.as_ref().map(|(position, _)| position)
+        self.told.as_ref()
     }
 
     /// Nothing is known any longer: the replica was away, or the primary's history may be another one.
@@ -142,25 +146,47 @@ mod tests {
         Position::Log(position)
     }
 
+    /// The primary is asked, and answers.
+    fn compared(following: &mut Following, written: u64) -> Option<Beyond> {
+        following.primary_is_asked();
+        following.compare(&log(written))
+    }
+
     #[test]
     fn a_replica_follows_once_it_reaches_what_the_primary_told_later() {
         let mut following = Following::default();
-        assert!(!following.told(Some(log(35)), 2));
+        following.primary_is_asked();
+        assert!(!following.told(Some(log(35))));
         // Asked before the replica answered: says nothing.
-        assert!(following.compare(&log(30), 2).is_none());
-        assert!(following.compare(&log(40), 3).is_none());
-        following.told(Some(log(39)), 4);
+        assert!(following.compare(&log(30)).is_none());
+        assert!(compared(&mut following, 40).is_none());
+        following.told(Some(log(39)));
         assert!(!following.is_shown());
-        following.told(Some(log(41)), 5);
+        following.told(Some(log(41)));
         assert!(following.is_shown());
+    }
+
+    #[test]
+    fn a_replica_that_tells_more_often_than_the_primary_answers_is_compared_all_the_same() {
+        let mut following = Following::default();
+        following.told(Some(log(35)));
+        following.primary_is_asked();
+        following.told(Some(log(42)));
+        assert!(following.compare(&log(40)).is_none(), "it wrote on");
+        following.told(Some(log(42)));
+        assert!(following.is_shown());
+        following.told(Some(log(45)));
+        following.primary_is_asked();
+        following.told(Some(log(46)));
+        assert!(following.compare(&log(44)).is_some());
     }
 
     #[test]
     fn a_replica_on_another_history_never_follows_however_far_the_primary_comes() {
         let mut following = Following::default();
-        for (question, written) in (1..).zip([30, 33, 37, 50, 90]) {
-            following.told(Some(log(35)), 2 * question);
-            following.compare(&log(written), 2 * question + 1);
+        for written in [30, 33, 37, 50, 90] {
+            following.told(Some(log(35)));
+            compared(&mut following, written);
             assert!(!following.is_shown(), "at {written}");
         }
         assert!(following.beyond().is_some());
@@ -169,28 +195,28 @@ mod tests {
     #[test]
     fn a_replica_met_late_on_another_history_does_not_follow_either() {
         let mut following = Following::default();
-        following.told(Some(log(35)), 1);
-        following.compare(&log(40), 2);
-        following.told(Some(log(35)), 3);
-        following.compare(&log(50), 4);
+        for written in [40, 50] {
+            following.told(Some(log(35)));
+            compared(&mut following, written);
+        }
         assert!(!following.is_shown() && following.beyond().is_none());
     }
 
     #[test]
     fn a_replica_beyond_a_later_answer_is_on_another_history_until_its_log_goes_back() {
         let mut following = Following::default();
-        following.told(Some(log(35)), 1);
-        following.compare(&log(35), 2);
-        following.told(Some(log(35)), 3);
+        following.told(Some(log(35)));
+        compared(&mut following, 35);
+        following.told(Some(log(35)));
         assert!(following.is_shown());
         let beyond = Some(Beyond {
             replayed: log(35),
             written: log(34),
         });
-        assert_eq!(following.compare(&log(34), 4), beyond);
-        assert_eq!(following.compare(&log(34), 6), None, "it is told once");
+        assert_eq!(compared(&mut following, 34), beyond);
+        assert_eq!(compared(&mut following, 34), None, "it is told once");
         assert_eq!(following.beyond(), beyond);
-        assert!(following.told(Some(log(20)), 7));
+        assert!(following.told(Some(log(20))));
         assert_eq!(following.beyond(), None);
     }
 
@@ -198,10 +224,12 @@ mod tests {
     fn only_domains_that_both_have_are_compared() {
         let domains = |domains: &[(u32, u64)]| Position::Domains(domains.to_vec());
         let mut following = Following::default();
-        following.told(Some(domains(&[(0, 9), (7, 5)])), 1);
-        assert!(following.compare(&domains(&[(0, 9)]), 2).is_none());
-        following.told(Some(domains(&[(0, 9), (7, 5)])), 2);
+        following.told(Some(domains(&[(0, 9), (7, 5)])));
+        following.primary_is_asked();
+        assert!(following.compare(&domains(&[(0, 9)])).is_none());
+        following.told(Some(domains(&[(0, 9), (7, 5)])));
         assert!(following.is_shown());
-        assert!(following.compare(&domains(&[(0, 8)]), 3).is_some());
+        following.primary_is_asked();
+        assert!(following.compare(&domains(&[(0, 8)])).is_some());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::dialect::{Rivalry, Timeline, Written};
+use crate::dialect::{Position, Rivalry, Timeline, Written};
 use crate::health::Health;
 use crate::node::Node;
 use crate::observer::Event;
@@ -10,9 +10,9 @@ use crate::router::Backend;
 use crate::settings::Promotion;
 use crate::vocabulary::Role;
 
-use super::Monitor;
-use super::following::{Count, Following};
+use super::following::Following;
 use super::problem::Problem;
+use super::{Count, Monitor};
 
 /// What is known of a node that calls itself the primary and is not the one that takes the writes.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,7 @@ impl Claim {
     }
 
     /// Whether the node was never seen to follow the primary beside which it claims to be one.
-    fn is_a_strangers(self) -> bool {
+    pub(super) fn is_a_strangers(self) -> bool {
         self.contradicted && !self.followed
     }
 }
@@ -90,14 +90,20 @@ impl<B: Backend> Monitor<B> {
                 && watch.claim.is_some_and(|claim| claim.followed);
             self.contests(node, false);
             let gave_way = primary.is_healthy() && primary.role() == Role::Replica;
-            // A server that the former primary follows is no stranger, whatever this router has seen before.
-            let is_vouched_for =
-                gave_way && timeline != known && self.follows(primary) == Some(timeline);
+            // A server that the former primary follows is no stranger, whatever this router has seen before. But a copy
+            // of the cluster may bear the same number, and then the former primary may have replayed more than it has
+            // written.
+            let is_vouched_for = gave_way
+                && timeline != known
+                && self.follows(primary) == Some(timeline)
+                && self
+                    .replayed(primary)
+                    .is_none_or(|replayed| !replayed.is_beyond(&written.inserted));
             let is_next = match Rivalry::by_number(known, timeline) {
                 Some(Rivalry::Later) => true,
                 Some(Rivalry::Undecided) => gave_way,
                 Some(Rivalry::Earlier) => false,
-                None => followed || waited,
+                None => followed || waited || gave_way,
             };
             let takes_over = is_vouched_for || is_next && !is_stranger;
             return match takes_over && promotion != Promotion::Never {
@@ -142,6 +148,11 @@ impl<B: Backend> Monitor<B> {
             )
     }
 
+    /// How far a replica has said that it has replayed the log.
+    fn replayed(&self, node: &Node<B>) -> Option<&Position> {
+        self.watches.get(&node.id())?.following.position()
+    }
+
     /// The history that a replica has said that it follows.
     fn follows(&self, node: &Node<B>) -> Option<Timeline> {
         self.watches.get(&node.id())?.follows
@@ -155,9 +166,13 @@ impl<B: Backend> Monitor<B> {
         self.shared.follow(node.id());
         self.forget();
         self.followed = Some(timeline);
-        for watch in self.watches.values_mut() {
+        for (id, watch) in &mut self.watches {
             watch.following = Following::default();
-            watch.claim = None;
+            // A copy of the cluster that was refused beside the former primary is none of the new one's servers either.
+            let is_other = *id != node.id();
+            watch.claim = watch
+                .claim
+                .filter(|claim| is_other && claim.is_a_strangers());
         }
         // Other names of its server are names of the primary from now on.
         self.find_aliases(&self.shared.topology.load_full());

@@ -13,6 +13,7 @@ use crate::topology::Topology;
 use crate::vocabulary::Role;
 
 use super::following::Following;
+use super::promotion::Claim;
 use super::{Identity, Monitor};
 
 /// Whether a node's address leads to the same server as before.
@@ -140,7 +141,7 @@ impl<B: Backend> Monitor<B> {
         server.is_some() && server == self.primary_server.as_ref()
     }
 
-    /// Another node that answers, and belongs to the cluster.
+    /// Another node that answers, and belongs to the cluster. One that was refused as a copy of it does not.
     pub(super) fn other_that_answers(&self, node: &Node<B>) -> Option<Arc<Node<B>>> {
         let topology = self.shared.topology.load();
         let mut others = topology
@@ -149,7 +150,9 @@ impl<B: Backend> Monitor<B> {
             .filter(|other| other.id() != node.id());
         let answers = |other: &&Arc<Node<B>>| {
             let watch = self.watches.get(&other.id());
-            watch.is_some_and(|watch| watch.met && watch.answers)
+            watch.is_some_and(|watch| {
+                watch.met && watch.answers && !watch.claim.is_some_and(Claim::is_a_strangers)
+            })
         };
         others.find(answers).cloned()
     }

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dbrouter::{
-    Access, Cluster, Fault, Health, NodeSpec, Reason, Request, Role, RouteError, Router,
-    SessionState, Settings, Start, Terms, WhyNot,
+    Access, Cluster, Fault, Health, NodeSpec, Preference, Reason, Request, Role, RouteError,
+    Router, SessionState, Settings, Start, Terms, WhyNot,
 };
 use tokio::time;
 
@@ -22,6 +22,28 @@ fn promote(server: &Server) {
     let at = server.shows();
     server.promote();
     server.fork(2, at + 1);
+}
+
+/// When it answers again it may be a standby, or another server.
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_does_not_answer_is_read_only_by_sessions_that_need_nothing() {
+    let world = World::of(1).await;
+    let session = world.db.session();
+    world.replicas[0].pause();
+    world.write(&session);
+    world.primary.mood(Mood::Refusing);
+    world.replicas[0].mood(Mood::Refusing);
+    pass(300).await;
+    for preference in [
+        Preference::Primary,
+        Preference::PrimaryPreferred,
+        Preference::ReplicaPreferred,
+        Preference::Nearest,
+    ] {
+        let request = Request::read().preference(preference);
+        assert!(world.goes(&request, &session).is_err(), "{preference:?}");
+        assert_eq!(world.went(&request, &world.db.session()).0, "primary");
+    }
 }
 
 /// Virtual milliseconds until a write goes to that node.

@@ -103,6 +103,69 @@ async fn a_primary_that_was_away_may_write_another_history_at_higher_positions()
     }
 }
 
+/// The router asked the replica last before that had replayed all that it has, and asks the primary first afterwards.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_replays_on_while_its_primary_is_away_must_show_anew_that_it_follows() {
+    let world = World::of(1).await;
+    world.primary.fork(1, 5000);
+    world.replicas[0].stand_at(Some(4800));
+    pass(300).await;
+    let primary = world.node("primary");
+    world.primary.mood(Mood::Refusing);
+    pass(300).await;
+    assert!(!primary.is_healthy());
+    world.primary.fork(1, 4890);
+    world.primary.mood(Mood::Answering);
+    while !primary.is_healthy() {
+        pass(1).await;
+    }
+    world.replicas[0].stand_at(Some(5000));
+    let session = world.db.session();
+    for _ in 0..300 {
+        world.primary.fork(1, 4990);
+        drop(world.db.route(&Request::write(), &session).unwrap());
+        pass(1).await;
+        assert_eq!(world.read(&session).0, "primary");
+    }
+}
+
+/// What the primary wrote before it was away is at the same places as what it wrote since.
+#[tokio::test(start_paused = true)]
+async fn a_place_in_the_log_is_not_looked_for_in_what_the_primary_wrote_before_it_was_away() {
+    let world = World::of(1).await;
+    world.primary.fork(1, 5000);
+    pass(300).await;
+    world.primary.mood(Mood::Refusing);
+    pass(300).await;
+    world.replicas[0].pause();
+    // It is set back to 4400. Another process writes, and then it grows.
+    let token = {
+        let primary = Server::primary();
+        primary.fork(1, 4400);
+        let other = World {
+            db: builder(settings())
+                .primary(NodeSpec::new(), primary.clone())
+                .connect()
+                .await
+                .unwrap(),
+            primary,
+            replicas: Vec::new(),
+        };
+        let session = other.db.session();
+        other.write(&session);
+        other.db.token(&session).await.unwrap()
+    };
+    world.primary.fork(1, 5010);
+    world.primary.mood(Mood::Answering);
+    pass(300).await;
+    for _ in 0..10 {
+        let session = world.db.session();
+        world.db.observe(&session, &token);
+        assert_eq!(world.read(&session).0, "primary");
+        pass(50).await;
+    }
+}
+
 /// It stands between two places at which the primary has stood since the session wrote.
 #[tokio::test(start_paused = true)]
 async fn a_replica_met_late_on_another_history_proves_nothing_of_the_past_either() {
@@ -163,6 +226,28 @@ async fn a_restored_copy_takes_nothing_and_is_refused() {
     }
 }
 
+/// The promoted server is gone before it has answered beside the copy.
+#[tokio::test(start_paused = true)]
+async fn a_refused_copy_takes_nothing_after_a_promotion_either() {
+    let world = World::of(1).await;
+    let copy = Server::primary();
+    copy.fork(3, 900);
+    let spec = NodeSpec::new().name("copy");
+    world.db.add_replica(&spec, copy).unwrap();
+    pass(1000).await;
+    world.primary.mood(Mood::Refusing);
+    pass(300).await;
+    world.replicas[0].promote();
+    world.replicas[0].fork(2, 1001);
+    while &**world.db.primary().name() == "primary" {
+        pass(1).await;
+    }
+    world.replicas[0].mood(Mood::Refusing);
+    pass(1000).await;
+    assert_eq!(&**world.db.primary().name(), "replica-1");
+    assert!(world.goes(&Request::write(), &world.db.session()).is_err());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_later_history_wins_as_the_router_was_told() {
     for (promotion, beside, alone) in [
@@ -207,6 +292,59 @@ async fn a_switchover_right_after_a_node_was_added_is_followed() {
     world.primary.demote();
     pass(1000).await;
     assert_eq!(writer(&world), "replica-1");
+}
+
+/// What the primary answered before that was asked before the node claimed.
+#[tokio::test(start_paused = true)]
+async fn a_claim_is_contradicted_only_by_what_the_primary_is_asked_afterwards() {
+    let world = World::of(0).await;
+    let replica = Server::standby_of(&world.primary);
+    replica.stand_at(Some(900));
+    world.primary.latency(millis(40));
+    let spec = NodeSpec::new();
+    world.db.add_replica(&spec, replica.clone()).unwrap();
+    pass(300).await;
+    let asked = world.primary.asked();
+    while world.primary.asked() == asked {
+        pass(1).await;
+    }
+    // The answer is on its way.
+    pass(25).await;
+    world.primary.mood(Mood::Refusing);
+    replica.promote();
+    replica.fork(2, 1001);
+    let asked = replica.asked();
+    world.node("replica-1").doubt();
+    pass(1).await;
+    assert!(replica.asked() > asked);
+    pass(1000).await;
+    assert_eq!(writer(&world), "replica-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_the_former_primary_follows_is_no_stranger() {
+    // One that has replayed more than the server has written follows another of that number.
+    for (follows, replayed) in [(2, 1000), (2, 1002), (1, 1000)] {
+        let world = World::of(0).await;
+        let replica = Server::standby_of(&world.primary);
+        replica.stand_at(Some(900));
+        let spec = NodeSpec::new();
+        world.db.add_replica(&spec, replica.clone()).unwrap();
+        pass(300).await;
+        replica.promote();
+        replica.fork(2, 1001);
+        pass(500).await;
+        assert_eq!(world.node("replica-1").role(), Role::Unknown);
+        world.primary.demote();
+        world.primary.stand_at(Some(replayed));
+        world.primary.astray(Some(follows));
+        world.primary.restart();
+        pass(2000).await;
+        let writer = world.goes(&Request::write(), &world.db.session());
+        let writer = writer.ok().map(|went| went.0);
+        let expected = (follows == 2 && replayed == 1000).then_some("replica-1");
+        assert_eq!(writer.as_deref(), expected, "{follows}, {replayed}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use dbrouter::policy::{RoundRobin, Sticky};
 use dbrouter::{
-    Access, Cluster, ConfigErrorKind, NodeSpec, Preference, Reason, Request, Role, Router, Settings,
+    Access, Cluster, ConfigErrorKind, Instant, NodeSpec, Preference, Reason, Request, Role, Router,
+    Settings,
 };
 
 use crate::world::{Mood, Server, World, builder, millis, pass, settings};
@@ -113,6 +114,38 @@ async fn an_address_that_moves_from_a_replica_to_the_primary_and_back_keeps_writ
         pass(300).await;
         let route = db.route(&Request::read(), &session).unwrap();
         assert_eq!(&**route.node().name(), "replica-1");
+    }
+}
+
+/// As an address does while a service is pointed elsewhere.
+#[tokio::test(start_paused = true)]
+async fn replicas_keep_what_they_have_shown_while_the_primarys_address_leads_to_another_server() {
+    let primary = Server::primary();
+    let replicas = [Server::standby_of(&primary), Server::standby_of(&primary)];
+    let address = Server::address_of(&primary);
+    let settings = settings().wait_for_primary(millis(0));
+    let db = router(settings, &address, &[&replicas[0], &replicas[1]]).await;
+    let wrote = db.session();
+    primary.commit();
+    drop(db.route(&Request::write(), &wrote).unwrap());
+    pass(300).await;
+    let read = db.session();
+    let reads_on = |session| {
+        let route = db.route(&Request::read(), session);
+        let route = route.map(|route| route.node().name().to_string());
+        route.as_deref() == Ok("replica-2")
+    };
+    assert!(reads_on(&wrote) && reads_on(&read));
+    let proved = db.node("replica-2").unwrap().fresh_as_of();
+    for server in [&replicas[0], &primary] {
+        address.leads_to(server);
+        for _ in 0..300 {
+            pass(1).await;
+            assert!(reads_on(&wrote) && reads_on(&read));
+            assert!(db.node("replica-2").unwrap().fresh_as_of() >= proved);
+        }
+        let writes = db.route(&Request::write(), &db.session()).is_ok();
+        assert_eq!(writes, server.is(&primary));
     }
 }
 
@@ -295,6 +328,24 @@ async fn a_primary_that_belongs_to_another_cluster_is_refused_while_a_node_of_th
     assert!(world.goes(&Request::write(), &world.db.session()).is_ok());
 }
 
+/// It says what the members of the former cluster said, and never was one.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_was_refused_does_not_keep_the_router_from_another_cluster() {
+    let world = World::of(0).await;
+    let copy = Server::primary();
+    copy.fork(3, 900);
+    world.db.add_replica(&NodeSpec::new(), copy).unwrap();
+    pass(1000).await;
+    assert_eq!(world.node("replica-1").role(), Role::Unknown);
+    world.primary.mood(Mood::Refusing);
+    pass(1000).await;
+    world.primary.identity(Some("9999"));
+    world.primary.mood(Mood::Answering);
+    pass(1000).await;
+    let route = world.db.route(&Request::write(), &world.db.session());
+    assert_eq!(&**route.unwrap().node().name(), "primary");
+}
+
 /// With failures faster than the monitor's round trip, a node stayed suspect for ever.
 #[tokio::test(start_paused = true)]
 async fn a_node_on_which_work_keeps_failing_still_proves_where_it_stands() {
@@ -316,4 +367,18 @@ async fn a_node_on_which_work_keeps_failing_still_proves_where_it_stands() {
     }
     pass(500).await;
     assert_eq!(world.read(&session).0, "replica-1");
+}
+
+/// While work fails, all nodes are asked all the time, and the replica answers many times before the primary does.
+#[tokio::test(start_paused = true)]
+async fn a_replica_proves_where_it_stands_beside_a_primary_that_answers_slowly() {
+    let world = World::of(0).await;
+    world.primary.latency(millis(60));
+    let replica = Server::standby_of(&world.primary);
+    world.db.add_replica(&NodeSpec::new(), replica).unwrap();
+    for _ in 0..100 {
+        world.lose("primary");
+        pass(10).await;
+    }
+    assert!(world.node("replica-1").fresh_as_of() > Instant::ORIGIN);
 }

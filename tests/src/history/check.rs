@@ -328,7 +328,8 @@ impl Checker<'_> {
             return self.report(Rule::WriteOnReplica, &[index], explanation);
         }
         let from = operation.begin.saturating_sub(self.limits.settle);
-        let primary = self.history.primary_during(from, operation.begin);
+        // A write that waits while another server is promoted is for that one.
+        let primary = self.history.primary_during(from, operation.end);
         let can = |server| {
             self.abilities
                 .can(server, Ability::Service, from, operation.begin)

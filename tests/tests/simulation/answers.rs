@@ -114,9 +114,8 @@ fn of_mariadb(state: &State, index: usize, place: Place) -> Answer {
     let server = &state.servers[index];
     let domain = state.identity_of(index);
     let id = |writer: usize| 1 + writer;
-    let gtid = state.log.gtid(place);
-    let gtid = gtid.map(|(writer, count)| format!("{domain}-{}-{count}", id(writer)));
-    let gtid = gtid.unwrap_or_default();
+    let (writer, count) = state.log.gtid(place);
+    let gtid = format!("{domain}-{}-{count}", id(writer));
     let read_only = if server.is_writable() { "0" } else { "1" };
     let applied = if server.standby && !server.forked {
         gtid.clone()

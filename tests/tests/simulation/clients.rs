@@ -10,6 +10,7 @@ use fastrand::Rng;
 use tokio::time;
 
 use crate::pool::{Failure, Pool};
+use crate::run::is_traced;
 use crate::world::{PROCESSES, World};
 
 /// When a client gives up.
@@ -83,7 +84,10 @@ impl Client {
             true => (self.terms.token().await, Told::Writes),
             false => (self.terms.token_with_reads().await, Told::WritesAndReads),
         };
-        self.process = self.random.usize(..PROCESSES);
+        let process = self.random.usize(..PROCESSES);
+        if self.world.tokens_travel() {
+            self.process = process;
+        }
         self.begin();
         self.terms.observe(&token?.to_string().parse().unwrap());
         Some(Handover {
@@ -119,7 +123,11 @@ impl Client {
             .work()
             .run("", |connection, _| Box::pin(connection.read(key)));
         let outcome = time::timeout(PATIENCE, running).await;
-        let outcome = outcome.ok().and_then(Result::ok).map(|(seen, _route)| seen);
+        let outcome = outcome.ok().and_then(Result::ok);
+        if let Some((_, route)) = outcome.as_ref().filter(|_| is_traced()) {
+            println!("process {}: {:?}", self.process, route.decision());
+        }
+        let outcome = outcome.map(|(seen, _route)| seen);
         let served = outcome.map(|(_, served)| served);
         let outcome = outcome.map_or(Outcome::ReadFailed, |(version, _)| Outcome::Saw(version));
         self.record(None, key, begin, served, outcome);
@@ -181,6 +189,12 @@ impl Client {
             served,
             outcome,
         };
+        if is_traced() {
+            println!(
+                "{:?}, process {}: {operation:?}",
+                operation.end, self.process
+            );
+        }
         let mut state = self.world.state();
         match number {
             Some(number) => state.operations[number] = operation,

@@ -9,7 +9,7 @@ use tokio::time;
 
 use crate::kinds::{Kind, Kinds};
 use crate::pool::Pool;
-use crate::run::node;
+use crate::run::{is_traced, node};
 use crate::world::{Begin, Opened, PROCESSES, SETTLE, Shape, World};
 
 /// What is done, to which server; times are in milliseconds.
@@ -184,8 +184,11 @@ pub(crate) fn widen(
     if kinds.has(Kind::MariaDb) {
         // Two servers that take writes, of which nothing says which is the primary, are the operator's fault.
         for (_, fault) in schedule.iter_mut() {
-            if let Fault::Promote(_, old @ OldPrimary::GoesOn, _) = fault {
-                *old = OldPrimary::IsDemoted;
+            match fault {
+                Fault::Promote(_, old @ OldPrimary::GoesOn, _) => *old = OldPrimary::IsDemoted,
+                // It does not come back as what it was.
+                Fault::Promote(_, OldPrimary::Dies, others) => *others |= 1,
+                _ => {}
             }
         }
     }
@@ -229,6 +232,9 @@ pub(crate) async fn run(world: &World, routers: &[Cluster<Pool>; PROCESSES], sch
 
 async fn inflict(world: World, routers: [Cluster<Pool>; PROCESSES], fault: Fault) {
     world.while_quiet().await;
+    if is_traced() {
+        println!("{:?}: {fault:?}", world.elapsed());
+    }
     let (set, server, long): (fn(&mut crate::world::Server, bool), _, _) = match fault {
         Fault::Crash(server, down) => {
             if !world.state().servers[server].up {
@@ -312,15 +318,19 @@ async fn promote(
     let new = new?;
     let mut crashed = 0;
     match fate {
-        OldPrimary::Dies if world.state().servers[old].up => crashed = world.crash(old),
+        // In MariaDB nobody starts it again as what it was, whatever it died of.
+        OldPrimary::Dies if world.state().servers[old].up || world.shape().mariadb => {
+            crashed = world.crash(old);
+        }
         OldPrimary::IsCut => world.change(|_, state| state.servers[old].cut = true),
         OldPrimary::IsDemoted => demote(world, old),
         OldPrimary::Dies | OldPrimary::GoesOn => {}
     }
     let predecessor = match fate {
-        OldPrimary::GoesOn | OldPrimary::IsCut => Predecessor::Answers,
+        // That it was demoted breaks no connection to it: who has not asked it since takes it for what it was.
+        OldPrimary::GoesOn | OldPrimary::IsCut | OldPrimary::IsDemoted => Predecessor::Answers,
         OldPrimary::Dies if others.is_multiple_of(2) => Predecessor::Answers,
-        OldPrimary::Dies | OldPrimary::IsDemoted => Predecessor::Gone,
+        OldPrimary::Dies => Predecessor::Gone,
     };
     world.promote(new, predecessor);
     for server in world.strays() {
@@ -361,12 +371,16 @@ fn demote(world: &World, server: usize) {
 
 /// The addresses of a primary that dies lead to the promoted server, and stay there.
 async fn promote_behind_address(world: &World, wanted: usize, others: u64) {
-    let before: Vec<_> = {
+    let before: Vec<usize> = {
         let state = world.state();
         let addresses = state.addresses.iter().enumerate();
         let own = addresses.filter(|(_, address)| address.server == state.primary);
         own.map(|(index, _)| index).collect()
     };
+    let before: Vec<_> = before
+        .into_iter()
+        .filter(|address| world.begins_to_move(*address))
+        .collect();
     for address in &before {
         world.close(*address);
     }
@@ -375,6 +389,7 @@ async fn promote_behind_address(world: &World, wanted: usize, others: u64) {
     let primary = world.state().primary;
     for address in before {
         world.point(address, primary);
+        world.state().addresses[address].travels = false;
     }
 }
 
@@ -384,12 +399,17 @@ async fn to_and_fro(world: &World, address: usize, server: usize, gap: u64, stay
     if is_stranger && (address == 0 || !world.introduces_stranger()) {
         return;
     }
+    // Connections break before an address leads elsewhere, so each journey ends before the next one begins.
+    if !world.begins_to_move(address) {
+        return;
+    }
     for (server, stays) in [(server, stays), (home, 0)] {
         world.close(address);
         pass(gap).await;
         world.point(address, server);
         pass(stays).await;
     }
+    world.state().addresses[address].travels = false;
 }
 
 /// The primary's disk is replaced. Of a cluster that is replaced as a whole no old server answers meanwhile.
@@ -405,6 +425,10 @@ async fn replace(world: &World, begin: Begin, records: u64, down: u64, heals: u6
         }
     }
     let crashed = world.crash(primary);
+    if begin == Begin::Earlier && world.shape().mariadb {
+        // Other events will have their numbers. Not even MariaDB's own replication would notice.
+        world.crash_beyond(primary, records);
+    }
     pass(down).await;
     if world.is_down_since(primary, crashed) && world.state().primary == primary {
         world.restart_with(primary, records, begin);
@@ -470,7 +494,7 @@ async fn storm(
     let followers = world.followers_for(SETTLE + FLUSH);
     for (process, router) in routers.iter().enumerate() {
         for status in router.status().nodes {
-            let Some(server) = world.server_named(&status.name) else {
+            let Some(server) = world.server_named_for(&status.name, SETTLE + FLUSH) else {
                 continue;
             };
             let lag = status.staleness;

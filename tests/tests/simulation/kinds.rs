@@ -66,17 +66,15 @@ impl Kind {
 pub(crate) struct Kinds(u32);
 
 impl Kinds {
-    /// The kinds that are drawn by default: those in which the router is not known to break a promise.
-    fn usual() -> Self {
-        let usual = [Kind::TwoNames, Kind::Stranger, Kind::Queues];
-        usual.into_iter().fold(Self::default(), Self::with)
+    fn all() -> Self {
+        Kind::ALL.into_iter().fold(Self::default(), Self::with)
     }
 
-    /// The kinds that may be drawn: `DBROUTER_SIM_KINDS` names them, separated by commas; `none` is a word for no kind,
-    /// `all` one for all of them. An unknown name is an error.
+    /// The kinds that may be drawn: all, or those that `DBROUTER_SIM_KINDS` names, separated by commas; `none` is a word
+    /// for no kind, `all` one for all of them. An unknown name is an error.
     pub(crate) fn switched_on() -> Result<Self, String> {
         let Ok(names) = env::var("DBROUTER_SIM_KINDS") else {
-            return Ok(Self::usual());
+            return Ok(Self::all());
         };
         let mut kinds = Self::default();
         for name in names.split(',').map(str::trim) {
@@ -84,7 +82,7 @@ impl Kinds {
             match named.find(|kind| format!("{kind:?}").eq_ignore_ascii_case(name)) {
                 Some(kind) => kinds = kinds.with(kind),
                 None if name == "none" => {}
-                None if name == "all" => kinds = Kind::ALL.into_iter().fold(kinds, Self::with),
+                None if name == "all" => kinds = Self::all(),
                 None => {
                     let known = Kind::ALL;
                     return Err(format!(

@@ -33,7 +33,25 @@ struct Timeline {
     begin: Option<Place>,
     /// Its first position: that of the place where it began, or the beginning of all logs if it began anew.
     start: u64,
+    /// How much longer its first record is than others.
+    shift: u64,
     records: Vec<Record>,
+}
+
+impl Timeline {
+    /// The position behind so many of its records.
+    fn position(&self, count: usize) -> u64 {
+        match count {
+            0 => self.start,
+            count => self.start + self.shift + RECORD * count as u64,
+        }
+    }
+
+    /// How many of its records lie before a position.
+    fn count(&self, position: u64) -> usize {
+        let length = position.saturating_sub(self.start + self.shift) / RECORD;
+        self.records.len().min(length as usize)
+    }
 }
 
 /// All timelines.
@@ -45,6 +63,8 @@ pub(crate) struct Log {
 
 impl Log {
     const BEGIN: u64 = 8 * RECORD;
+    /// No record ends where it would without.
+    const SHIFT: u64 = RECORD / 2;
 
     pub(crate) fn new() -> Self {
         let first = Timeline {
@@ -52,6 +72,7 @@ impl Log {
             writer: 0,
             begin: None,
             start: Self::BEGIN,
+            shift: 0,
             records: Vec::new(),
         };
         Self {
@@ -70,27 +91,30 @@ impl Log {
         self.timelines[timeline].number
     }
 
-    /// How many records there are before a position, and the server that wrote the last of them.
-    pub(crate) fn gtid(&self, place: Place) -> Option<(usize, u64)> {
-        let count = place.position.checked_sub(Self::BEGIN)? / RECORD;
+    /// How many records there are before a position, and the server that wrote the last of them. There are some from
+    /// the very beginning: those that have made the schema.
+    pub(crate) fn gtid(&self, place: Place) -> (usize, u64) {
         let mut on = place.timeline;
         loop {
             let timeline = &self.timelines[on];
-            if place.position > timeline.start || timeline.begin.is_none() {
-                return (count > 0).then_some((timeline.writer, count));
+            match timeline.begin {
+                Some(begin) if place.position <= timeline.start && !Self::is_anew(timeline) => {
+                    on = begin.timeline;
+                }
+                _ => return (timeline.writer, place.position / RECORD),
             }
-            on = timeline.begin?.timeline;
         }
     }
 
     /// The position behind so many records.
     pub(crate) fn position(count: u64) -> u64 {
-        Self::BEGIN + RECORD * count
+        RECORD * count
     }
 
     /// Where the timeline ends.
     pub(crate) fn end(&self, timeline: usize) -> u64 {
-        self.begin(timeline) + RECORD * self.timelines[timeline].records.len() as u64
+        let timeline = &self.timelines[timeline];
+        timeline.position(timeline.records.len())
     }
 
     /// Writes a record, which is flushed at `flushed`, or later if others before it are.
@@ -109,9 +133,9 @@ impl Log {
 
     /// How far the timeline was flushed.
     pub(crate) fn flushed(&self, timeline: usize, at: Duration) -> u64 {
-        let records = &self.timelines[timeline].records;
-        let count = records.partition_point(|record| record.flushed <= at);
-        self.begin(timeline) + RECORD * count as u64
+        let timeline = &self.timelines[timeline];
+        let records = &timeline.records;
+        timeline.position(records.partition_point(|record| record.flushed <= at))
     }
 
     /// What is not flushed dies with the server. Says whether anything was lost.
@@ -147,9 +171,14 @@ impl Log {
     }
 
     /// The log has gone back to this place: other records follow it, under the same number.
+    ///
+    /// They are not as long as those that were there. If a record of the one log ended at the very place where one of
+    /// the other does, nobody could tell a standby that stands there from one that follows.
     pub(crate) fn set_back(&mut self, place: Place, writer: usize) -> usize {
         let number = self.number(place.timeline);
-        self.begin_at(place, place.position, number, writer)
+        let timeline = self.begin_at(place, place.position, number, writer);
+        self.timelines[timeline].shift = Self::SHIFT;
+        timeline
     }
 
     /// A log that begins anew, with the data of this place.
@@ -163,6 +192,7 @@ impl Log {
             writer,
             begin: Some(place),
             start,
+            shift: 0,
             records: Vec::new(),
         });
         self.timelines.len() - 1
@@ -198,9 +228,9 @@ impl Log {
         let mut on = Some(place);
         while let Some(place) = on {
             let timeline = &self.timelines[place.timeline];
-            let length = place.position.saturating_sub(self.begin(place.timeline)) / RECORD;
-            let length = timeline.records.len().min(length as usize);
-            let mut records = timeline.records[..length].iter().rev();
+            let mut records = timeline.records[..timeline.count(place.position)]
+                .iter()
+                .rev();
             if let Some(record) = records.find(|record| record.key == key) {
                 return record.version;
             }

@@ -348,7 +348,7 @@ async fn live(plan: &Plan, mut random: Rng) -> (Vec<Violation>, Outcomes) {
 }
 
 /// Whether what the routers tell is printed.
-fn is_traced() -> bool {
+pub(crate) fn is_traced() -> bool {
     env::var_os("DBROUTER_SIM_TRACE").is_some()
 }
 

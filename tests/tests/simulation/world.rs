@@ -71,6 +71,14 @@ pub(crate) struct State {
     /// Since when the primary can be met, and whether it was for long enough to be known.
     met: Option<Duration>,
     is_known: bool,
+    /// The primary's predecessor, if that answers and routers may never have seen the present primary follow it. Then they
+    /// cannot tell the promoted server from a copy of the cluster, until the predecessor follows it.
+    contradicted_by: Option<usize>,
+    /// The primary's log is not the one that it was, and servers say that it is.
+    is_other_log: bool,
+    /// The addresses that have led to the primary, and those that did when it was started last.
+    names: Vec<usize>,
+    names_at_start: Vec<usize>,
     ticks: u64,
     /// Until then nothing is done to the servers.
     quiet_until: Duration,
@@ -84,6 +92,10 @@ pub(crate) struct Address {
     pub(crate) server: usize,
     /// It leads nowhere.
     pub(crate) closed: bool,
+    /// It is on its way to another server, or back.
+    pub(crate) travels: bool,
+    /// When it was last pointed to another server, or to none.
+    moved_at: Duration,
     /// Connections by way of it that were made before it moved are broken.
     pub(crate) moves: u64,
     /// The connections of each process's monitor and pool.
@@ -123,6 +135,10 @@ pub(crate) struct Server {
     pub(crate) slow_answers: u64,
     /// Until then nothing is flushed.
     pub(crate) stalled_until: Duration,
+    /// Routers could see for long enough that it follows the primary, since it was started and since that is the
+    /// primary; and since when they can.
+    seen: bool,
+    seen_since: Option<Duration>,
     /// Whether it does what is expected of it, on which timeline and in which incarnation; and since when.
     steady: ((bool, usize, u64), Duration),
     pub(crate) up: bool,
@@ -162,6 +178,27 @@ impl Server {
     /// Whether it replays what the primary of its timeline writes.
     fn follows(&self) -> bool {
         self.reaches_monitors() && self.standby && self.streams && !self.paused && !self.forked
+    }
+
+    /// It is started. Routers cannot know that it is the server that they have seen follow.
+    fn start(&mut self) {
+        self.up = true;
+        self.incarnation += 1;
+        self.starts += 1;
+        self.unsee();
+    }
+
+    fn unsee(&mut self) {
+        self.seen = false;
+        self.seen_since = None;
+    }
+
+    /// Whether routers have seen that it follows the primary.
+    fn is_seen(&self, now: Duration) -> bool {
+        self.seen
+            || self
+                .seen_since
+                .is_some_and(|since| now.saturating_sub(since) >= SETTLE)
     }
 
     /// Whether it takes writes.
@@ -207,6 +244,8 @@ impl World {
                 breaks: 0,
                 slow_answers: 0,
                 stalled_until: Duration::ZERO,
+                seen: true,
+                seen_since: None,
                 steady: ((true, 0, 1), Duration::ZERO),
                 wanted: 0,
                 wanted_last: Duration::ZERO,
@@ -223,6 +262,8 @@ impl World {
             Address {
                 server,
                 closed: false,
+                travels: false,
+                moved_at: Duration::ZERO,
                 moves: 1,
                 monitors: [Some(link); PROCESSES],
                 idle: Default::default(),
@@ -242,6 +283,10 @@ impl World {
             unable: HashMap::new(),
             met: Some(Duration::ZERO),
             is_known: true,
+            contradicted_by: None,
+            is_other_log: false,
+            names: Vec::new(),
+            names_at_start: Vec::new(),
             ticks: 0,
             quiet_until: Duration::ZERO,
             faults: Vec::new(),
@@ -437,9 +482,10 @@ impl World {
     }
 
     fn record(&self, state: &mut State, now: Duration) {
+        state.note_who_follows(now);
         let timeline = state.servers[state.primary].timeline;
         let primary = &state.servers[state.primary];
-        let is_met = state.is_reachable(state.primary) && !primary.standby;
+        let is_met = state.is_met();
         let proves = is_met && now >= primary.stalled_until;
         let is_there = primary.reaches_monitors() && !primary.standby;
         for server in &mut state.servers {
@@ -462,8 +508,10 @@ impl World {
         for index in 0..state.servers.len() {
             let server = &state.servers[index];
             let is_primary = index == state.primary;
-            let belongs =
-                is_primary || server.standby && server.timeline == timeline && state.is_known;
+            let belongs = match is_primary {
+                true => is_met,
+                false => server.standby && server.timeline == timeline && state.is_known,
+            };
             let serves = state.is_reachable(index) && belongs && server.opened.is_none();
             for (ability, has) in [(Ability::Service, serves), (Ability::Proof, proves)] {
                 let key = (index, ability);
@@ -482,6 +530,14 @@ impl World {
             state.servers[index].incarnation += 1;
             world.interrupt(state, index);
         });
+    }
+
+    /// Whether a token may go to another process now. Not if the primary's log is another one that looks like the one
+    /// before, until all have met it: who has not takes a place in the one for the same place in the other.
+    pub(crate) fn tokens_travel(&self) -> bool {
+        let now = self.elapsed();
+        let state = self.state();
+        !state.is_other_log || state.is_known || state.has_known_primary(now)
     }
 
     /// Whether a stranger may come now: while a primary is known. Until both have been asked nothing else happens: a router
@@ -528,6 +584,8 @@ impl World {
             let server = state.addresses[address].server;
             state.addresses[address].closed = true;
             state.addresses[address].moves += 1;
+            state.addresses[address].moved_at = world.elapsed();
+            state.servers[server].unsee();
             world.interrupt(state, server);
         });
     }
@@ -537,6 +595,8 @@ impl World {
         self.change(|world, state| {
             state.addresses[address].server = server;
             state.addresses[address].closed = false;
+            state.addresses[address].moved_at = world.elapsed();
+            state.servers[server].unsee();
             world.interrupt(state, server);
         });
     }
@@ -573,6 +633,30 @@ impl World {
         self.state().servers[index].incarnation
     }
 
+    /// The standbys that are beyond the place to which the primary's log will go back are gone, like the primary.
+    pub(crate) fn crash_beyond(&self, primary: usize, records: u64) {
+        let beyond: Vec<_> = {
+            let state = &mut *self.state();
+            let end = self.place_after_going_back(state, primary, records);
+            let is_beyond = |index: &usize| {
+                let server = &state.servers[*index];
+                server.timeline == end.timeline && server.replayed > end.position
+            };
+            let standbys = (0..state.servers.len()).filter(|index| *index != primary);
+            standbys.filter(is_beyond).collect()
+        };
+        for standby in beyond {
+            self.crash(standby);
+        }
+    }
+
+    fn place_after_going_back(&self, state: &mut State, primary: usize, records: u64) -> Place {
+        let mut place = self.place(state, primary);
+        let own = state.log.begin(place.timeline);
+        place.position = Log::back(place.position, records).max(own);
+        place
+    }
+
     /// The server is back as what it was. A standby that crashed has an older state than it had shown, for a while.
     pub(crate) fn restart(&self, index: usize) {
         self.change(|world, state| {
@@ -582,10 +666,9 @@ impl World {
             let timeline = state.servers[index].timeline;
             let is_source = !state.servers[index].standby;
             let has_source = state.has_primary_on(timeline);
+            state.note_names(index);
             let server = &mut state.servers[index];
-            server.up = true;
-            server.incarnation += 1;
-            server.starts += 1;
+            server.start();
             if server.standby {
                 server.replayed = Log::back(server.replayed, records);
                 server.recovers_until = now + Duration::from_millis(recovers);
@@ -605,6 +688,12 @@ impl World {
     }
 
     fn make_primary(&self, state: &mut State, index: usize, predecessor: Predecessor) {
+        let now = self.elapsed();
+        let is_seen = state.servers[index].is_seen(now);
+        let claims = predecessor == Predecessor::Answers && !state.servers[state.primary].standby;
+        // In MariaDB histories have no order, so there it must have been seen in any case.
+        let contradicts = (claims || self.0.shape.mariadb) && !is_seen;
+        state.contradicted_by = contradicts.then_some(state.primary);
         let place = self.place(state, index);
         let timeline = state.log.fork(place, index, 0);
         let server = &mut state.servers[index];
@@ -614,12 +703,24 @@ impl World {
         server.forked = false;
         server.timeline = timeline;
         self.is_promoted(state, index, predecessor);
+        if self.0.shape.mariadb {
+            // While its predecessor may be there, nothing tells it from a replica that was opened for writing.
+            let (now, later) = (self.tick(state), self.tick(state));
+            let service = outage(index, Ability::Service, now, later);
+            state.history.unable(service);
+        }
     }
 
     /// The server is the primary from now on, with what it has. It need not be known at once, even if it was the primary
     /// before.
     fn is_promoted(&self, state: &mut State, index: usize, predecessor: Predecessor) {
         let at = self.tick(state);
+        state.is_other_log = false;
+        if state.primary != index {
+            state.names.clear();
+            state.names_at_start.clear();
+            state.servers.iter_mut().for_each(Server::unsee);
+        }
         state.primary = index;
         state.is_known = false;
         state.met = None;
@@ -637,9 +738,7 @@ impl World {
     /// anew with the data of that place. Standbys that are not beyond that place go on following it if it went back.
     pub(crate) fn restart_with(&self, index: usize, records: u64, begin: Begin) {
         self.change(|world, state| {
-            let mut place = world.place(state, index);
-            let own = state.log.begin(place.timeline);
-            place.position = Log::back(place.position, records).max(own);
+            let place = world.place_after_going_back(state, index, records);
             let before = place.timeline;
             let timeline = match begin {
                 Begin::Earlier => state.log.set_back(place, index),
@@ -658,12 +757,12 @@ impl World {
                     standby.streams = true;
                 }
             }
+            state.note_names(index);
             let server = &mut state.servers[index];
             server.timeline = timeline;
-            server.up = true;
-            server.incarnation += 1;
-            server.starts += 1;
+            server.start();
             world.is_promoted(state, index, Predecessor::Gone);
+            state.is_other_log = begin != Begin::AnewElsewhere;
         });
     }
 
@@ -703,9 +802,7 @@ impl World {
             server.timeline = target;
             server.replayed = Log::back(flushed, records);
             server.streams = has_source;
-            server.up = true;
-            server.incarnation += 1;
-            server.starts += 1;
+            server.start();
         });
     }
 
@@ -769,6 +866,22 @@ impl World {
         violations.collect()
     }
 
+    /// The server behind the address of a node of that name, if the address has led there for so long.
+    pub(crate) fn server_named_for(&self, name: &str, time: Duration) -> Option<usize> {
+        let now = self.elapsed();
+        let address: usize = name.parse().ok()?;
+        let state = self.state();
+        let address = state.addresses.get(address)?;
+        let stays = !address.closed && address.moved_at + time <= now;
+        stays.then_some(address.server)
+    }
+
+    /// Begins to move an address. Not if it is being moved: then it must be left alone.
+    pub(crate) fn begins_to_move(&self, address: usize) -> bool {
+        let travels = &mut self.state().addresses[address].travels;
+        !std::mem::replace(travels, true)
+    }
+
     /// The server behind the address of a node of that name.
     pub(crate) fn server_named(&self, name: &str) -> Option<usize> {
         let address: usize = name.parse().ok()?;
@@ -816,6 +929,50 @@ impl State {
         let mut addresses = self.addresses.iter();
         self.servers[index].reaches_routers()
             && addresses.any(|address| address.server == index && !address.closed)
+    }
+
+    /// Whether routers reach the primary and can tell that it is the primary.
+    fn is_met(&self) -> bool {
+        let is_primary = |name: &usize| {
+            let address = &self.addresses[*name];
+            address.server == self.primary && !address.closed
+        };
+        self.is_reachable(self.primary)
+            && !self.servers[self.primary].standby
+            && self.contradicted_by.is_none()
+            // A server that was started again is known by its address alone. A router that knew it by another address
+            // cannot tell it from one that was promoted apart, on a timeline of the same number.
+            && self.names_at_start.iter().all(is_primary)
+    }
+
+    /// Notes which servers routers see follow the primary.
+    fn note_who_follows(&mut self, now: Duration) {
+        let timeline = self.servers[self.primary].timeline;
+        let follows = |index: usize| {
+            let server = &self.servers[index];
+            self.is_reachable(index) && server.follows() && server.timeline == timeline
+        };
+        let follow: Vec<_> = (0..self.servers.len()).map(follows).collect();
+        self.contradicted_by = self.contradicted_by.filter(|index| !follow[*index]);
+        let is_met = self.is_met() && now >= self.servers[self.primary].stalled_until;
+        for (server, follows) in self.servers.iter_mut().zip(follow) {
+            let follows = follows && is_met;
+            server.seen = server.is_seen(now);
+            server.seen_since = follows.then(|| server.seen_since.unwrap_or(now));
+        }
+        for (name, address) in self.addresses.iter().enumerate() {
+            let leads = address.server == self.primary && !address.closed;
+            if leads && !self.names.contains(&name) {
+                self.names.push(name);
+            }
+        }
+    }
+
+    /// The server is started again: if it is the primary, these were its names.
+    fn note_names(&mut self, index: usize) {
+        if index == self.primary {
+            self.names_at_start.clone_from(&self.names);
+        }
     }
 
     /// Whether a primary runs that writes this timeline.
