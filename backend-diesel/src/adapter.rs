@@ -198,7 +198,7 @@ impl<P: Pool> PoolOptions<P> {
     }
 
     /// How a connection is opened, for TLS and the like: what
-    /// [`ManagerConfig::custom_setup`] takes. Defaults to diesel-async's `establish`. On a replica the
+    /// [`ManagerConfig::custom_setup`] takes. Defaults to diesel-async's `establish`, and on SQLite a busy timeout of 5 s. On a replica the
     /// connection is made read-only afterwards, and its isolation level *repeatable read*
     /// ([`Dialect::replica_session`]).
     ///
@@ -275,7 +275,7 @@ impl<C: RoutedConnection> Connect<C> {
     pub(crate) async fn connect(&self) -> ConnectionResult<C> {
         let mut connection = match &self.setup {
             Some(setup) => setup(&self.url).await?,
-            None => C::establish(&self.url).await?,
+            None => C::open(&self.url).await?,
         };
         if self.is_read_only() {
             let prepared = connection.batch_execute(C::DIALECT.replica_session()).await;

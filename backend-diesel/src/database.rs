@@ -10,14 +10,14 @@ mod sqlite;
 use std::error::Error;
 
 use dbrouter::{Answer, Dialect, Question};
-use diesel::QueryResult;
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, QueryableByName};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::row::{Field, NamedRow, Row};
 use diesel::sql_types::{Text, Untyped};
-use diesel_async::AsyncConnection;
+use diesel::{ConnectionResult, QueryResult};
 use diesel_async::pooled_connection::{PoolableConnection, RecyclingMethod};
+use diesel_async::{AsyncConnection, TransactionManager};
 
 use crate::strict::{Handle, ReadWrite};
 
@@ -53,6 +53,16 @@ pub trait RoutedConnection:
 
     /// Asks the server a question of the router's.
     fn ask(&mut self, question: &Question) -> impl Future<Output = QueryResult<Answer>> + Send;
+
+    /// Opens a connection, where the application does not say how. Defaults to diesel's own way.
+    fn open(url: &str) -> impl Future<Output = ConnectionResult<Self>> + Send {
+        Self::establish(url)
+    }
+
+    /// Begins a transaction that may write. Defaults to diesel's own beginning.
+    fn begin_writing(&mut self) -> impl Future<Output = QueryResult<()>> + Send {
+        <Self as AsyncConnection>::TransactionManager::begin_transaction(self)
+    }
 
     /// Begins a transaction in which the server refuses writes.
     fn begin_read_only(&mut self) -> impl Future<Output = QueryResult<()>> + Send;

@@ -221,7 +221,7 @@ impl<P: Pool> Routed<P> {
             let backend = backend.clone();
             async move {
                 let mut connection = backend.acquire().await?;
-                let begun = Manager::<P>::begin_transaction(&mut *connection).await;
+                let begun = connection.begin_writing().await;
                 begun.map_err(Error::query).map(|()| connection)
             }
         };

@@ -9,8 +9,8 @@ use dbrouter::{
 };
 use dbrouter_sqlx::PoolOptions;
 use sea_orm::{
-    AccessMode, DatabaseConnection, DatabaseConnectionType, DbErr, TransactionOptions,
-    TransactionTrait,
+    AccessMode, DatabaseConnection, DatabaseConnectionType, DatabaseTransaction, DbErr,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 
 use crate::database::{self, Connection, NodePool, by_driver};
@@ -129,6 +129,10 @@ impl SeaOrmBackend {
         let refuses_writes = self.dialect() == Dialect::Sqlite
             && !matches!(self.pool, NodePool::Other)
             && options.access_mode == Some(AccessMode::ReadOnly);
+        let reads = options.access_mode == Some(AccessMode::ReadOnly);
+        let takes_lock = self.dialect() == Dialect::Sqlite
+            && !reads
+            && options.sqlite_transaction_mode.is_none();
         if self.dialect() == Dialect::Sqlite {
             // It knows neither, and SeaORM would warn of that each time. Readers are read-only, and every
             // transaction sees one moment.
@@ -138,7 +142,10 @@ impl SeaOrmBackend {
         let connection = self.connection.clone();
         async move {
             let begun = tokio::spawn(async move {
-                let mut open = Open::new(connection.begin_with_options(options).await?);
+                let mut open = Open::new(match takes_lock {
+                    true => begin_writing(&connection, options).await?,
+                    false => connection.begin_with_options(options).await?,
+                });
                 if refuses_writes {
                     open.refuse_writes().await?;
                 }
@@ -147,6 +154,24 @@ impl SeaOrmBackend {
             let crashed = |_| Err(error::of_connection(sqlx::Error::WorkerCrashed));
             begun.await.unwrap_or_else(crashed)
         }
+    }
+}
+
+/// Begins a transaction on SQLite that may write: see [`Dialect::begin_writing`].
+async fn begin_writing(
+    connection: &DatabaseConnection,
+    options: TransactionOptions,
+) -> Result<DatabaseTransaction, DbErr> {
+    let writing = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..options
+    };
+    match connection.begin_with_options(writing).await {
+        // The application's own connection takes no writes. Its transactions may read.
+        Err(error) if error::fault(&error) == Fault::ReadOnly => {
+            connection.begin_with_options(options).await
+        }
+        begun => begun,
     }
 }
 

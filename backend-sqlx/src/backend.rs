@@ -90,11 +90,19 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
     /// Begins a transaction in a task of its own, so that it is never left half-begun. In sqlx 0.9 a `begin`
     /// that is dropped while it waits for the server's answer leaves its connection inside the transaction,
     /// and hands it to the next caller, whose statements are then never committed.
-    pub(crate) fn begin(
+    fn begin(
         &self,
-        statement: Option<&'static str>,
+        statement: &'static str,
     ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send + use<DB> {
-        begin(self.pool.clone(), statement)
+        let pool = self.pool.clone();
+        in_a_task(async move { pool.begin_with(statement).await })
+    }
+
+    /// As [`begin`](Self::begin), a transaction that may write.
+    pub(crate) fn begin_writing(
+        &self,
+    ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send + use<DB> {
+        begin_writing(self.pool.clone())
     }
 
     /// Begins a transaction in which the server refuses writes.
@@ -103,16 +111,13 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         how: &'static str,
     ) -> impl Future<Output = Result<Open<DB>, sqlx::Error>> + Send + use<DB> {
         let (pool, access) = (self.pool.clone(), self.access);
-        async move {
-            let begun = tokio::spawn(async move {
-                let mut open = Open::new(pool.begin_with(how).await?);
-                if access == Access::Unrestricted {
-                    open.refuse_writes().await?;
-                }
-                Ok(open)
-            });
-            begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
-        }
+        in_a_task(async move {
+            let mut open = Open::new(pool.begin_with(how).await?);
+            if access == Access::Unrestricted {
+                open.refuse_writes().await?;
+            }
+            Ok(open)
+        })
     }
 
     async fn connect(&self) -> Result<DB::Connection, sqlx::Error> {
@@ -121,17 +126,26 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
     }
 }
 
-/// As [`SqlxBackend::begin`], on any pool.
-pub(crate) async fn begin<DB: RoutedDatabase>(
+/// As [`SqlxBackend::begin_writing`], on any pool.
+pub(crate) fn begin_writing<DB: RoutedDatabase>(
     pool: Pool<DB>,
-    statement: Option<&'static str>,
-) -> Result<Transaction<'static, DB>, sqlx::Error> {
-    let begun = tokio::spawn(async move {
-        match statement {
-            Some(statement) => pool.begin_with(statement).await,
-            None => pool.begin().await,
+) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send {
+    in_a_task(async move {
+        let Some(statement) = DB::DIALECT.begin_writing() else {
+            return pool.begin().await;
+        };
+        match pool.begin_with(statement).await {
+            // The application's own pool takes no writes. Its transactions may read.
+            Err(error) if error::fault::<DB>(&error) == Fault::ReadOnly => pool.begin().await,
+            begun => begun,
         }
-    });
+    })
+}
+
+async fn in_a_task<T: Send + 'static>(
+    begin: impl Future<Output = Result<T, sqlx::Error>> + Send + 'static,
+) -> Result<T, sqlx::Error> {
+    let begun = tokio::spawn(begin);
     begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
@@ -202,8 +216,8 @@ impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
         if self.access == Access::ReadOnly || DB::DIALECT != Dialect::Postgres {
             return self.acquire_read_only().await;
         }
-        let begin_read_only = Some(DB::DIALECT.begin_read_only());
-        self.begin(begin_read_only).await.map(Lease::within)
+        let begun = self.begin(DB::DIALECT.begin_read_only());
+        begun.await.map(Lease::within)
     }
 
     async fn probe(&self, question: &Question) -> Result<Answer, sqlx::Error> {

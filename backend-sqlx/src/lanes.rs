@@ -12,7 +12,7 @@ use dbrouter::Route;
 use sqlx::pool::PoolConnection;
 use sqlx::{Pool, Transaction};
 
-use crate::backend::{SqlxBackend, begin};
+use crate::backend::{SqlxBackend, begin_writing};
 use crate::database::RoutedDatabase;
 use crate::pool_options::Keeps;
 
@@ -75,7 +75,7 @@ impl<DB: RoutedDatabase> Lanes<DB> {
             lanes: self,
             occupant: Some(Arc::clone(&occupant)),
         };
-        let transaction = begin(lane, None).await?;
+        let transaction = begin_writing(lane).await?;
         beginning.done();
         Ok(Begun {
             transaction,

@@ -144,7 +144,7 @@ impl<DB: RoutedDatabase> Routed<DB> {
     /// If there is no primary, or it gives no connection.
     pub async fn begin(&self) -> Result<Transaction<DB>, sqlx::Error> {
         let work = self.write().work();
-        let (transaction, route) = work.begin(|backend| backend.begin(None)).await?;
+        let (transaction, route) = work.begin(SqlxBackend::begin_writing).await?;
         Ok(Transaction::new(Open::new(transaction), route))
     }
 

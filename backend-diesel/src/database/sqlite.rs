@@ -1,11 +1,13 @@
 use std::error::Error;
 
-use dbrouter::{Answer, Dialect, Question};
-use diesel::{QueryResult, SqliteConnection};
+use dbrouter::{Answer, Dialect, Fault, Question};
+use diesel::connection::AnsiTransactionManager;
+use diesel::{ConnectionError, ConnectionResult, QueryResult, SqliteConnection};
 use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
-use diesel_async::{AsyncConnection, RunQueryDsl, TransactionManager};
+use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection, TransactionManager};
 
 use super::{Ask, Columns, RoutedConnection};
+use crate::error::querying;
 
 impl RoutedConnection for SyncConnectionWrapper<SqliteConnection> {
     const DIALECT: Dialect = Dialect::Sqlite;
@@ -30,6 +32,30 @@ impl RoutedConnection for SyncConnectionWrapper<SqliteConnection> {
     async fn ask(&mut self, question: &Question) -> QueryResult<Answer> {
         let row: Columns = Ask(question).get_result(self).await?;
         Ok(row.into())
+    }
+
+    /// Another process that writes to the file is waited for for five seconds, as sqlx does. diesel's default is not to wait.
+    async fn open(url: &str) -> ConnectionResult<Self> {
+        let mut connection = Self::establish(url).await?;
+        let set = connection.batch_execute("PRAGMA busy_timeout = 5000").await;
+        set.map_err(ConnectionError::CouldntSetupConfiguration)?;
+        Ok(connection)
+    }
+
+    async fn begin_writing(&mut self) -> QueryResult<()> {
+        let Some(sql) = Self::DIALECT.begin_writing() else {
+            return <Self as AsyncConnection>::TransactionManager::begin_transaction(self).await;
+        };
+        let begun = self.spawn_blocking(|connection| {
+            AnsiTransactionManager::begin_transaction_sql(connection, sql)
+        });
+        match begun.await {
+            // The application's own pool takes no writes. Its transactions may read.
+            Err(error) if querying(&error) == Fault::ReadOnly => {
+                <Self as AsyncConnection>::TransactionManager::begin_transaction(self).await
+            }
+            begun => begun,
+        }
     }
 
     /// SQLite has no such transactions; replicas' connections are read-only as a whole.

@@ -213,6 +213,17 @@ impl Dialect {
         }
     }
 
+    /// What begins a transaction that will write, where the usual beginning is not enough. In SQLite a transaction that has
+    /// read before it writes fails at once, whatever the busy timeout, if another process has written meanwhile. One that
+    /// takes the lock when it begins waits for that process instead.
+    #[must_use]
+    pub fn begin_writing(self) -> Option<&'static str> {
+        match self {
+            Self::Postgres | Self::MariaDb => None,
+            Self::Sqlite => Some("BEGIN IMMEDIATE"),
+        }
+    }
+
     /// The statement that begins a transaction in which the server refuses writes. (In SQLite it is the
     /// connection that must be read-only.)
     #[must_use]

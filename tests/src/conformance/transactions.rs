@@ -21,6 +21,7 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
             nothing_before_commit,
         )
         .case("run_on_the_primary", &[], run_on_the_primary)
+        .case("of_two_routers_wait_for_each_other", &[], of_two_routers)
         .case("an_error_rolls_back", &[], error_rolls_back)
         .case(
             "a_rollback_keeps_nobody_off_the_replicas",
@@ -124,6 +125,39 @@ async fn root_sees_its_commit<S: Subject>(site: &Site<S>) -> Result<()> {
         expect("after the commit", db.get(1).await?, Some(version))?;
     }
     Ok(())
+}
+
+/// Two routers, as of two processes, and transactions that read before they write. In SQLite they lock one file, and one
+/// that had read before the other wrote would fail at once. (vjt/grappa-irc#524, Effect-TS/effect PR 7162)
+async fn of_two_routers<S: Subject>(site: &Site<S>) -> Result<()> {
+    const TASKS: i64 = 4;
+    const TRANSACTIONS: i64 = 25;
+    let routers = [site.connect().await?, site.connect().await?];
+    let mut tasks = Vec::new();
+    for _ in 0..TASKS {
+        for db in &routers {
+            let db = db.clone();
+            tasks.push(tokio::spawn(async move {
+                for _ in 0..TRANSACTIONS {
+                    let counts = body(|tx| {
+                        Box::pin(async move {
+                            tx.query(READ).await?;
+                            tx.execute("update kv set version = version + 1 where id = 1")
+                                .await
+                        })
+                    });
+                    let counted = db.session().transact(counts).await;
+                    counted.map_err(|error| error.to_string())?;
+                }
+                std::result::Result::<(), String>::Ok(())
+            }));
+        }
+    }
+    for task in tasks {
+        task.await??;
+    }
+    let counted = routers[0].get(1).await?;
+    expect("transactions", counted, Some(2 * TASKS * TRANSACTIONS))
 }
 
 async fn nothing_before_commit<S: Subject>(site: &Site<S>) -> Result<()> {

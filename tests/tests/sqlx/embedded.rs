@@ -5,7 +5,7 @@ use dbrouter_sqlx::dbrouter::Reason;
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{Sqlite, SqlitePool};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
 use crate::support::check;
 
@@ -39,21 +39,21 @@ pub(crate) fn cases() -> Vec<Case> {
 const TASKS: usize = 16;
 const EACH: usize = 25;
 
-/// Transactions that read and then write, all at once. Returns how many failed, and of what.
-async fn transfers(db: &RoutedPool<Sqlite>) -> Result<Vec<String>> {
-    sqlx::query("create table accounts (id integer primary key, balance integer not null)")
-        .execute(db)
-        .await?;
-    sqlx::query("insert into accounts values (1, 0)")
-        .execute(db)
-        .await?;
+const ACCOUNTS: &str = "create table accounts (id integer primary key, balance integer not null); \
+                        insert into accounts values (1, 0)";
+
+/// Transfers, all at once. Returns how many failed, and of what.
+async fn transfers<F>(transfer: impl Fn() -> F + Clone + Send + 'static) -> Result<Vec<String>>
+where
+    F: Future<Output = Result<(), sqlx::Error>> + Send,
+{
     let tasks: Vec<_> = (0..TASKS)
         .map(|_| {
-            let db = db.clone();
+            let transfer = transfer.clone();
             tokio::spawn(async move {
                 let mut failures = Vec::new();
                 for _ in 0..EACH {
-                    failures.extend(transfer(&db).await.err().map(|error| error.to_string()));
+                    failures.extend(transfer().await.err().map(|error| error.to_string()));
                 }
                 failures
             })
@@ -66,18 +66,21 @@ async fn transfers(db: &RoutedPool<Sqlite>) -> Result<Vec<String>> {
     Ok(failures)
 }
 
-async fn transfer(db: &RoutedPool<Sqlite>) -> Result<(), sqlx::Error> {
-    let mut tx = db.begin().await?;
+/// What a transaction does that reads and then writes.
+async fn add_one(tx: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let balance: i64 = sqlx::query_scalar("select balance from accounts")
         .fetch_one(&mut *tx)
         .await?;
-    sqlx::query("update accounts set balance = ?")
-        .bind(balance + 1)
-        .execute(&mut *tx)
-        .await?;
+    let update = sqlx::query("update accounts set balance = ?").bind(balance + 1);
+    update.execute(tx).await.map(drop)
+}
+
+async fn transfer(db: RoutedPool<Sqlite>) -> Result<(), sqlx::Error> {
+    let mut tx = db.begin().await?;
+    add_one(&mut tx).await?;
     tx.commit().await?;
     sqlx::query("select balance from accounts")
-        .fetch_one(db)
+        .fetch_one(&db)
         .await
         .map(drop)
 }
@@ -87,7 +90,12 @@ async fn writers_never_find_the_file_busy() -> Result<()> {
     let db = RoutedPool::<Sqlite>::embedded(folder.path().join("app.db"))
         .connect()
         .await?;
-    let failures = transfers(&db).await?;
+    sqlx::raw_sql(ACCOUNTS).execute(&db).await?;
+    let failures = transfers({
+        let db = db.clone();
+        move || transfer(db.clone())
+    })
+    .await?;
     check(
         failures.is_empty(),
         format!("{} failed: {:?}", failures.len(), failures.first()),
@@ -118,12 +126,21 @@ async fn writers_never_find_the_file_busy() -> Result<()> {
 /// The case above can fail: this is what it saves one from.
 async fn one_mixed_pool_does() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let file = sqlx::sqlite::SqliteConnectOptions::new()
+    let file = SqliteConnectOptions::new()
         .filename(folder.path().join("app.db"))
         .create_if_missing(true)
         .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
-    let db = RoutedPool::single(SqlitePool::connect_with(file).await?);
-    let failures = transfers(&db).await?;
+    let pool = SqlitePool::connect_with(file).await?;
+    sqlx::raw_sql(ACCOUNTS).execute(&pool).await?;
+    let failures = transfers(move || {
+        let pool = pool.clone();
+        async move {
+            let mut tx = pool.begin().await?;
+            add_one(&mut tx).await?;
+            tx.commit().await
+        }
+    })
+    .await?;
     check(
         failures.iter().any(|failure| failure.contains("locked")),
         format!("{failures:?}"),
