@@ -1,7 +1,7 @@
 //! The engine in virtual time: worlds of chance, one per seed, in which servers lag, freeze, crash and are replaced, and
 //! clients record what they see of that. The checker says whether the router kept its promises.
 //!
-//! `DBROUTER_SIM_SEEDS` says how many seeds are run (150 if it does not), `DBROUTER_SIM_FIRST` which is the
+//! `DBROUTER_SIM_SEEDS` says how many seeds are run (80 if it does not), `DBROUTER_SIM_FIRST` which is the
 //! first, and `DBROUTER_SIM_SEED` replays one. `DBROUTER_SIM_KINDS` says which [kinds](kinds::Kind) of worlds a seed may
 //! draw beside what all worlds have: names with commas, `none` or `all`. `DBROUTER_SIM_TRACE=1`
 //! prints what the routers tell meanwhile. `DBROUTER_SIM_FIGURES=1` prints how evenly the policies spread reads,
@@ -33,7 +33,7 @@ use crate::kinds::Kinds;
 use crate::run::{Broken, Outcomes, run};
 
 /// How many seeds are enough for every day.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 80;
 
 fn main() -> ExitCode {
     if setting("DBROUTER_SIM_FIGURES").is_some() {
