@@ -10,7 +10,7 @@ use axum::http::header::{CACHE_CONTROL, COOKIE, SET_COOKIE};
 use axum::response::Redirect;
 use axum::routing::{get, post};
 use axum::{Router, serve};
-use dbrouter_sqlx::dbrouter::TokenKeys;
+use dbrouter_sqlx::dbrouter::{MonitorSettings, TokenKeys};
 use dbrouter_sqlx::web::{SessionLayer, TokenCookie, on_primary, on_replica};
 use dbrouter_sqlx::{RoutedPool, Session, SqlxBackend};
 use dbrouter_tests::harness::Case;
@@ -105,7 +105,9 @@ struct Process {
 
 impl Process {
     async fn start(cluster: &Cluster, layer: impl Fn(Layer) -> Result<Layer>) -> Result<Self> {
-        let db = router(cluster).connect().await?;
+        // With the monitor's defaults, from which the cookie's age follows.
+        let builder = router(cluster).monitor(MonitorSettings::new());
+        let db = builder.connect().await?;
         let layer = layer(db.session_layer())?;
         let app = Router::new()
             .route("/orders/{id}/{version}/{next}", post(place))
