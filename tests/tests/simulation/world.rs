@@ -524,9 +524,13 @@ impl World {
         }
     }
 
-    /// All connections to the server are broken. It has not been away, but nobody can tell.
+    /// All connections to the server are broken. It has not been away, but nobody can tell. A server that is down has
+    /// none.
     pub(crate) fn reset(&self, index: usize) {
         self.change(|world, state| {
+            if !state.servers[index].up {
+                return;
+            }
             state.servers[index].incarnation += 1;
             world.interrupt(state, index);
         });
