@@ -567,7 +567,7 @@ impl<B: Backend> Monitor<B> {
         if self.leads_elsewhere(node, &report) == Leads::UntoldYet {
             return Ok(());
         }
-        let returns = !self.watches.entry(node.id()).or_default().met;
+        let mut returns = !self.watches.entry(node.id()).or_default().met;
         let mut membership = self.meet(node, was_primary, &report)?;
         self.met_server(node, &report);
         let watch = self.watches.entry(node.id()).or_default();
@@ -592,6 +592,12 @@ impl<B: Backend> Monitor<B> {
                         self.follow(node, *timeline);
                         is_primary = true;
                         membership = self.meet(node, true, &report)?;
+                    }
+                    Verdict::Renamed => {
+                        self.rename(node);
+                        is_primary = true;
+                        // It may have been started again since it last answered under its former name.
+                        returns = true;
                     }
                     Verdict::Ignored => {}
                     Verdict::Refused(problem) => return Err(problem),

@@ -41,6 +41,8 @@ impl Claim {
 pub(super) enum Verdict {
     /// It takes the writes from now on.
     Promoted,
+    /// The same, and it leads to the server that took them before: the primary under another name.
+    Renamed,
     /// The primary stays the primary.
     Ignored,
     /// The primary stays the primary, and the node is no part of its cluster.
@@ -71,7 +73,10 @@ impl<B: Backend> Monitor<B> {
         if !claims && self.was_the_primary(node) {
             // The primary itself, under another name, while its own leads nowhere.
             self.contests(node, false);
-            return Verdict::Promoted;
+            return match self.shared.history.timeline() == Some(timeline) {
+                true => Verdict::Renamed,
+                false => Verdict::Promoted,
+            };
         }
         let Some(known) = followed else {
             // No primary has been met yet.
@@ -160,10 +165,7 @@ impl<B: Backend> Monitor<B> {
 
     /// Writes go to this node from now on. What was proved of the others was proved by another log.
     pub(super) fn follow(&mut self, node: &Node<B>, timeline: Timeline) {
-        let before = Arc::clone(self.shared.topology.load().primary().peer());
-        // The standing of the promoted node is changed after that, so that it is read from all the time, as a replica
-        // or as the primary.
-        self.shared.follow(node.id());
+        let before = self.take_over(node);
         self.forget();
         self.followed = Some(timeline);
         for (id, watch) in &mut self.watches {
@@ -174,11 +176,38 @@ impl<B: Backend> Monitor<B> {
                 .claim
                 .filter(|claim| is_other && claim.is_a_strangers());
         }
+        self.has_taken_over(node, &before);
+    }
+
+    /// Writes go to this node from now on, which leads to the server that took them before. The log is the same one, so
+    /// what was proved of the replicas holds. Only the former name must say anew where it leads.
+    pub(super) fn rename(&mut self, node: &Node<B>) {
+        let before = self.take_over(node);
+        self.disprove(&before);
+        let watch = self.watches.entry(before.id()).or_default();
+        watch.met = false;
+        watch.following = Following::default();
+        let watch = self.watches.entry(node.id()).or_default();
+        watch.following = Following::default();
+        watch.claim = None;
+        self.has_taken_over(node, &before);
+    }
+
+    /// Puts the node in the primary's place, and returns the one that was there.
+    fn take_over(&self, node: &Node<B>) -> Arc<Node<B>> {
+        let before = Arc::clone(self.shared.topology.load().primary());
+        // The standing of the promoted node is changed after that, so that it is read from all the time, as a replica
+        // or as the primary.
+        self.shared.follow(node.id());
+        before
+    }
+
+    fn has_taken_over(&mut self, node: &Node<B>, before: &Node<B>) {
         // Other names of its server are names of the primary from now on.
         self.find_aliases(&self.shared.topology.load_full());
         self.shared.context.wake.proved();
         self.shared.context.events.emit(|| Event::PrimaryChanged {
-            from: before,
+            from: Arc::clone(before.peer()),
             to: Arc::clone(node.peer()),
         });
     }

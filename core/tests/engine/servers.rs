@@ -226,6 +226,48 @@ async fn the_primary_is_written_to_under_its_second_name_when_the_first_leads_no
 }
 
 #[tokio::test(start_paused = true)]
+async fn replicas_keep_their_proofs_when_the_primary_is_followed_under_its_second_name() {
+    let server = Server::primary();
+    let names = [Server::address_of(&server), Server::address_of(&server)];
+    let replica = Server::standby_of(&server);
+    let db = router(settings(), &names[0], &[&names[1], &replica]).await;
+    let session = db.session();
+    server.commit();
+    drop(db.route(&Request::write(), &session).unwrap());
+    pass(300).await;
+    // It can prove nothing more.
+    replica.pause();
+    server.commit();
+    names[0].mood(Mood::Refusing);
+    pass(500).await;
+    assert_eq!(&**db.primary().name(), "replica-1");
+    let route = db.route(&only_replicas(), &session).unwrap();
+    assert_eq!(&**route.node().name(), "replica-2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_lose_their_proofs_when_the_primary_has_a_shorter_log_under_its_second_name() {
+    let server = Server::primary();
+    let names = [Server::address_of(&server), Server::address_of(&server)];
+    let replica = Server::standby_of(&server);
+    let db = router(settings(), &names[0], &[&names[1], &replica]).await;
+    let session = db.session();
+    server.commit();
+    drop(db.route(&Request::write(), &session).unwrap());
+    pass(300).await;
+    replica.pause();
+    assert_eq!(
+        &**db.route(&only_replicas(), &session).unwrap().node().name(),
+        "replica-2"
+    );
+    names[0].mood(Mood::Refusing);
+    server.fork(1, server.shows() - 1);
+    pass(500).await;
+    assert_eq!(&**db.primary().name(), "replica-1");
+    assert!(db.route(&only_replicas(), &session).is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_promoted_server_with_two_names_is_no_rival_of_itself() {
     let world = World::of(1).await;
     let second_name = Server::address_of(&world.replicas[0]);

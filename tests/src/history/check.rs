@@ -300,6 +300,9 @@ impl Checker<'_> {
                 _ if primary == Some(**server) => true,
                 None => true,
                 Some(Home::Only(home, since)) if home == **server => {
+                    // A router may notice later that the server was away, or that another one was promoted. Until
+                    // then the session may have read from it, and nothing tells whether that was before or after.
+                    let since = since.saturating_sub(self.limits.settle);
                     can(Ability::Service, since)
                         && self.history.primary_during(since, operation.end).is_some()
                 }

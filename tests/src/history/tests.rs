@@ -432,6 +432,17 @@ fn no_read_fails_while_it_can_be_served() {
         &[gone, unproved, (2, 4, 30, proof)],
         &[here, saw(3, 0, SECOND), failed(20)],
     ));
+    // Or had been a moment before, which may be noticed later.
+    let away = |until| {
+        [
+            (0, 4, 50, service),
+            (1, 4, 50, proof),
+            (1, 2, until, service),
+        ]
+    };
+    let late = [saw(15, 0, FIRST), failed(30)];
+    keeps(&with(&away(6), &late));
+    breaks(Rule::FailedRead, &with(&away(5), &late));
 }
 
 #[test]

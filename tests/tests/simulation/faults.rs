@@ -418,9 +418,9 @@ async fn replace(world: &World, begin: Begin, records: u64, down: u64, heals: u6
     if !world.state().servers[primary].up || begin == Begin::AnewElsewhere && primary != 0 {
         return;
     }
+    let others = (0..=world.shape().replicas).filter(|server| *server != primary);
     if begin == Begin::AnewElsewhere {
-        let servers = world.shape().replicas + 1;
-        for server in (0..servers).filter(|server| *server != primary) {
+        for server in others.clone() {
             world.crash(server);
         }
     }
@@ -431,6 +431,12 @@ async fn replace(world: &World, begin: Begin, records: u64, down: u64, heals: u6
     }
     pass(down).await;
     if world.is_down_since(primary, crashed) && world.state().primary == primary {
+        if begin == Begin::AnewElsewhere {
+            // Those that somebody has started meanwhile, with what the former cluster had.
+            for server in others.filter(|server| world.state().servers[*server].up) {
+                world.crash(server);
+            }
+        }
         world.restart_with(primary, records, begin);
     }
     pass(heals).await;

@@ -91,8 +91,9 @@ impl Log {
         self.timelines[timeline].number
     }
 
-    /// How many records there are before a position, and the server that wrote the last of them. There are some from
-    /// the very beginning: those that have made the schema.
+    /// The number of the last record before a position, and the server that wrote it. There are some from the very
+    /// beginning: those that have made the schema. Numbers grow by two, so that a log that began anew, or went back, has
+    /// others than the log before it.
     pub(crate) fn gtid(&self, place: Place) -> (usize, u64) {
         let mut on = place.timeline;
         loop {
@@ -101,14 +102,14 @@ impl Log {
                 Some(begin) if place.position <= timeline.start && !Self::is_anew(timeline) => {
                     on = begin.timeline;
                 }
-                _ => return (timeline.writer, place.position / RECORD),
+                _ => return (timeline.writer, place.position / Self::SHIFT),
             }
         }
     }
 
-    /// The position behind so many records.
-    pub(crate) fn position(count: u64) -> u64 {
-        RECORD * count
+    /// The position behind the record of that number.
+    pub(crate) fn position(number: u64) -> u64 {
+        Self::SHIFT * number
     }
 
     /// Where the timeline ends.
@@ -181,9 +182,12 @@ impl Log {
         timeline
     }
 
-    /// A log that begins anew, with the data of this place.
+    /// A log that begins anew, with the data of this place. Its records end elsewhere, as if it had been
+    /// [set back](Self::set_back) and for the same reason.
     pub(crate) fn anew(&mut self, place: Place, writer: usize) -> usize {
-        self.begin_at(place, Self::BEGIN, 1, writer)
+        let timeline = self.begin_at(place, Self::BEGIN, 1, writer);
+        self.timelines[timeline].shift = Self::SHIFT;
+        timeline
     }
 
     fn begin_at(&mut self, place: Place, start: u64, number: u64, writer: usize) -> usize {

@@ -71,6 +71,8 @@ pub(crate) struct State {
     /// Since when the primary can be met, and whether it was for long enough to be known.
     met: Option<Duration>,
     is_known: bool,
+    /// Since when monitors can ask the primary, and tell that it is the primary, whatever happens to statements there.
+    asked: Option<Duration>,
     /// The primary's predecessor, if that answers and routers may never have seen the present primary follow it. Then they
     /// cannot tell the promoted server from a copy of the cluster, until the predecessor follows it.
     contradicted_by: Option<usize>,
@@ -283,6 +285,7 @@ impl World {
             unable: HashMap::new(),
             met: Some(Duration::ZERO),
             is_known: true,
+            asked: Some(Duration::ZERO),
             contradicted_by: None,
             is_other_log: false,
             names: Vec::new(),
@@ -505,6 +508,8 @@ impl World {
         let was_met = state.met.is_some_and(|since| now - since >= SETTLE);
         state.is_known |= was_met;
         state.met = is_met.then(|| state.met.unwrap_or(now));
+        let is_asked = state.is_asked();
+        state.asked = is_asked.then(|| state.asked.unwrap_or(now));
         for index in 0..state.servers.len() {
             let server = &state.servers[index];
             let is_primary = index == state.primary;
@@ -524,9 +529,13 @@ impl World {
         }
     }
 
-    /// All connections to the server are broken. It has not been away, but nobody can tell.
+    /// All connections to the server are broken. It has not been away, but nobody can tell. A server that is down has
+    /// none.
     pub(crate) fn reset(&self, index: usize) {
         self.change(|world, state| {
+            if !state.servers[index].up {
+                return;
+            }
             state.servers[index].incarnation += 1;
             world.interrupt(state, index);
         });
@@ -724,6 +733,7 @@ impl World {
         state.primary = index;
         state.is_known = false;
         state.met = None;
+        state.asked = None;
         let place = self.place(state, index);
         let survived = state.log.versions(place, self.0.shape.keys);
         state.history.promoted(Promotion {
@@ -817,7 +827,8 @@ impl World {
         (0..state.servers.len()).filter(stray).collect()
     }
 
-    /// The standbys that have followed a primary for so long, and could be asked all the time, like it.
+    /// The standbys that have followed a primary for so long, and could be asked all the time, like it. None if routers
+    /// could not reach the primary, or could not tell that it is the primary.
     pub(crate) fn followers_for(&self, time: Duration) -> Vec<usize> {
         let now = self.elapsed();
         let state = self.state();
@@ -830,7 +841,8 @@ impl World {
             let server = &state.servers[*index];
             server.timeline == timeline && server.follows() && is_well(*index)
         };
-        match is_well(state.primary) {
+        let is_asked = state.asked.is_some_and(|since| since + time <= now);
+        match is_asked && is_well(state.primary) {
             true => (0..state.servers.len()).filter(follows).collect(),
             false => Vec::new(),
         }
@@ -926,19 +938,30 @@ impl State {
 
     /// Whether routers reach the server, by whatever address.
     pub(crate) fn is_reachable(&self, index: usize) -> bool {
+        self.servers[index].reaches_routers() && self.has_address(index)
+    }
+
+    /// Whether an address leads to the server.
+    fn has_address(&self, index: usize) -> bool {
         let mut addresses = self.addresses.iter();
-        self.servers[index].reaches_routers()
-            && addresses.any(|address| address.server == index && !address.closed)
+        addresses.any(|address| address.server == index && !address.closed)
     }
 
     /// Whether routers reach the primary and can tell that it is the primary.
     fn is_met(&self) -> bool {
+        self.is_reachable(self.primary) && self.is_asked()
+    }
+
+    /// Whether monitors reach the primary and can tell that it is the primary.
+    fn is_asked(&self) -> bool {
         let is_primary = |name: &usize| {
             let address = &self.addresses[*name];
             address.server == self.primary && !address.closed
         };
-        self.is_reachable(self.primary)
-            && !self.servers[self.primary].standby
+        let primary = &self.servers[self.primary];
+        primary.reaches_monitors()
+            && self.has_address(self.primary)
+            && !primary.standby
             && self.contradicted_by.is_none()
             // A server that was started again is known by its address alone. A router that knew it by another address
             // cannot tell it from one that was promoted apart, on a timeline of the same number.
