@@ -857,10 +857,6 @@ impl World {
 
     /// A write is about to be sent to a server, when its router takes the node of that name for the primary.
     pub(crate) fn sends_write(&self, operation: usize, to: usize, believed: &str) {
-        if self.0.shape.connections.is_none() {
-            // Not demanded yet of writes that wait for a server, and not for a pool.
-            return;
-        }
         let primary = self.server_named(believed);
         if primary.is_some_and(|primary| primary != to) {
             let text =
