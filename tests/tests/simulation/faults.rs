@@ -415,7 +415,11 @@ async fn to_and_fro(world: &World, address: usize, server: usize, gap: u64, stay
 /// The primary's disk is replaced. Of a cluster that is replaced as a whole no old server answers meanwhile.
 async fn replace(world: &World, begin: Begin, records: u64, down: u64, heals: u64) {
     let primary = world.state().primary;
-    if !world.state().servers[primary].up || begin == Begin::AnewElsewhere && primary != 0 {
+    let may = match begin {
+        Begin::AnewElsewhere => primary == 0 && world.may_be_replaced(),
+        Begin::Earlier | Begin::Anew => true,
+    };
+    if !may || !world.state().servers[primary].up {
         return;
     }
     let others = (0..=world.shape().replicas).filter(|server| *server != primary);

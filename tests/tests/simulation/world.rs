@@ -546,7 +546,14 @@ impl World {
     pub(crate) fn tokens_travel(&self) -> bool {
         let now = self.elapsed();
         let state = self.state();
-        !state.is_other_log || state.is_known || state.has_known_primary(now)
+        !state.is_other_log || state.is_primary_known(now)
+    }
+
+    /// Whether the cluster may be replaced by another one now: while all routers follow its primary. A router that follows
+    /// another server hears from that one alone which cluster it belongs to.
+    pub(crate) fn may_be_replaced(&self) -> bool {
+        let now = self.elapsed();
+        self.state().is_primary_known(now)
     }
 
     /// Whether a stranger may come now: while a primary is known. Until both have been asked nothing else happens: a router
@@ -850,10 +857,6 @@ impl World {
 
     /// A write is about to be sent to a server, when its router takes the node of that name for the primary.
     pub(crate) fn sends_write(&self, operation: usize, to: usize, believed: &str) {
-        if self.0.shape.connections.is_none() {
-            // Not demanded yet of writes that wait for a server, and not for a pool.
-            return;
-        }
         let primary = self.server_named(believed);
         if primary.is_some_and(|primary| primary != to) {
             let text =
@@ -926,6 +929,11 @@ impl State {
     pub(crate) fn has_known_primary(&self, now: Duration) -> bool {
         self.met
             .is_some_and(|since| now.saturating_sub(since) >= SETTLE)
+    }
+
+    /// Whether the primary has been there for so long at any time since it was promoted.
+    fn is_primary_known(&self, now: Duration) -> bool {
+        self.is_known || self.has_known_primary(now)
     }
 
     /// What the server calls its cluster. A stranger says what the members have said when it was copied.
