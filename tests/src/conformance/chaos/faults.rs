@@ -187,7 +187,9 @@ impl Schedule {
         } else {
             Duration::ZERO
         };
-        let is_alone = fault.is_alone() || random.bool();
+        // There is but one second name at a time.
+        let is_twice = (fault, beside) == (Fault::TwoNames, Fault::TwoNames);
+        let is_alone = fault.is_alone() || random.bool() || is_twice;
         let beside = match fault {
             // It moves to where less is shown.
             Fault::Moved => Some((Fault::PauseReplay, 3 - whom)),
@@ -539,6 +541,19 @@ mod tests {
             if let Some((beside, other)) = beside {
                 assert!(other < 3 && other != whom);
                 assert!(beside != Fault::PauseReplay || other != 0);
+            }
+        }
+    }
+
+    #[test]
+    fn there_is_one_second_name_at_a_time() {
+        for seed in 0..20 {
+            for strike in schedule(seed) {
+                let beside = strike.beside.map(|(fault, _)| fault);
+                assert_ne!(
+                    (strike.fault, beside),
+                    (Fault::TwoNames, Some(Fault::TwoNames))
+                );
             }
         }
     }
