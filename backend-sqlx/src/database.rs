@@ -32,7 +32,7 @@ pub trait RoutedDatabase: Database<Arguments: Clone> {
     #[must_use]
     fn read_only(options: Options<Self>) -> Options<Self>;
 
-    /// What a replica's connection is told as well, in a statement, where its options have no place for it.
+    /// The statement that a replica's connection is sent when it is opened, for what its options have no place for.
     #[must_use]
     fn replica_session() -> Option<&'static str> {
         None

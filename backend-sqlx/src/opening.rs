@@ -9,15 +9,15 @@ use sqlx::{ConnectOptions, Connection, Pool};
 use crate::database::{Options, RoutedDatabase};
 use crate::pool_options::{AfterConnect, PoolOptions};
 
-/// What is done with a connection before a pool has it: it must lead to the node's server, the application's hook runs,
-/// and a replica's becomes read-only.
+/// Prepares a connection before the pool has it: the connection must lead to the node's server, the application's hook
+/// runs, and a replica's connection becomes read-only.
 pub(crate) struct Opening<DB: RoutedDatabase> {
     options: Options<DB>,
     check: ServerCheck,
     hook: Option<Arc<AfterConnect<DB>>>,
     /// A pool that runs hooks which cannot be read.
     hooked: Option<Pool<DB>>,
-    /// What makes the connection fit for a replica, if it is for one.
+    /// The statement that makes a replica's connection read-only, where its options do not.
     session: Option<&'static str>,
 }
 

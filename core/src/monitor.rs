@@ -839,14 +839,11 @@ impl<B: Backend> Monitor<B> {
     /// The primary's log is another one, or no longer the primary's. What it said of the past proves
     /// nothing of the replicas, which may follow another history by now and must say which.
     fn forget(&mut self) {
-        self.shared.history.forget();
+        self.step_down();
         let topology = self.shared.topology.load_full();
-        for replica in topology.replicas() {
-            self.disprove(replica);
-            let watch = self.watches.entry(replica.id()).or_default();
-            watch.met = false;
-            watch.following.begin_again();
-        }
+        topology
+            .replicas()
+            .for_each(|replica| self.disprove(replica));
     }
 
     /// The primary has turned out to be a replica, and no other node is known to be the primary. Nothing can be proved of

@@ -94,7 +94,7 @@ impl ServerCheck {
     #[must_use]
     pub fn none() -> Self {
         let none = Self::new();
-        none.expect(None);
+        none.set_expected(None);
         none
     }
 
@@ -108,7 +108,7 @@ impl ServerCheck {
         again
     }
 
-    /// What a new connection is to be asked; `None` where it need not be asked.
+    /// The question that a pool asks a new connection; `None` where the connection need not be asked.
     #[must_use]
     pub fn question(&self, dialect: Dialect) -> Option<Question> {
         match *self.0.expected.borrow() {
@@ -166,7 +166,7 @@ impl ServerCheck {
         many
     }
 
-    /// Whose check it is.
+    /// The check is of a pool of that node.
     pub(crate) fn belongs_to(&self, context: &Arc<Context>, peer: &Arc<Peer>) {
         self.0
             .node
@@ -174,7 +174,7 @@ impl ServerCheck {
     }
 
     /// The node has told which server it is, or that it does not tell.
-    pub(crate) fn expect(&self, server: Option<&str>) {
+    pub(crate) fn set_expected(&self, server: Option<&str>) {
         let expected = match server {
             None => Expected::Any,
             Some(server) => Expected::Server(server.into()),
@@ -263,14 +263,14 @@ mod tests {
             tokio::spawn(async move { check.admit(&answer("a")).await })
         };
         tokio::task::yield_now().await;
-        check.expect(Some("a"));
+        check.set_expected(Some("a"));
         assert_eq!(waiting.await.unwrap(), Ok(()));
     }
 
     #[tokio::test]
     async fn one_of_several_servers_is_used_and_others_are_refused() {
         let check = ServerCheck::new();
-        check.expect(Some("a"));
+        check.set_expected(Some("a"));
         for _ in 0..3 * ServerCheck::MOST {
             let other = check.admit(&answer("b")).await.unwrap_err();
             assert!(!other.is_final());
@@ -283,7 +283,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_leads_elsewhere_only_has_moved() {
         let check = ServerCheck::new();
-        check.expect(Some("a"));
+        check.set_expected(Some("a"));
         for count in 1..=ServerCheck::MOST {
             assert!(!check.take_moved());
             let other = check.admit(&answer("b")).await.unwrap_err();
@@ -292,7 +292,7 @@ mod tests {
         assert!(check.take_moved() && !check.take_moved());
         // The pool that takes its place begins anew, and one for another role does not.
         let elsewhere = ServerCheck::new();
-        elsewhere.expect(Some("b"));
+        elsewhere.set_expected(Some("b"));
         elsewhere.admit(&answer("b")).await.unwrap();
         assert!(check.again().admit(&answer("b")).await.is_err());
     }

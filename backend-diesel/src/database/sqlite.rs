@@ -43,17 +43,13 @@ impl RoutedConnection for SyncConnectionWrapper<SqliteConnection> {
     }
 
     async fn begin_writing(&mut self) -> QueryResult<()> {
-        let Some(sql) = Self::DIALECT.begin_writing() else {
-            return <Self as AsyncConnection>::TransactionManager::begin_transaction(self).await;
-        };
+        let sql = Self::DIALECT.begin_writing().unwrap_or("BEGIN");
         let begun = self.spawn_blocking(|connection| {
             AnsiTransactionManager::begin_transaction_sql(connection, sql)
         });
         match begun.await {
             // The application's own pool takes no writes. Its transactions may read.
-            Err(error) if querying(&error) == Fault::ReadOnly => {
-                <Self as AsyncConnection>::TransactionManager::begin_transaction(self).await
-            }
+            Err(error) if querying(&error) == Fault::ReadOnly => self.begin_read_only().await,
             begun => begun,
         }
     }

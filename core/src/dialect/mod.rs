@@ -66,10 +66,7 @@ impl Dialect {
             Self::Sqlite => return None,
         };
         // Of each connection it is asked only once.
-        Some(Question {
-            sql: Cow::Owned(sql.to_owned()),
-            columns: 1,
-        })
+        Some(Question::once(sql.to_owned(), 1))
     }
 
     /// The question that a replica answers once it has replayed `position`, or after `limit`. `None` if servers of
@@ -213,7 +210,7 @@ impl Dialect {
         }
     }
 
-    /// What begins a transaction that will write, where the usual beginning is not enough. In SQLite a transaction that has
+    /// The statement that begins a transaction which will write, where the usual one is not enough. In SQLite a transaction that has
     /// read before it writes fails at once, whatever the busy timeout, if another process has written meanwhile. One that
     /// takes the lock when it begins waits for that process instead.
     #[must_use]

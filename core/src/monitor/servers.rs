@@ -36,14 +36,9 @@ impl<B: Backend> Monitor<B> {
         if before == now {
             return Leads::Known;
         }
-        watch.server = Some(now.clone());
-        watch.answers = false;
-        watch.met = false;
-        watch.following = Following::default();
-        self.disprove(node);
-        self.find_aliases(&self.shared.topology.load_full());
+        let now = Some(now.clone());
         // A restarted server may count as another one. Its connections are broken, so a new pool costs nothing.
-        self.shared.reopen(node.id());
+        self.begin_anew(node, now);
         match report.identity {
             Some(_) => Leads::Known,
             None => Leads::UntoldYet,
@@ -59,26 +54,26 @@ impl<B: Backend> Monitor<B> {
             }
             // An answer that is under way is the former server's.
             node.forget_answers();
-            let watch = self.watches.entry(node.id()).or_default();
-            watch.server = None;
-            watch.answers = false;
-            watch.met = false;
-            watch.following = Following::default();
-            watch.last_asked = None;
-            self.disprove(node);
-            self.find_aliases(topology);
-            self.shared.reopen(node.id());
+            self.watches.entry(node.id()).or_default().last_asked = None;
+            self.begin_anew(node, None);
         }
+    }
+
+    /// The node leads to another server from now on, which is not known yet if it is `None`: nothing is proved of it, and
+    /// its pool is replaced.
+    fn begin_anew(&mut self, node: &Node<B>, server: Option<String>) {
+        let watch = self.watches.entry(node.id()).or_default();
+        watch.server = server;
+        watch.answers = false;
+        watch.met = false;
+        watch.following = Following::default();
+        self.disprove(node);
+        self.find_aliases(&self.shared.topology.load_full());
+        self.shared.reopen(node.id());
     }
 
     /// Takes in which server a node that belongs to the cluster leads to.
     pub(super) fn met_server(&mut self, node: &Node<B>, report: &Report) {
-        // The node's pool may just have been replaced.
-        let topology = self.shared.topology.load();
-        let mut nodes = topology.nodes.iter();
-        if let Some(node) = nodes.find(|other| other.id() == node.id()) {
-            node.check().expect(report.server.as_deref());
-        }
         if self.shared.dialect == Dialect::Sqlite {
             // Nodes that share one file are meant to.
             return;
@@ -89,7 +84,13 @@ impl<B: Backend> Monitor<B> {
         }
         watch.server.clone_from(&report.server);
         watch.answers = true;
-        self.find_aliases(&self.shared.topology.load_full());
+        let topology = self.shared.topology.load_full();
+        // The node's pool may just have been replaced.
+        let mut nodes = topology.nodes.iter();
+        if let Some(node) = nodes.find(|other| other.id() == node.id()) {
+            node.check().set_expected(report.server.as_deref());
+        }
+        self.find_aliases(&topology);
     }
 
     /// Finds out which nodes are second names of one server, and tells of those that have become one. Of several names
