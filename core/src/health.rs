@@ -42,15 +42,6 @@ pub enum Health {
 }
 
 impl Health {
-    /// All, each at its own index.
-    pub(crate) const ALL: [Self; 5] = [
-        Self::New,
-        Self::Healthy,
-        Self::Suspect,
-        Self::Ejected,
-        Self::Recovering,
-    ];
-
     /// Whether a node in this state gets work before others are tried.
     #[must_use]
     #[inline]

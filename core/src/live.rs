@@ -60,8 +60,17 @@ impl Standing {
         self.replay == Replay::StandsStill && self.role == Role::Replica
     }
 
+    /// A replica that nothing is the matter with.
+    const ORDINARY_REPLICA: Self = Self {
+        role: Role::Replica,
+        health: Health::Healthy,
+        admission: Admission::Enabled,
+        alias: Alias::No,
+        replay: Replay::GoesOn,
+    };
+
     #[inline]
-    fn pack(self) -> u32 {
+    const fn pack(self) -> u32 {
         let role = match self.role {
             Role::Unknown => 0,
             Role::Primary => 1,
@@ -92,10 +101,13 @@ impl Standing {
                 2 => Role::Replica,
                 _ => Role::Unknown,
             },
-            health: Health::ALL
-                .get((word >> 8) as usize)
-                .copied()
-                .unwrap_or(Health::New),
+            health: match word >> 8 {
+                1 => Health::Healthy,
+                2 => Health::Suspect,
+                3 => Health::Ejected,
+                4 => Health::Recovering,
+                _ => Health::New,
+            },
             replay: match word >> 6 & 1 {
                 0 => Replay::GoesOn,
                 _ => Replay::StandsStill,
@@ -166,6 +178,13 @@ impl Live {
     #[inline]
     pub(crate) fn standing(&self) -> Standing {
         Standing::unpack(self.standing.load(Ordering::Acquire))
+    }
+
+    /// Whether it is a replica in service as most are: healthy, enabled, no second name, and its replay goes on.
+    #[inline]
+    pub(crate) fn is_ordinary_replica(&self) -> bool {
+        const WORD: u32 = Standing::ORDINARY_REPLICA.pack();
+        self.standing.load(Ordering::Acquire) == WORD
     }
 
     /// Changes the standing in one step and returns the one before.
@@ -316,8 +335,15 @@ mod tests {
     #[test]
     fn standing_packs_and_unpacks() {
         let admissions = [Admission::Enabled, Admission::Disabled, Admission::Draining];
+        let healths = [
+            Health::New,
+            Health::Healthy,
+            Health::Suspect,
+            Health::Ejected,
+            Health::Recovering,
+        ];
         for role in [Role::Unknown, Role::Primary, Role::Replica] {
-            for health in Health::ALL {
+            for health in healths {
                 for admission in admissions {
                     for alias in [Alias::No, Alias::OfPrimary, Alias::OfReplica] {
                         for replay in [Replay::GoesOn, Replay::StandsStill] {

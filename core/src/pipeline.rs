@@ -243,17 +243,14 @@ impl<B> Pipeline<'_, B> {
         let mut aliases = Aliases::LeftOut;
         loop {
             let mut set = IndexSet::new();
-            let mut recovering = false;
-            let mut standing_still = false;
+            let mut all_ordinary = true;
             let mut stale = false;
             let mut sick = false;
             let mut aliased = false;
             for (index, member) in self.topology.members.iter().enumerate() {
                 match self.why_not(member, among, fitness, needs, aliases) {
                     None => {
-                        let standing = member.live.standing();
-                        recovering |= standing.health == Health::Recovering;
-                        standing_still |= standing.stands_still();
+                        all_ordinary &= member.live.is_ordinary_replica();
                         set.add(index);
                     }
                     Some(WhyNot::NotFresh(_)) => stale = true,
@@ -283,10 +280,8 @@ impl<B> Pipeline<'_, B> {
                     (false, false) => Reason::NoReplica,
                 });
             }
-            if standing_still {
+            if !all_ordinary {
                 self.leave_out_what_stands_still(&mut set);
-            }
-            if recovering {
                 self.thin_out(&mut set);
             }
             let stays_with = self.session.choice();
