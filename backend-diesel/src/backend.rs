@@ -1,11 +1,9 @@
-//! One node's pool, and the monitor's own connection to it.
+//! One node's pool.
 
 use std::fmt;
-use std::sync::Arc;
 
 use dbrouter::{Answer, Backend, Fault, Pressure, Question, RouteError};
 use diesel_async::pooled_connection::PoolError;
-use tokio::sync::Mutex;
 
 use crate::adapter::Connect;
 use crate::connection::Lease;
@@ -19,19 +17,11 @@ pub struct DieselBackend<P: Pool> {
     pool: P,
     /// How the pool was told to connect; not known of a pool that existed already.
     connect: Option<Connect<P::Connection>>,
-    /// The monitor's connection. It is taken out while it is in use, so that one whose question was
-    /// dropped half-way is never asked another.
-    probe: Arc<Mutex<Option<P::Connection>>>,
 }
 
 impl<P: Pool> DieselBackend<P> {
     pub(crate) fn new(pool: P, connect: Option<Connect<P::Connection>>) -> Self {
-        let probe = Arc::new(Mutex::new(None));
-        Self {
-            pool,
-            connect,
-            probe,
-        }
+        Self { pool, connect }
     }
 
     /// The pool itself, with the status that it tells of.
@@ -45,17 +35,6 @@ impl<P: Pool> DieselBackend<P> {
         let connect = self.connect.as_ref();
         connect.is_some_and(Connect::is_read_only)
     }
-
-    /// A connection that is none of the pool's.
-    async fn connect(&self) -> Result<P::Connection, Error> {
-        match &self.connect {
-            Some(connect) => {
-                let connected = connect.connect().await;
-                connected.map_err(|error| PoolError::ConnectionError(error).into())
-            }
-            None => self.pool.connect().await,
-        }
-    }
 }
 
 impl<P: Pool> Clone for DieselBackend<P> {
@@ -63,7 +42,6 @@ impl<P: Pool> Clone for DieselBackend<P> {
         Self {
             pool: self.pool.clone(),
             connect: self.connect.clone(),
-            probe: Arc::clone(&self.probe),
         }
     }
 }
@@ -79,6 +57,7 @@ impl<P: Pool> fmt::Debug for DieselBackend<P> {
 impl<P: Pool> Backend for DieselBackend<P> {
     type Error = Error;
     type Connection = Lease<P>;
+    type Probe = P::Connection;
 
     fn pressure(&self) -> Pressure {
         self.pool.pressure()
@@ -104,19 +83,17 @@ impl<P: Pool> Backend for DieselBackend<P> {
         Ok(lease)
     }
 
-    async fn probe(&self, question: &Question) -> Result<Answer, Error> {
-        let mut place = self.probe.lock().await;
-        let mut connection = match place.take() {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
-        let answer = connection.ask(question).await.map_err(Error::query)?;
-        *place = Some(connection);
-        Ok(answer)
+    async fn open_probe(&self) -> Result<P::Connection, Error> {
+        match &self.connect {
+            Some(connect) => {
+                let connected = connect.connect().await;
+                connected.map_err(|error| PoolError::ConnectionError(error).into())
+            }
+            None => self.pool.connect().await,
+        }
     }
 
-    async fn ask(&self, question: &Question) -> Result<Answer, Error> {
-        let mut connection = self.connect().await?;
-        connection.ask(question).await.map_err(Error::query)
+    async fn ask(probe: &mut P::Connection, question: &Question) -> Result<Answer, Error> {
+        probe.ask(question).await.map_err(Error::query)
     }
 }

@@ -13,7 +13,7 @@ use sea_orm::{
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 
-use crate::database::{self, Connection, NodePool, by_driver};
+use crate::database::{self, Connection, NodePool, Probe, by_driver};
 use crate::error;
 use crate::transaction::Open;
 
@@ -187,6 +187,7 @@ impl fmt::Debug for SeaOrmBackend {
 impl Backend for SeaOrmBackend {
     type Error = DbErr;
     type Connection = Connection;
+    type Probe = Probe;
 
     fn pressure(&self) -> Pressure {
         by_driver!(&self.pool, NodePool,
@@ -224,24 +225,25 @@ impl Backend for SeaOrmBackend {
         )
     }
 
-    async fn probe(&self, question: &Question) -> Result<Answer, DbErr> {
-        by_driver!(&self.pool, NodePool,
-            node => node.probe(question).await.map_err(error::of_connection),
-            NodePool::Other => Err(unwatchable(question)),
-        )
+    async fn open_probe(&self) -> Result<Probe, DbErr> {
+        let opened = Probe::open(&self.pool).await;
+        opened
+            .ok_or_else(unwatchable)?
+            .map_err(error::of_connection)
     }
 
-    async fn ask(&self, question: &Question) -> Result<Answer, DbErr> {
-        by_driver!(&self.pool, NodePool,
-            node => node.ask(question).await.map_err(error::of_connection),
-            NodePool::Other => Err(unwatchable(question)),
-        )
+    async fn ask(probe: &mut Probe, question: &Question) -> Result<Answer, DbErr> {
+        probe.ask(question).await.map_err(error::of_connection)
+    }
+
+    async fn close_probe(probe: Probe) {
+        probe.close().await;
     }
 }
 
 /// Rows of mocks and proxies are sorted by the names of their columns, and a question's columns go by their
 /// order.
-fn unwatchable(_: &Question) -> DbErr {
+fn unwatchable() -> DbErr {
     DbErr::BackendNotSupported {
         db: "a mock or a proxy",
         ctx: "being watched",

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use dbrouter::{Backend, Dialect, Fault};
+use dbrouter::{Answer, Backend, Dialect, Fault, Question};
 use dbrouter_sqlx::{Lease, SqlxBackend};
 use sea_orm::{DatabaseConnection, DatabaseConnectionType, DbBackend};
 
@@ -75,6 +75,44 @@ macro_rules! drivers {
                 Self::$driver(connection)
             }
         })*
+
+        /// A connection of the router's monitor to one node.
+        #[expect(missing_debug_implementations, reason = "sqlx's would show what it holds")]
+        pub struct Probe(Driver);
+
+        enum Driver {
+            $(#[cfg(feature = $feature)]
+            $driver(<sqlx::$driver as sqlx::Database>::Connection),)*
+        }
+
+        impl Probe {
+            /// `None` for what SeaORM does not run on sqlx.
+            pub(crate) async fn open(pool: &NodePool) -> Option<Result<Self, sqlx::Error>> {
+                match pool {
+                    $(#[cfg(feature = $feature)]
+                    NodePool::$driver(node) => {
+                        Some(node.open_probe().await.map(|probe| Self(Driver::$driver(probe))))
+                    })*
+                    NodePool::Other => None,
+                }
+            }
+
+            pub(crate) async fn ask(&mut self, question: &Question) -> Result<Answer, sqlx::Error> {
+                match &mut self.0 {
+                    $(#[cfg(feature = $feature)]
+                    Driver::$driver(probe) => {
+                        SqlxBackend::<sqlx::$driver>::ask(probe, question).await
+                    })*
+                }
+            }
+
+            pub(crate) async fn close(self) {
+                match self.0 {
+                    $(#[cfg(feature = $feature)]
+                    Driver::$driver(probe) => SqlxBackend::<sqlx::$driver>::close_probe(probe).await,)*
+                }
+            }
+        }
 
         /// What an error says of the node that it came from. Drivers differ in those of the server.
         pub(crate) fn fault(error: &sqlx::Error) -> Fault {

@@ -203,7 +203,7 @@ pub mod web;
 
 pub use adapter::{PoolOptions, SeaOrm};
 pub use backend::SeaOrmBackend;
-pub use database::Connection;
+pub use database::{Connection, Probe};
 pub use error::refusal;
 pub use pool::RoutedConnection;
 #[cfg(feature = "rbac")]

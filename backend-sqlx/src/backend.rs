@@ -1,4 +1,4 @@
-//! One node's pool, and the monitor's own connection to it.
+//! One node's pool.
 
 use std::fmt;
 use std::future::Future;
@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use dbrouter::{Answer, Backend, Dialect, Fault, Pressure, Question, RouteError};
 use sqlx::{ConnectOptions, Connection, Pool, Transaction};
-use tokio::sync::Mutex;
 
 use crate::connection::Lease;
 use crate::database::{RoutedDatabase, unlogged};
@@ -19,9 +18,6 @@ use crate::transaction::Open;
 /// [`Node::backend`](dbrouter::Node::backend).
 pub struct SqlxBackend<DB: RoutedDatabase> {
     pool: Pool<DB>,
-    /// The monitor's connection. It is taken out while it is in use, so that one whose question was
-    /// dropped half-way is never asked another.
-    probe: Arc<Mutex<Option<DB::Connection>>>,
     lanes: Arc<Lanes<DB>>,
     access: Access,
 }
@@ -46,7 +42,6 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
     pub(crate) fn with_hook(pool: Pool<DB>, after_release: Option<Arc<Keeps<DB>>>) -> Self {
         Self {
             pool,
-            probe: Arc::new(Mutex::new(None)),
             lanes: Arc::new(Lanes::new(after_release)),
             access: Access::Unrestricted,
         }
@@ -119,11 +114,6 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
             Ok(open)
         })
     }
-
-    async fn connect(&self) -> Result<DB::Connection, sqlx::Error> {
-        let options = unlogged::<DB>((*self.pool.connect_options()).clone());
-        options.connect().await
-    }
 }
 
 /// As [`SqlxBackend::begin_writing`], on any pool.
@@ -151,11 +141,9 @@ async fn in_a_task<T: Send + 'static>(
 
 impl<DB: RoutedDatabase> Clone for SqlxBackend<DB> {
     fn clone(&self) -> Self {
-        let (probe, lanes) = (Arc::clone(&self.probe), Arc::clone(&self.lanes));
         Self {
             pool: self.pool.clone(),
-            probe,
-            lanes,
+            lanes: Arc::clone(&self.lanes),
             access: self.access,
         }
     }
@@ -173,6 +161,7 @@ impl<DB: RoutedDatabase> fmt::Debug for SqlxBackend<DB> {
 impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
     type Error = sqlx::Error;
     type Connection = Lease<DB>;
+    type Probe = DB::Connection;
 
     fn pressure(&self) -> Pressure {
         let size = self.pool.size();
@@ -220,21 +209,16 @@ impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
         begun.await.map(Lease::within)
     }
 
-    async fn probe(&self, question: &Question) -> Result<Answer, sqlx::Error> {
-        let mut place = self.probe.lock().await;
-        let mut connection = match place.take() {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
-        let answer = DB::ask(&mut connection, question).await?;
-        *place = Some(connection);
-        Ok(answer)
+    async fn open_probe(&self) -> Result<DB::Connection, sqlx::Error> {
+        let options = unlogged::<DB>((*self.pool.connect_options()).clone());
+        options.connect().await
     }
 
-    async fn ask(&self, question: &Question) -> Result<Answer, sqlx::Error> {
-        let mut connection = self.connect().await?;
-        let answer = DB::ask(&mut connection, question).await;
-        connection.close().await?;
-        answer
+    async fn ask(probe: &mut DB::Connection, question: &Question) -> Result<Answer, sqlx::Error> {
+        DB::ask(probe, question).await
+    }
+
+    async fn close_probe(probe: DB::Connection) {
+        probe.close().await.ok();
     }
 }

@@ -608,6 +608,7 @@ impl<B: Backend> Router for Cluster<B> {
                     failures,
                     pressure: node.backend().pressure(),
                     last_error: node.last_error().map(|error| error.as_ref().to_owned()),
+                    pool_error: node.pool_error().map(|error| error.as_ref().to_owned()),
                     same_server_as: node.same_server_as().map(|name| name.as_ref().to_owned()),
                 }
             });

@@ -217,6 +217,8 @@ pub enum WhyNot {
     Unhealthy,
     /// Work has failed on it, and it has not answered yet whether it is there.
     Suspect,
+    /// It answers the monitor, but its pool gave no connection. One is being opened.
+    NoConnection,
     /// It says that it is the primary, and so does another node. Neither is known to be the later one.
     Contested,
     /// It is not known to show what the session must see; for that it must catch up by this much,
@@ -261,6 +263,7 @@ impl fmt::Display for WhyNot {
             Self::Admission(_) => f.write_str("it is disabled"),
             Self::Unhealthy => f.write_str("it does not answer, or failed too often"),
             Self::Suspect => f.write_str("work has failed on it, and it has not answered since"),
+            Self::NoConnection => f.write_str("its pool gives no connection"),
             Self::Contested => f.write_str("it is one of two that claim to be the primary"),
             Self::NotFresh(Some(by)) => write!(f, "it is {by:?} short of what must be seen"),
             Self::NotFresh(None) => f.write_str("it has not proved yet where it stands"),
@@ -324,6 +327,7 @@ impl RouteError {
                 refusal.why,
                 WhyNot::Unhealthy
                     | WhyNot::Suspect
+                    | WhyNot::NoConnection
                     | WhyNot::Contested
                     | WhyNot::NotFresh(_)
                     | WhyNot::JustFailed

@@ -6,6 +6,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use crate::affinity::Slot;
@@ -24,6 +26,9 @@ pub(crate) struct Holders {
     /// Until when the pool counts as short of connections, in nanoseconds since the beginning.
     short_until: AtomicU64,
     stopped: AtomicBool,
+    /// Those who wait for a connection that comes back, because the server has no room for another one.
+    crowd: AtomicU32,
+    returns: Notify,
     slots: Mutex<BTreeMap<u64, Weak<Slot>>>,
 }
 
@@ -35,6 +40,17 @@ const SHORT: Duration = Duration::from_millis(100);
 pub(crate) struct Waiting<'a> {
     holders: &'a Holders,
     short: bool,
+}
+
+/// Somebody waits for a connection that comes back, until it is dropped.
+pub(crate) struct InCrowd<'a>(&'a Holders);
+
+impl Drop for InCrowd<'_> {
+    fn drop(&mut self) {
+        self.0.crowd.fetch_sub(1, Ordering::AcqRel);
+        // It may have been told, and gives that on.
+        self.0.work_ended();
+    }
 }
 
 impl Drop for Waiting<'_> {
@@ -54,6 +70,8 @@ impl Holders {
             waiting: AtomicU32::new(0),
             short_until: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
+            crowd: AtomicU32::new(0),
+            returns: Notify::new(),
             slots: Mutex::new(BTreeMap::new()),
         }
     }
@@ -106,6 +124,41 @@ impl Holders {
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.recall_all();
+    }
+
+    /// Whether the pool is on its way out: another one has taken its place, or its node has gone.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Whether somebody waits for a connection that comes back. Who comes later waits behind them.
+    #[inline]
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.crowd.load(Ordering::Acquire) > 0
+    }
+
+    /// Waits for one, until it is dropped.
+    pub(crate) fn join_crowd(&self) -> InCrowd<'_> {
+        self.crowd.fetch_add(1, Ordering::AcqRel);
+        InCrowd(self)
+    }
+
+    /// Completes when work has ended on the node: its connection is back, or about to be. Who has waited longest is told.
+    pub(crate) fn returned(&self) -> Notified<'_> {
+        self.returns.notified()
+    }
+
+    /// Work has ended on the node.
+    #[inline]
+    pub(crate) fn work_ended(&self) {
+        if self.is_crowded() {
+            self.returns.notify_one();
+        }
+    }
+
+    /// How many wait for a connection.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Acquire)
     }
 
     pub(crate) fn add(&self, id: u64, slot: Weak<Slot>) {

@@ -9,7 +9,7 @@ use crate::cluster::Shared;
 use crate::dialect::Question;
 use crate::node::Node;
 use crate::observer::Event;
-use crate::router::Backend;
+use crate::router::{Backend, ask_once};
 
 /// Asks the classifier's question once, if it has one. Whether it was answered.
 pub(crate) async fn learn<B: Backend>(shared: &Shared<B>) -> bool {
@@ -48,7 +48,7 @@ async fn ask<B: Backend>(shared: &Shared<B>, question: &Question) -> Result<(), 
     const LENIENCE: u32 = 10;
     let limit = shared.settings.monitor.timeout.saturating_mul(LENIENCE);
     let node = informant(shared).ok_or("no node answers")?;
-    match timeout(limit, node.backend().ask(question)).await {
+    match timeout(limit, ask_once(node.backend(), question)).await {
         Ok(Ok(answer)) => {
             shared.classifier.learn(&answer);
             Ok(())

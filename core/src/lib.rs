@@ -88,6 +88,7 @@ mod session;
 mod settings;
 mod standstill;
 mod status;
+mod supply;
 mod sync;
 mod tags;
 mod terms;

@@ -43,6 +43,15 @@ pub(crate) enum Replay {
     StandsStill,
 }
 
+/// Whether a node's pool gives connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Supply {
+    /// As far as is known.
+    Gives,
+    /// It gave none although the server answers the monitor: see [`supply`](crate::supply).
+    Fails,
+}
+
 /// A node's standing in one word, so that a route reads all of it as of the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
@@ -51,6 +60,7 @@ pub(crate) struct Standing {
     pub(crate) admission: Admission,
     pub(crate) alias: Alias,
     pub(crate) replay: Replay,
+    pub(crate) supply: Supply,
 }
 
 impl Standing {
@@ -67,6 +77,7 @@ impl Standing {
         admission: Admission::Enabled,
         alias: Alias::No,
         replay: Replay::GoesOn,
+        supply: Supply::Gives,
     };
 
     #[inline]
@@ -90,7 +101,11 @@ impl Standing {
             Replay::GoesOn => 0,
             Replay::StandsStill => 1,
         };
-        role | admission << 2 | alias << 4 | replay << 6 | (self.health as u32) << 8
+        let supply = match self.supply {
+            Supply::Gives => 0,
+            Supply::Fails => 1,
+        };
+        role | admission << 2 | alias << 4 | replay << 6 | supply << 7 | (self.health as u32) << 8
     }
 
     #[inline]
@@ -111,6 +126,10 @@ impl Standing {
             replay: match word >> 6 & 1 {
                 0 => Replay::GoesOn,
                 _ => Replay::StandsStill,
+            },
+            supply: match word >> 7 & 1 {
+                0 => Supply::Gives,
+                _ => Supply::Fails,
             },
             admission: match (word >> 2) & 0b11 {
                 0 => Admission::Enabled,
@@ -151,6 +170,8 @@ pub(crate) struct Live {
     /// How long its statements take, and its answers to the monitor.
     pub(crate) latency: Latency,
     pub(crate) round_trip: RoundTrip,
+    /// The last instant that it has answered a question of, or a later one.
+    answered: AtomicU64,
 }
 
 impl Live {
@@ -161,6 +182,7 @@ impl Live {
             admission: Admission::Enabled,
             alias: Alias::No,
             replay: Replay::GoesOn,
+            supply: Supply::Gives,
         };
         Self {
             standing: AtomicU32::new(standing.pack()),
@@ -172,6 +194,7 @@ impl Live {
             failures: AtomicU64::new(0),
             latency: Latency::new(),
             round_trip: RoundTrip::new(),
+            answered: AtomicU64::new(Instant::VOID.as_nanos()),
         }
     }
 
@@ -180,11 +203,22 @@ impl Live {
         Standing::unpack(self.standing.load(Ordering::Acquire))
     }
 
-    /// Whether it is a replica in service as most are: healthy, enabled, no second name, and its replay goes on.
+    /// Whether it is a replica in service as most are: healthy, enabled, no second name, its replay goes on, and its pool
+    /// gives connections.
     #[inline]
     pub(crate) fn is_ordinary_replica(&self) -> bool {
         const WORD: u32 = Standing::ORDINARY_REPLICA.pack();
         self.standing.load(Ordering::Acquire) == WORD
+    }
+
+    /// A question that was sent after `asked` was answered.
+    pub(crate) fn answered(&self, asked: Instant) {
+        self.answered.fetch_max(asked.as_nanos(), Ordering::AcqRel);
+    }
+
+    /// Whether a question that was sent after `instant` has been answered.
+    pub(crate) fn answered_since(&self, instant: Instant) -> bool {
+        self.answered.load(Ordering::Acquire) > instant.as_nanos()
     }
 
     /// Changes the standing in one step and returns the one before.
@@ -347,14 +381,17 @@ mod tests {
                 for admission in admissions {
                     for alias in [Alias::No, Alias::OfPrimary, Alias::OfReplica] {
                         for replay in [Replay::GoesOn, Replay::StandsStill] {
-                            let standing = Standing {
-                                role,
-                                health,
-                                admission,
-                                alias,
-                                replay,
-                            };
-                            assert_eq!(Standing::unpack(standing.pack()), standing);
+                            for supply in [Supply::Gives, Supply::Fails] {
+                                let standing = Standing {
+                                    role,
+                                    health,
+                                    admission,
+                                    alias,
+                                    replay,
+                                    supply,
+                                };
+                                assert_eq!(Standing::unpack(standing.pack()), standing);
+                            }
                         }
                     }
                 }

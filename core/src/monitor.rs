@@ -6,6 +6,7 @@
 //! is asked less and less often, down to the interval.
 
 mod following;
+mod line;
 mod problem;
 mod promotion;
 mod servers;
@@ -24,7 +25,7 @@ use tokio::time;
 use crate::clock::Instant;
 use crate::cluster::Shared;
 use crate::config::{ConfigError, ConfigErrorKind};
-use crate::dialect::{Answer, Dialect, LogStanding, Position, Question, Report, Timeline, Written};
+use crate::dialect::{Answer, LogStanding, Position, Question, Report, Timeline, Written};
 use crate::freshness::Commits;
 use crate::health::{Health, Sign};
 use crate::learning::{keep_learning, learn};
@@ -35,9 +36,11 @@ use crate::router::Backend;
 use crate::settings::Start;
 use crate::standstill::Standstill;
 use crate::topology::Topology;
-use crate::vocabulary::{Fault, Role};
+use crate::vocabulary::Role;
 
 use self::following::Following;
+pub(crate) use self::line::CONNECTING;
+use self::line::{Line, Told};
 use self::problem::Problem;
 use self::promotion::{Claim, Verdict};
 use self::servers::Leads;
@@ -57,7 +60,9 @@ pub(crate) struct Monitor<B: Backend> {
     watches: HashMap<NodeId, Watch>,
     /// The nodes that the watches are of.
     seen: Option<Arc<Topology<B>>>,
-    questions: JoinSet<Reply>,
+    questions: JoinSet<Reply<B>>,
+    /// The ways to the nodes that are not being asked.
+    lines: HashMap<NodeId, Line<B>>,
     /// How many questions have been sent.
     sent: Count,
     /// The classifier knows what it wants to know of the server.
@@ -140,8 +145,10 @@ enum Membership {
 }
 
 /// One node's answer to one question.
-struct Reply {
+struct Reply<B: Backend> {
     node: NodeId,
+    /// The way by which it was asked, unless that is lost.
+    line: Option<Line<B>>,
     /// The number of the question.
     question: Count,
     /// The question was who it is, and not only where it stands.
@@ -182,6 +189,7 @@ impl<B: Backend> Monitor<B> {
             watches: HashMap::new(),
             seen: None,
             questions: JoinSet::new(),
+            lines: HashMap::new(),
             sent: 0,
             learnt: false,
         }
@@ -212,6 +220,9 @@ impl<B: Backend> Monitor<B> {
             }
         }
         self.see_who_follows().await;
+        if missing.is_some() && self.shared.topology.load().primary == configured.id() {
+            missing = self.await_primary(configured, missing).await;
+        }
         match missing {
             Some(error) if self.shared.topology.load().primary == configured.id() => {
                 return Err(error);
@@ -220,6 +231,31 @@ impl<B: Backend> Monitor<B> {
         }
         self.learnt = learn(&self.shared).await;
         Ok(())
+    }
+
+    /// Goes on waiting for a primary that no connection could be opened to yet: it may be far away.
+    async fn await_primary(
+        &mut self,
+        configured: &Arc<Node<B>>,
+        mut missing: Option<ConfigError>,
+    ) -> Option<ConfigError> {
+        let begun = time::Instant::now();
+        while missing.is_some()
+            && self
+                .lines
+                .get(&configured.id())
+                .is_some_and(Line::is_connecting)
+            && begun.elapsed() < CONNECTING
+        {
+            self.ask(configured);
+            while let Some(reply) = self.questions.join_next().await {
+                missing = self.attach_primary(configured, reply);
+            }
+            if missing.is_none() {
+                self.see_who_follows().await;
+            }
+        }
+        missing
     }
 
     /// Asks the primary and then the replicas once more, so that those that follow it are known to when the router is
@@ -248,7 +284,7 @@ impl<B: Backend> Monitor<B> {
     fn attach_primary(
         &mut self,
         primary: &Arc<Node<B>>,
-        reply: Result<Reply, JoinError>,
+        reply: Result<Reply<B>, JoinError>,
     ) -> Option<ConfigError> {
         let field = format!("{}.url", primary.name());
         match self.learn_from(reply) {
@@ -300,7 +336,7 @@ impl<B: Backend> Monitor<B> {
     }
 
     /// The next reply; `None` if somebody rings or the time comes before there is one.
-    async fn reply_before(&mut self, time: time::Instant) -> Option<Result<Reply, JoinError>> {
+    async fn reply_before(&mut self, time: time::Instant) -> Option<Result<Reply<B>, JoinError>> {
         let mut rung = pin!(self.shared.context.wake.rung());
         let mut sleep = pin!(time::sleep_until(time));
         poll_fn(|cx| {
@@ -321,8 +357,9 @@ impl<B: Backend> Monitor<B> {
         let topology = self.shared.topology.load_full();
         let seen = self.seen.as_ref();
         if !seen.is_some_and(|seen| Arc::ptr_eq(seen, &topology)) {
-            self.watches
-                .retain(|id, _| topology.nodes.iter().any(|node| node.id() == *id));
+            let is_there = |id: &NodeId| topology.nodes.iter().any(|node| node.id() == *id);
+            self.watches.retain(|id, _| is_there(id));
+            self.lines.retain(|id, _| is_there(id));
             // A rival that was removed contests nothing, and a removed node is no second name of a server.
             self.find_out_if_contested();
             self.find_aliases(&topology);
@@ -416,10 +453,6 @@ impl<B: Backend> Monitor<B> {
             }
             _ => None,
         };
-        let question = match identified {
-            true => shared.dialect.identify(),
-            false => shared.dialect.locate(),
-        };
         if node.id() == shared.topology.load().primary {
             shared
                 .context
@@ -433,34 +466,51 @@ impl<B: Backend> Monitor<B> {
         let limit = shared.settings.monitor.timeout;
         let dialect = shared.dialect;
         let asked = shared.context.now();
+        let known = self.lines.remove(&node.id());
+        let mut line = known
+            .filter(|line| line.leads_to(node))
+            .unwrap_or_else(|| Line::new(node));
         let node = Arc::clone(node);
         let question = async move {
-            let waited = match wait {
-                None => Ok(true),
-                Some((wait, most)) => has_waited(&node, dialect, &wait, limit, most).await,
-            };
-            // Who refuses may be on a new connection now, and be another.
-            let refuses = matches!(waited, Ok(false));
-            let identified = identified || refuses;
-            let question = match refuses {
+            // Who refuses, or is asked on another connection, may be another now.
+            let mut identified = identified;
+            let mut refuses = false;
+            let mut failed = None;
+            if let Some((wait, most)) = wait {
+                match line.tell(&wait, (limit / 2).saturating_add(most)).await {
+                    Told::Done(answer) => refuses = !dialect.has_waited(&answer),
+                    Told::Refused => refuses = true,
+                    Told::Silent => identified = true,
+                    Told::Failed(problem) => failed = Some(problem),
+                }
+            }
+            identified |= refuses;
+            let mut flushes_not = false;
+            if let Some(flush) = flush.filter(|_| failed.is_none()) {
+                match line.tell(&flush, limit / 2).await {
+                    Told::Done(_) => {}
+                    Told::Refused => flushes_not = true,
+                    Told::Silent => identified = true,
+                    Told::Failed(problem) => failed = Some(problem),
+                }
+            }
+            let question = match identified {
                 true => dialect.identify(),
-                false => question,
+                false => dialect.locate(),
             };
-            let flushed = match flush {
-                Some(flush) if waited.is_ok() => has_flushed(&node, &flush, limit).await,
-                _ => Ok(true),
-            };
-            let flushes_not = matches!(flushed, Ok(false));
             let began = node.context.now();
-            let answer = match waited.and(flushed) {
-                Ok(_) => answer_of(&node, &question, limit).await,
-                Err(problem) => Err(problem),
+            let answered = match failed {
+                None => line.ask(&question, &dialect.identify(), limit).await,
+                Some(problem) => Err(problem),
             };
+            identified |= matches!(answered, Ok((true, _)));
+            let answer = answered.map(|(_, answer)| answer);
             // Who is asked who it is may have been connected to for that.
             let alone = !identified && answer.is_ok();
             let took = alone.then(|| node.context.now().since(began));
             Reply {
                 node: node.id(),
+                line: Some(line),
                 question: number,
                 identified,
                 asked,
@@ -497,7 +547,7 @@ impl<B: Backend> Monitor<B> {
     }
 
     /// Takes in what a node replied. `None` if the node is no longer there.
-    fn learn_from(&mut self, reply: Result<Reply, JoinError>) -> Option<Learnt<B>> {
+    fn learn_from(&mut self, reply: Result<Reply<B>, JoinError>) -> Option<Learnt<B>> {
         let reply = match reply {
             Ok(reply) => reply,
             // The adapter panicked while it asked. That is its node's problem.
@@ -506,6 +556,7 @@ impl<B: Backend> Monitor<B> {
                 let (id, _) = watches.find(|(_, watch)| watch.asking == Some(error.id()))?;
                 Reply {
                     node: *id,
+                    line: None,
                     question: Count::MAX,
                     identified: true,
                     asked: Instant::VOID,
@@ -518,6 +569,7 @@ impl<B: Backend> Monitor<B> {
         };
         let Reply {
             node: id,
+            line,
             question,
             identified,
             asked,
@@ -528,8 +580,12 @@ impl<B: Backend> Monitor<B> {
         } = reply;
         let topology = self.shared.topology.load_full();
         let node = topology.nodes.iter().find(|node| node.id() == id)?;
+        self.lines.extend(line.map(|line| (id, line)));
         if let Some(took) = took {
             node.live.round_trip.took(took);
+        }
+        if answer.is_ok() {
+            node.live.answered(asked);
         }
         let watch = self.watches.entry(id).or_default();
         watch.asking = None;
@@ -988,53 +1044,8 @@ impl<B: Backend> Monitor<B> {
     }
 }
 
-async fn answer_of<B: Backend>(
-    node: &Node<B>,
-    question: &Question,
-    limit: Duration,
-) -> Result<Answer, Problem> {
-    match time::timeout(limit, node.backend().probe(question)).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) if B::fault(&error) == Fault::Busy => Err(Problem::Busy(error.into())),
-        Ok(Err(error)) => Err(Problem::Failed(error.into())),
-        Err(_) => Err(Problem::TimedOut(limit)),
-    }
-}
-
-/// Tells a replica to wait, and says whether it did: until it had come so far, or as long as it was told. That it
-/// does not know how to is no problem of its.
-async fn has_waited<B: Backend>(
-    node: &Node<B>,
-    dialect: Dialect,
-    wait: &Question,
-    limit: Duration,
-    most: Duration,
-) -> Result<bool, Problem> {
-    let limit = limit.saturating_add(most);
-    match time::timeout(limit, node.backend().probe(wait)).await {
-        Ok(Ok(answer)) => Ok(dialect.has_waited(&answer)),
-        Ok(Err(error)) if B::fault(&error) != Fault::Unavailable => Ok(false),
-        Ok(Err(error)) => Err(Problem::Failed(error.into())),
-        Err(_) => Err(Problem::TimedOut(limit)),
-    }
-}
-
-/// Has a primary flush its log, and says whether it did. That it cannot is no problem of its.
-async fn has_flushed<B: Backend>(
-    node: &Node<B>,
-    flush: &Question,
-    limit: Duration,
-) -> Result<bool, Problem> {
-    match time::timeout(limit, node.backend().probe(flush)).await {
-        Ok(Ok(_)) => Ok(true),
-        Ok(Err(error)) if B::fault(&error) != Fault::Unavailable => Ok(false),
-        Ok(Err(error)) => Err(Problem::Failed(error.into())),
-        Err(_) => Err(Problem::TimedOut(limit)),
-    }
-}
-
 /// `pause` after `time`, or as late as a clock goes.
-fn later(time: time::Instant, pause: Duration) -> time::Instant {
+pub(crate) fn later(time: time::Instant, pause: Duration) -> time::Instant {
     const LONG: Duration = Duration::from_secs(60 * 60 * 24 * 365);
     time.checked_add(pause).unwrap_or(time + LONG)
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::clock::Instant;
@@ -208,7 +209,9 @@ pub struct Node<B> {
     pub(crate) live: Arc<Live>,
     /// The sessions that keep a connection of this pool between their statements.
     pub(crate) holders: Arc<Holders>,
-    vitals: Arc<Vitals>,
+    pub(crate) vitals: Arc<Vitals>,
+    /// A connection of this pool is being opened that nobody waits for.
+    pub(crate) opening: AtomicBool,
 }
 
 impl<B> Node<B> {
@@ -228,6 +231,7 @@ impl<B> Node<B> {
             live: Arc::clone(&member.live),
             holders: Arc::new(Holders::new(&member.live)),
             vitals: Arc::default(),
+            opening: AtomicBool::new(false),
         }
     }
 
@@ -246,6 +250,7 @@ impl<B> Node<B> {
             live: Arc::clone(&self.live),
             holders: Arc::new(Holders::new(&self.live)),
             vitals: Arc::clone(&self.vitals),
+            opening: AtomicBool::new(false),
         })
     }
 
@@ -312,6 +317,21 @@ impl<B> Node<B> {
     #[must_use]
     pub fn last_error(&self) -> Option<Arc<str>> {
         self.vitals.last_error()
+    }
+
+    /// How much longer than nearby it takes to open a connection to it.
+    pub(crate) fn distance(&self) -> Duration {
+        // TCP, TLS, the login, and what is asked and set before the pool has the connection.
+        const ROUND_TRIPS: u32 = 10;
+        let round_trip = self.live.round_trip.estimate();
+        round_trip.map_or(Duration::ZERO, |time| time.saturating_mul(ROUND_TRIPS))
+    }
+
+    /// Why its pool gave no connection, if the server answers the monitor all the same. It then gets reads only if no other
+    /// node will do, until the pool has given a connection.
+    #[must_use]
+    pub fn pool_error(&self) -> Option<Arc<str>> {
+        self.vitals.pool_error()
     }
 
     /// The name of another node that leads to the same server, if this one is only a second name of that server: an
@@ -466,6 +486,7 @@ impl<B> Node<B> {
         if self.live.leave() {
             self.vitals.empty();
         }
+        self.holders.work_ended();
     }
 
     /// Traffic has found the node lost: answers to what it was asked before say nothing of it now.
@@ -515,6 +536,7 @@ impl<B> Node<B> {
     /// Another pool has taken the place of this one: work that waits for this pool goes on to that one.
     pub(crate) fn replace(&self) {
         self.holders.stop();
+        self.vitals.set_pool_error(None, &self.live);
         self.vitals.change();
     }
 

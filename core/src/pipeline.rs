@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::decision::{Cause, Reason, Refusal, RouteError, WhyNot};
 use crate::health::Health;
 use crate::history::History;
-use crate::live::{Admission, Alias, Epoch, Standing};
+use crate::live::{Admission, Alias, Epoch, Standing, Supply};
 use crate::node::Member;
 use crate::observer::Event;
 use crate::request::Request;
@@ -258,6 +258,7 @@ impl<B> Pipeline<'_, B> {
                     Some(
                         WhyNot::Unhealthy
                         | WhyNot::Suspect
+                        | WhyNot::NoConnection
                         | WhyNot::JustFailed
                         | WhyNot::Role(Role::Unknown),
                     ) => {
@@ -453,6 +454,11 @@ impl<B> Pipeline<'_, B> {
             Some(WhyNot::JustFailed)
         } else {
             match (standing.health, fitness) {
+                (Health::Healthy | Health::Recovering, Fitness::Required)
+                    if standing.supply == Supply::Fails =>
+                {
+                    Some(WhyNot::NoConnection)
+                }
                 (Health::Healthy | Health::Recovering, _)
                 | (Health::Suspect | Health::New, Fitness::Possible)
                 | (_, Fitness::Ignored) => None,

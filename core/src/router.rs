@@ -49,10 +49,9 @@ pub trait Router: Send + Sync + 'static {
 ///   dropped at any time, and then keeps no place in the pool.
 /// * `fault` says [`Fault::Unavailable`] only of errors that mean the *node* is unreachable or its
 ///   connection broken, and never of a full pool: an exhausted pool is no sick node.
-/// * `probe` asks its question on a connection of its own, never one of the application's, and never
-///   waits for one of those. It may be dropped at any time; the next probe then uses a new connection.
-/// * A broken connection is a failed probe, never one that is quietly asked again on another: that is
-///   how the monitor learns that a server was restarted. The next probe then uses a new connection.
+/// * `open_probe` and `ask` may be dropped at any time. A probe on which a question failed, or was dropped, is asked
+///   no other. An `ask` that meets a broken connection fails, and is never quietly repeated on another: that is how the
+///   monitor learns that a server was restarted.
 /// * Of a question that is not [repeated](Question::is_repeated) no prepared statement is kept. A replica may take as
 ///   long for its answer as the monitor's [interval](crate::MonitorSettings::interval) is.
 /// * The backend of a replica opens its connections read-only and at an isolation level that replicas take, where it is
@@ -67,6 +66,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// What the pool hands out. Dropped, it is back in the pool.
     type Connection: Send + 'static;
+
+    /// A connection of the monitor's own. Dropped, it is closed.
+    type Probe: Send + 'static;
 
     /// How occupied the pool is.
     fn pressure(&self) -> Pressure;
@@ -98,15 +100,28 @@ pub trait Backend: Clone + Send + Sync + 'static {
         self.acquire_read_only()
     }
 
-    /// Asks the node a question that has one row of text columns for an answer.
-    fn probe(
-        &self,
+    /// Opens a connection of the monitor's own: none of the pool's, and it waits for none of those.
+    fn open_probe(&self) -> impl Future<Output = Result<Self::Probe, Self::Error>> + Send;
+
+    /// Asks a question that has one row of text columns for an answer.
+    fn ask(
+        probe: &mut Self::Probe,
         question: &Question,
     ) -> impl Future<Output = Result<Answer, Self::Error>> + Send;
 
-    /// Asks the node a question of the same kind that may take its time: on a connection of its own, so that
-    /// no [`probe`](Self::probe) waits for it. Defaults to a probe.
-    fn ask(&self, question: &Question) -> impl Future<Output = Result<Answer, Self::Error>> + Send {
-        self.probe(question)
+    /// Closes a connection that is no longer needed, as the server wants to be told. Defaults to dropping it.
+    fn close_probe(probe: Self::Probe) -> impl Future<Output = ()> + Send {
+        async { drop(probe) }
     }
+}
+
+/// Asks one question on a connection that is opened for it.
+pub(crate) async fn ask_once<B: Backend>(
+    backend: &B,
+    question: &Question,
+) -> Result<Answer, B::Error> {
+    let mut probe = backend.open_probe().await?;
+    let answer = B::ask(&mut probe, question).await?;
+    B::close_probe(probe).await;
+    Ok(answer)
 }

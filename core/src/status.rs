@@ -113,6 +113,8 @@ pub struct NodeStatus {
     pub pressure: Pressure,
     /// What went wrong with it last, if it is not healthy.
     pub last_error: Option<String>,
+    /// Why its pool gave no connection, if the server answers the monitor all the same.
+    pub pool_error: Option<String>,
     /// The name of another node that leads to the same server, if this node is only a second name of it.
     pub same_server_as: Option<String>,
 }
@@ -190,6 +192,13 @@ impl fmt::Display for Status {
             )?;
         }
         for node in &self.nodes {
+            if let Some(error) = &node.pool_error {
+                writeln!(
+                    f,
+                    "{} answers, but its pool gives no connection: {error}",
+                    node.name
+                )?;
+            }
             if let Some(other) = &node.same_server_as {
                 writeln!(f, "{} leads to the same server as {other}", node.name)?;
             }

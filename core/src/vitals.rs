@@ -9,7 +9,7 @@ use tokio::sync::futures::Notified;
 use crate::clock::Instant;
 use crate::context::Context;
 use crate::health::{Fitness, Health, Sign};
-use crate::live::Live;
+use crate::live::{Live, Supply};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::vocabulary::Role;
 
@@ -28,6 +28,8 @@ pub(crate) struct Vitals {
 struct Known {
     fitness: Fitness,
     last_error: Option<Arc<str>>,
+    /// Why its pool gave no connection, until it has given one.
+    pool_error: Option<Arc<str>>,
     /// The name of the node that leads to the same server, if this one is a second name of it.
     same_as: Option<Arc<str>>,
 }
@@ -38,6 +40,7 @@ impl Default for Vitals {
             known: Mutex::new(Known {
                 fitness: Fitness::new(),
                 last_error: None,
+                pool_error: None,
                 same_as: None,
             }),
             changes: Notify::new(),
@@ -69,6 +72,9 @@ impl Vitals {
         if before == Health::Ejected && after.is_fit() {
             // Its share grows little by little in any case; what it took before it was away says nothing.
             live.latency.forget();
+            // What its pool could not do while it was away says nothing either.
+            known.pool_error = None;
+            live.change(|standing| standing.supply = Supply::Gives);
         }
         if let Some(since) = known.fitness.back_since() {
             live.set_back_since(since);
@@ -99,6 +105,22 @@ impl Vitals {
 
     pub(crate) fn last_error(&self) -> Option<Arc<str>> {
         self.known().last_error.clone()
+    }
+
+    pub(crate) fn pool_error(&self) -> Option<Arc<str>> {
+        self.known().pool_error.clone()
+    }
+
+    /// Sets that, and returns the one before. Routes see it.
+    pub(crate) fn set_pool_error(&self, error: Option<Arc<str>>, live: &Live) -> Option<Arc<str>> {
+        let mut known = self.known();
+        live.change(|standing| {
+            standing.supply = match error {
+                Some(_) => Supply::Fails,
+                None => Supply::Gives,
+            };
+        });
+        std::mem::replace(&mut known.pool_error, error)
     }
 
     /// The name of the node that leads to the same server.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_stream::try_stream;
 use futures_core::Stream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{self, sleep, timeout};
 
 use crate::causes::Causes;
 use crate::clock::Instant;
@@ -19,6 +19,7 @@ use crate::dialect::Dialect;
 use crate::fallback::Places;
 use crate::health::Health;
 use crate::hold::Hold;
+use crate::holders::Waiting;
 use crate::live::Alias;
 use crate::node::Node;
 use crate::observer::Event;
@@ -139,6 +140,22 @@ enum Lasting {
     Held,
 }
 
+/// What work lacks that is not being given a connection.
+enum Lacks<E> {
+    /// Nothing: the pool opens or checks one, or has it wait in its queue.
+    Nothing,
+    /// The server had no room for another connection, and this is what the pool said.
+    Room(E),
+    /// Others wait for a connection that comes back, and it is behind them.
+    Turn,
+}
+
+impl<E> Lacks<E> {
+    fn something(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+}
+
 /// Why there is no connection.
 enum Missed<E> {
     /// The pool says so.
@@ -156,6 +173,17 @@ impl<B: Backend> Work<B> {
     /// How long a read waits for a connection before the monitor is asked whether the node is there at all:
     /// longer than a connection within one region takes to open, and shorter than anybody notices.
     const PATIENCE: Duration = Duration::from_millis(10);
+
+    /// How long a connection may take to open or to check before one that comes back is taken in its place, on a node
+    /// nearby: longer than a busy server takes to answer.
+    const SLOW: Duration = Duration::from_millis(50);
+
+    /// How often that is looked at.
+    const LOOK: Duration = Duration::from_millis(5);
+
+    /// How long work waits for a connection that exists if the server has no room for another one: longer than most
+    /// statements take.
+    const ROOM: Duration = Duration::from_secs(5);
 
     /// How often work is routed anew because its node has changed while it waited. After that, the node counts as one
     /// that has failed the work, so that this ends even if the topology changes all the time.
@@ -356,14 +384,14 @@ impl<B: Backend> Work<B> {
             let backend = route.node().backend();
             let read_only = self.must_only_read(route.node()).then_some(lasting);
             // What is seldom done is on the heap, so that the futures of all other work are no larger for it.
-            let acquired = async {
+            let acquire = || async move {
                 match read_only {
                     None => backend.acquire().await,
                     Some(Lasting::OneStatement) => Box::pin(backend.acquire_read_only_once()).await,
                     Some(Lasting::Held) => Box::pin(backend.acquire_read_only()).await,
                 }
             };
-            match self.reach(&route, acquired).await {
+            match self.reach(&route, acquire).await {
                 Ok(connection) => return Ok((connection, route)),
                 Err(missed) => route = self.next_route(route, missed).await?,
             }
@@ -393,6 +421,12 @@ impl<B: Backend> Work<B> {
         pressure.in_use >= pressure.max
     }
 
+    /// Whether the node's pool has a connection, idle or with somebody else than who waits for one, and the one who asks.
+    fn has_some(node: &Node<B>, waiting: Option<&Waiting<'_>>) -> bool {
+        let waiting = node.holders.waiting() + u32::from(waiting.is_none());
+        node.in_flight() > waiting || node.backend().pressure().idle > 0
+    }
+
     /// Whether more work is under way on the node, the one that waits among it, than its pool has connections.
     fn is_overloaded(node: &Node<B>) -> bool {
         node.in_flight() > node.backend().pressure().max
@@ -413,8 +447,8 @@ impl<B: Backend> Work<B> {
     {
         let mut route = self.first_route().await?;
         loop {
-            let beginning = begin(route.node().backend());
-            match self.reach(&route, beginning).await {
+            let backend = route.node().backend();
+            match self.reach(&route, || begin(backend)).await {
                 Ok(begun) => return Ok((begun, route)),
                 Err(missed) => route = self.next_route(route, missed).await?,
             }
@@ -547,7 +581,9 @@ impl<B: Backend> Work<B> {
         match self.cluster.find(&request, &self.session) {
             Ok(other) => {
                 let (node, places) = (other.node(), self.cluster.places_for(&other));
-                let serves = node.is_healthy() && !places.is_some_and(Places::are_taken);
+                let serves = node.is_healthy()
+                    && node.pool_error().is_none()
+                    && !places.is_some_and(Places::are_taken);
                 other.unsent();
                 serves
             }
@@ -584,32 +620,77 @@ impl<B: Backend> Work<B> {
     /// idle connection of that node is kept from its pool.
     ///
     /// What the pool gave after a wait is only handed on if the work would still be routed to this node.
-    async fn reach<T>(
+    async fn reach<T, F>(
         &self,
         route: &Route<B>,
-        wanted: impl Future<Output = Result<T, B::Error>> + Send,
-    ) -> Result<T, Missed<B::Error>> {
-        let mut wanted = pin!(wanted);
-        if let Poll::Ready(result) = polled(&mut wanted).await {
-            return result.map_err(Missed::Failed);
-        }
-        let got = self.wait_for(route, wanted).await;
+        mut wanted: impl FnMut() -> F + Send,
+    ) -> Result<T, Missed<B::Error>>
+    where
+        F: Future<Output = Result<T, B::Error>> + Send,
+    {
+        let node = route.node();
+        let crowded = node.holders.is_crowded();
+        let mut attempt = pin!(wanted());
+        let first = match crowded {
+            true => Poll::Pending,
+            false => polled(&mut attempt).await,
+        };
+        let lacks = match first {
+            Poll::Ready(Ok(got)) => {
+                node.pool_gave();
+                return Ok(got);
+            }
+            Poll::Ready(Err(error)) => Lacks::Room(error),
+            Poll::Pending if crowded => Lacks::Turn,
+            Poll::Pending => Lacks::Nothing,
+        };
+        let got = match lacks {
+            Lacks::Room(error) if !Self::lacks_room(node, &error, None) => {
+                Err(Missed::Failed(error))
+            }
+            lacks => self.wait_for(route, attempt, lacks, wanted).await,
+        };
         match got {
             Ok(_) | Err(Missed::Lost) if !self.cluster.leads(route) => Err(Missed::Moved),
+            Ok(got) => {
+                node.pool_gave();
+                Ok(got)
+            }
             got => got,
         }
     }
 
-    async fn wait_for<T>(
+    /// Whether the error says that the server takes no more connections, while the pool has some that will come back.
+    fn lacks_room(node: &Node<B>, error: &B::Error, waiting: Option<&Waiting<'_>>) -> bool {
+        B::fault(error) == Fault::Busy && !Self::is_full(node) && Self::has_some(node, waiting)
+    }
+
+    /// Waits for `attempt`, or for a connection that comes back.
+    ///
+    /// A pool that is not full opens a connection, or checks one; if that takes long, because the server has no room for
+    /// another one or the connection is dead, one that has come back meanwhile is taken in its place.
+    async fn wait_for<T, F>(
         &self,
         route: &Route<B>,
-        mut wanted: Pin<&mut (impl Future<Output = Result<T, B::Error>> + Send)>,
-    ) -> Result<T, Missed<B::Error>> {
+        mut attempt: Pin<&mut F>,
+        mut lacks: Lacks<B::Error>,
+        mut wanted: impl FnMut() -> F + Send,
+    ) -> Result<T, Missed<B::Error>>
+    where
+        F: Future<Output = Result<T, B::Error>> + Send,
+    {
         let node = route.node();
-        // A pool that is not full opens a connection, or checks one. Nobody else's is needed for that.
-        let mut waiting = Self::is_full(node).then(|| node.holders.wait(Self::is_overloaded(node)));
-        let limit = self.cluster.acquire_limit();
+        let begun = self.session.now();
+        // A connection takes several round trips to open.
+        let distance = node.distance();
+        let limit = self.cluster.acquire_limit().saturating_add(distance);
+        let slow = Self::SLOW.saturating_add(distance);
+        // Who waits in a queue must not lose its place there. A pool that is not full needs nobody else's connection.
+        let mut queued = Self::is_full(node);
+        let mut waiting = queued.then(|| node.holders.wait(Self::is_overloaded(node)));
+        let mut in_crowd = None;
         let was_fit = node.is_healthy();
+        let may_go_elsewhere = route.intent() == Intent::Read && was_fit;
         let mut gone = pin!(async {
             match route.intent() {
                 Intent::Read if was_fit => node.lost().await,
@@ -622,34 +703,91 @@ impl<B: Backend> Work<B> {
                 }
             }
         });
-        let mut either = pin!(poll_fn(|cx| {
-            if let Poll::Ready(result) = wanted.as_mut().poll(cx) {
-                return Poll::Ready(result.map_err(Missed::Failed));
+        let start = time::Instant::now();
+        let (mut attempted, mut checked) = (start, start);
+        let mut pause = Self::PATIENCE.min(limit);
+        loop {
+            let is_slow = lacks.something() || !queued && attempted.elapsed() >= slow;
+            if is_slow && in_crowd.is_none() {
+                in_crowd = Some(node.holders.join_crowd());
+                pause = Self::LOOK;
             }
-            gone.as_mut().poll(cx).map(|()| Err(Missed::Lost))
-        }));
-        if let Ok(first) = timeout(Self::PATIENCE.min(limit), either.as_mut()).await {
-            return first;
-        }
-        if was_fit {
-            node.doubt();
-        }
-        waiting.get_or_insert_with(|| node.holders.wait(Self::is_overloaded(node)));
-        if route.intent() == Intent::Read && was_fit {
-            let rest = limit.saturating_sub(Self::PATIENCE);
-            if let Ok(first) = timeout(rest, either.as_mut()).await {
-                return first;
+            let mut returned = pin!(node.holders.returned());
+            let first = poll_fn(|cx| {
+                if !lacks.something()
+                    && let Poll::Ready(result) = attempt.as_mut().poll(cx)
+                {
+                    return Poll::Ready(Some(result.map_err(Missed::Failed)));
+                }
+                if gone.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Some(Err(Missed::Lost)));
+                }
+                match in_crowd {
+                    Some(_) => returned.as_mut().poll(cx).map(|()| None),
+                    None => Poll::Pending,
+                }
+            });
+            match timeout(pause, first).await {
+                Ok(Some(Err(Missed::Failed(error))))
+                    if start.elapsed() < Self::ROOM
+                        && Self::lacks_room(node, &error, waiting.as_ref()) =>
+                {
+                    lacks = Lacks::Room(error);
+                    continue;
+                }
+                Ok(Some(first)) => return first,
+                // Somebody's work has ended.
+                Ok(None) => {}
+                Err(_) if waiting.is_none() => {
+                    if was_fit {
+                        node.doubt();
+                    }
+                    waiting = Some(node.holders.wait(Self::is_overloaded(node)));
+                }
+                Err(_) => {}
             }
-            // A full pool is no sick node; and to go elsewhere because of one would only fill the next. (One that
-            // many wait for may have a connection that is not out at this very moment.)
-            let full = Self::is_full(node) || Self::is_overloaded(node);
-            if !full && self.has_alternative(route) {
-                let error = format!("no connection within {limit:?}");
-                route.suspect(&error);
-                return Err(Missed::Late);
+            pause = Self::LOOK;
+            if is_slow && node.backend().pressure().idle > 0 {
+                if !lacks.something() {
+                    // The one that was being opened is for others.
+                    node.open_in_background();
+                }
+                lacks = Lacks::Nothing;
+                in_crowd = None;
+                queued = Self::is_full(node);
+                attempt.set(wanted());
+                attempted = time::Instant::now();
+                continue;
+            }
+            if may_go_elsewhere && checked.elapsed() >= limit {
+                checked = time::Instant::now();
+                // A full pool is no sick node; and to go elsewhere because of one would only fill the next. (One that
+                // many wait for may have a connection that is not out at this very moment.)
+                let full = Self::is_full(node) || Self::is_overloaded(node);
+                if !(full && Self::has_some(node, waiting.as_ref())) && self.has_alternative(route)
+                {
+                    self.is_late(route, begun, limit);
+                    return Err(Missed::Late);
+                }
+            }
+            if start.elapsed() >= Self::ROOM {
+                match std::mem::replace(&mut lacks, Lacks::Nothing) {
+                    Lacks::Room(error) => return Err(Missed::Failed(error)),
+                    Lacks::Turn | Lacks::Nothing => {}
+                }
             }
         }
-        either.await
+    }
+
+    /// Takes in that no connection came within the limit. If the server has answered the monitor meanwhile, it is the pool
+    /// that gives none.
+    fn is_late(&self, route: &Route<B>, begun: Instant, limit: Duration) {
+        let limit = Duration::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        let error = format!("no connection within {limit:?}");
+        match route.node().live.answered_since(begun) {
+            true => route.node().pool_failed(&error),
+            false => drop(route.suspect(&error)),
+        }
     }
 
     /// No node is left. If there was one and the work failed there, that is the error. (But that writes are
@@ -755,6 +893,9 @@ impl<B: Backend> Work<B> {
             (_, fault) => fault,
         };
         route.report(fault, &Causes(&error));
+        if !(fault == Fault::Busy && Self::is_full(route.node())) {
+            route.node().pool_failed(&Causes(&error));
+        }
         match route.intent() {
             Intent::Read => self.pass_on(route, fault, error),
             Intent::Write => Err(error),

@@ -18,6 +18,7 @@ struct File;
 impl Backend for File {
     type Error = RouteError;
     type Connection = ();
+    type Probe = ();
 
     fn refused(refusal: RouteError) -> RouteError {
         refusal
@@ -35,7 +36,11 @@ impl Backend for File {
         Fault::Other
     }
 
-    async fn probe(&self, _: &Question) -> Result<Answer, RouteError> {
+    async fn open_probe(&self) -> Result<(), RouteError> {
+        Ok(())
+    }
+
+    async fn ask(_: &mut (), _: &Question) -> Result<Answer, RouteError> {
         Ok([Some("/a/file".to_owned())].into_iter().collect())
     }
 }

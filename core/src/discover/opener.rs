@@ -143,7 +143,8 @@ impl<A: Adapter> Opener<A> {
             .map(|opened| opened.access.backend().clone());
         let all = present.into_iter().chain(new);
         let asked = all.map(|backend| (dialect, backend)).collect();
-        let mut said = roles::ask_all(asked, self.limit).await;
+        let mut said =
+            roles::ask_all(asked, self.limit, self.limit.saturating_mul(3), |_| false).await;
         let new = said.split_off(count);
         let mut met = Vec::new();
         for said in said {

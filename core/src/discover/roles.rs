@@ -4,14 +4,15 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::error::in_full;
 use crate::builder::Adapter;
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::{Dialect, LogStanding, Report, Timeline};
+use crate::monitor::{CONNECTING, later};
 use crate::options::NodeOptions;
-use crate::router::Backend;
+use crate::router::{Backend, ask_once};
 use crate::settings::Start;
 use crate::vocabulary::Role;
 
@@ -44,7 +45,10 @@ pub(crate) async fn sort<A: Adapter>(
     }
     // A server that is given twice is one node.
     let mut met = Vec::new();
-    let all = candidates.into_iter().zip(ask_all(backends, limit).await);
+    let is_primary = |said: &Said| said.role() == Some(Role::Primary);
+    let enough = |said: &[Said]| said.iter().any(is_primary);
+    let said = ask_all(backends, limit, limit.max(CONNECTING), enough).await;
+    let all = candidates.into_iter().zip(said);
     let (candidates, said): (Vec<_>, Vec<_>) =
         all.filter(|(_, said)| !said.is_one_of(&mut met)).unzip();
     let primary = chosen(&said, start).map_err(|problem| {
@@ -101,30 +105,41 @@ impl Said {
     }
 }
 
-/// Asks all of them at once.
-pub(super) async fn ask_all<B: Backend>(backends: Vec<(Dialect, B)>, limit: Duration) -> Vec<Said> {
-    let mut said: Vec<_> = backends
-        .iter()
-        .map(|_| Said::nothing("the adapter panicked"))
-        .collect();
+/// Asks all of them at once. Those far away get as much as `most`, unless `limit` has passed and what the others have said
+/// is `enough`.
+pub(super) async fn ask_all<B: Backend>(
+    backends: Vec<(Dialect, B)>,
+    limit: Duration,
+    most: Duration,
+    enough: impl Fn(&[Said]) -> bool,
+) -> Vec<Said> {
+    let late = |limit: Duration| Said::nothing(format!("no answer within {limit:?}"));
+    let mut said: Vec<_> = backends.iter().map(|_| late(limit)).collect();
     let mut questions = JoinSet::new();
     for (index, (dialect, backend)) in backends.into_iter().enumerate() {
-        questions.spawn(async move {
-            let asked = timeout(limit, ask(backend, dialect)).await;
-            let late = |_| Said::nothing(format!("no answer within {limit:?}"));
-            (index, asked.unwrap_or_else(late))
-        });
+        questions.spawn(async move { (index, ask(backend, dialect).await) });
     }
-    while let Some(answered) = questions.join_next().await {
-        if let Ok((index, answer)) = answered {
-            said[index] = answer;
+    let begun = Instant::now();
+    let mut end = later(begun, limit);
+    while !questions.is_empty() {
+        match timeout_at(end, questions.join_next()).await {
+            Ok(Some(Ok((index, answer)))) => said[index] = answer,
+            // The adapter panicked.
+            Ok(_) => {}
+            Err(_) if most > limit && begun.elapsed() < most && !enough(&said) => {
+                end = later(begun, most);
+            }
+            Err(_) => break,
+        }
+        if begun.elapsed() > limit && enough(&said) {
+            break;
         }
     }
     said
 }
 
 async fn ask<B: Backend>(backend: B, dialect: Dialect) -> Said {
-    match backend.probe(&dialect.identify()).await {
+    match ask_once(&backend, &dialect.identify()).await {
         Ok(answer) => Said {
             report: dialect.read(&answer).map_err(|error| error.to_string()),
         },

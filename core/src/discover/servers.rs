@@ -10,7 +10,7 @@ use super::{DiscoverError, DiscoverErrorKind};
 use crate::cluster::Shared;
 use crate::dialect::{Answer, Dialect, Question};
 use crate::learning::informant;
-use crate::router::Backend;
+use crate::router::{Backend, ask_once};
 use crate::work::BoxFuture;
 
 /// The servers that the router knows already, for sources that ask them. They are asked on connections of their own,
@@ -151,7 +151,7 @@ async fn answer_of<B: Backend>(
     /// It is a longer question than the monitor's.
     const LENIENCE: u32 = 10;
     let limit = limit.saturating_mul(LENIENCE);
-    match timeout(limit, backend.ask(question)).await {
+    match timeout(limit, ask_once(backend, question)).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => {
             Err(unanswered(format!("{name} could not be asked for the nodes")).with_source(error))

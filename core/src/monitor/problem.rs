@@ -8,6 +8,8 @@ use std::time::Duration;
 use crate::causes::Causes;
 use crate::config::ConfigErrorKind;
 use crate::dialect::AnswerError;
+use crate::router::Backend;
+use crate::vocabulary::Fault;
 
 use super::following::Beyond;
 
@@ -18,6 +20,8 @@ pub(super) enum Problem {
     /// It is there, and has no room for the question. That is no sign of illness.
     Busy(Box<dyn Error + Send + Sync>),
     TimedOut(Duration),
+    /// No connection could be opened in that time. The attempt goes on.
+    Unconnected(Duration),
     Answer(AnswerError),
     OtherCluster {
         found: String,
@@ -43,6 +47,14 @@ pub(super) enum Problem {
 }
 
 impl Problem {
+    /// That a question, or opening a connection for it, failed.
+    pub(super) fn of<B: Backend>(error: B::Error) -> Self {
+        match B::fault(&error) {
+            Fault::Busy => Self::Busy(error.into()),
+            _ => Self::Failed(error.into()),
+        }
+    }
+
     /// The kind of configuration error that it is, if only another configuration can mend it.
     pub(super) fn of_configuration(&self) -> Option<ConfigErrorKind> {
         match self {
@@ -53,6 +65,7 @@ impl Problem {
             Self::Failed(_)
             | Self::Busy(_)
             | Self::TimedOut(_)
+            | Self::Unconnected(_)
             | Self::Answer(_)
             | Self::Beyond(_)
             | Self::Stranger { .. } => None,
@@ -69,7 +82,8 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(error) | Self::Busy(error) => Causes(&**error).fmt(f),
-            Self::TimedOut(limit) => write!(f, "no answer within {limit:?}"),
+            Self::TimedOut(limit) => write!(f, "no answer within {:?}", in_millis(*limit)),
+            Self::Unconnected(limit) => write!(f, "no connection within {:?}", in_millis(*limit)),
             Self::Answer(error) => error.fmt(f),
             Self::OtherCluster { found, expected } => write!(
                 f,
@@ -105,6 +119,11 @@ impl fmt::Display for Problem {
             ),
         }
     }
+}
+
+/// As exactly as anybody wants to read it.
+fn in_millis(time: Duration) -> Duration {
+    Duration::new(time.as_secs(), time.subsec_millis() * 1_000_000)
 }
 
 fn database(name: &str) -> String {

@@ -145,6 +145,7 @@ impl Observer for Metrics {
         match event {
             Event::Suspected { peer, .. } => count("dbrouter.suspicions", peer),
             Event::Ejected { peer, .. } => count("dbrouter.ejections", peer),
+            Event::PoolFailed { peer, .. } => count("dbrouter.pool.failures", peer),
             Event::Found { peer, .. } => count("dbrouter.recoveries", peer),
             Event::RoleChanged { peer, role } => counter!(
                 "dbrouter.role.changes",
@@ -165,6 +166,7 @@ impl Observer for Metrics {
             Event::NotDiscovered { .. } => counter!("dbrouter.discovery.failures").increment(1),
             // The status counts these, or they are for people.
             Event::Misjudged { .. }
+            | Event::PoolRecovered { .. }
             | Event::Refused { .. }
             | Event::SameServer { .. }
             | Event::SeveralServers { .. }

@@ -153,6 +153,19 @@ pub enum Event {
         /// For how long at least; until it answers in any case.
         at_least: Duration,
     },
+    /// A node answers the monitor, but its pool gave no connection: it gets reads only if no other node will do, until
+    /// the pool has given one.
+    PoolFailed {
+        /// The node.
+        peer: Arc<Peer>,
+        /// Why.
+        error: Arc<str>,
+    },
+    /// Its pool has given a connection again.
+    PoolRecovered {
+        /// The node.
+        peer: Arc<Peer>,
+    },
     /// A node answers, for the first time or again.
     Found {
         /// The node.

@@ -46,6 +46,17 @@ impl Observer for Tracing {
             } => {
                 report!(warn, peer, { error = &**error, dbrouter.at_least = ?at_least }, "node ejected");
             }
+            Event::PoolFailed { peer, error } => {
+                report!(
+                    warn,
+                    peer,
+                    { error = &**error },
+                    "node's pool gives no connection"
+                );
+            }
+            Event::PoolRecovered { peer } => {
+                report!(info, peer, {}, "node's pool gives connections again");
+            }
             Event::Found {
                 peer,
                 role,

@@ -577,7 +577,8 @@ async fn a_primary_that_answers_and_refuses_connections_is_not_tried_without_a_p
     assert!(ended.is_err());
     assert!((1000..=1020).contains(&waited), "{waited}");
     let tried = world.primary.refused_connections();
-    assert!((10..=102).contains(&tried), "{tried}");
+    // A hundred times for the write, and some times for the pool.
+    assert!((10..=110).contains(&tried), "{tried}");
 }
 
 /// Waits until a write is taken.

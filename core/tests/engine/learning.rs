@@ -8,7 +8,7 @@ use dbrouter::{
     Settings, Start,
 };
 
-use crate::world::{Mood, Server, builder, pass, settings};
+use crate::world::{Mood, Server, TO_LEARN, builder, pass, settings};
 
 /// Remembers what it was told.
 #[derive(Clone, Default)]
@@ -26,7 +26,7 @@ impl Classifier for Pupil {
     }
 
     fn question(&self) -> Option<Question> {
-        Some(Question::new("select everything", 1))
+        Some(Question::new(TO_LEARN, 1))
     }
 
     fn learn(&self, answer: &Answer) {

@@ -32,6 +32,7 @@ mod staleness;
 mod standstill;
 mod stated_reads;
 mod status;
+mod supply;
 mod tokens;
 mod told_to_wait;
 mod topology;

@@ -133,8 +133,8 @@ async fn they_are_the_routers_own_figures() {
         ),
         (
             "db.client.connection.count{db.client.connection.pool.name=replica-2,\
-             db.client.connection.state=idle}",
-            3,
+             db.client.connection.state=used}",
+            2,
         ),
     ] {
         assert_eq!(value(key), Some(expected), "{key} in {recorded:?}");

@@ -10,10 +10,10 @@ use crate::world::{Failure, Mood, World, pass, settings};
 
 /// Keeps what it is told, in few words.
 #[derive(Clone, Default)]
-struct Notes(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Notes(Arc<Mutex<Vec<String>>>);
 
 impl Notes {
-    fn taken(&self) -> Vec<String> {
+    pub(crate) fn taken(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 
@@ -28,7 +28,7 @@ impl Notes {
     }
 
     /// Waits until something is noted that begins like that, and returns all until then. What is noted later stays.
-    async fn until(&self, wanted: &str) -> Vec<String> {
+    pub(crate) async fn until(&self, wanted: &str) -> Vec<String> {
         for _ in 0..5000 {
             if let Some(notes) = self.taken_until(wanted) {
                 return notes;
@@ -46,6 +46,8 @@ impl Observer for Notes {
         self.note(match event {
             Event::Suspected { peer, error } => format!("suspected {} {error}", peer.node()),
             Event::Ejected { peer, error, .. } => format!("ejected {} {error}", peer.node()),
+            Event::PoolFailed { peer, error } => format!("pool fails {} {error}", peer.node()),
+            Event::PoolRecovered { peer } => format!("pool gives {}", peer.node()),
             Event::Found {
                 peer,
                 role,

@@ -54,19 +54,27 @@ async fn a_connection_is_waited_for_no_longer_than_the_limit_if_another_node_wou
     let (ended, waited) = read(&session, &[]).await;
     assert_eq!(ended, Ok(true), "the other replica");
     assert!((250..260).contains(&waited), "{waited}");
-    // The monitor hears of it, and its connection works.
-    pass(10).await;
-    assert_eq!(world.node("replica-2").health(), Health::Healthy);
-    assert_eq!(world.db.status().node("replica-2").unwrap().failures, 1);
-    // It is not suspected for ever: then it is ejected.
+    // The server answers the monitor, so it is the pool that fails. Nobody else waits for it.
+    let node = world.node("replica-2");
+    assert_eq!(node.health(), Health::Healthy);
+    assert_eq!(
+        node.pool_error().as_deref(),
+        Some("no connection within 250ms")
+    );
+    let status = world.db.status();
+    assert_eq!(status.node("replica-2").unwrap().failures, 0);
+    let line = "replica-2 answers, but its pool gives no connection: no connection within 250ms";
+    assert!(status.to_string().contains(line), "{status}");
     for _ in 0..4 {
-        let (ended, _) = read(&Terms::new(&world.db).session(), &[]).await;
-        assert_eq!(ended, Ok(true));
-        pass(10).await;
+        let (ended, waited) = read(&Terms::new(&world.db).session(), &[]).await;
+        assert_eq!((ended, waited), (Ok(true), 0));
     }
-    assert_eq!(world.node("replica-2").health(), Health::Ejected);
-    let (_, waited) = read(&Terms::new(&world.db).session(), &[]).await;
-    assert_eq!(waited, 0, "nobody waits any longer");
+    world.replicas[1].stuck(false);
+    pass(10).await;
+    assert_eq!(node.pool_error(), None);
+    let explained = Terms::new(&world.db).session().read();
+    let (_, route) = explained.work().acquire().await.unwrap();
+    assert_eq!(&**route.node().name(), "replica-2");
 }
 
 #[tokio::test(start_paused = true)]

@@ -68,7 +68,30 @@ struct State {
     refused: usize,
     /// Its pool's logins are refused, with this error.
     login: Option<&'static str>,
+    /// How long a connection takes to open.
+    opening: Duration,
+    /// How many connections it takes from the pool, and what the pool does when there are so many.
+    room: Option<(u32, NoRoom)>,
+    /// The monitor's connections so far, and those of them that carry nothing any longer.
+    probes: u32,
+    forgotten: u32,
     pool: Pool,
+}
+
+/// What a pool does whose server has no room for another connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// It says so.
+    IsAnError,
+    /// It tries again and again, and takes no connection that has come back meanwhile.
+    IsTriedAgain,
+}
+
+/// A connection of the monitor's.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    server: Server,
+    number: u32,
 }
 
 /// A server's pool: its connections are numbers.
@@ -177,6 +200,10 @@ impl Server {
             refuses: false,
             refused: 0,
             login: None,
+            opening: Duration::ZERO,
+            room: None,
+            probes: 0,
+            forgotten: 0,
             pool: Pool::default(),
         })))
     }
@@ -250,6 +277,22 @@ impl Server {
     /// Whether its pool's logins are refused, and with which error.
     pub(crate) fn refuses_logins(&self, error: Option<&'static str>) {
         self.state().login = error;
+    }
+
+    /// How long a connection takes to open from now on, the monitor's and the pool's.
+    pub(crate) fn opens_in(&self, time: Duration) {
+        self.state().opening = time;
+    }
+
+    /// It has room for so many of the pool's connections.
+    pub(crate) fn has_room_for(&self, connections: u32, what: NoRoom) {
+        self.state().room = Some((connections, what));
+    }
+
+    /// The monitor's connections that are open carry nothing any longer, and are not closed.
+    pub(crate) fn forget(&self) {
+        let mut state = self.state();
+        state.forgotten = state.probes;
     }
 
     /// How often its pool could not connect.
@@ -430,6 +473,9 @@ fn told(sql: &str) -> (u64, Duration) {
     (high << 32 | low, millis(limit.parse().unwrap()))
 }
 
+/// What a classifier of the tests asks.
+pub(crate) const TO_LEARN: &str = "select everything";
+
 #[derive(Debug)]
 pub(crate) struct Failure(pub(crate) &'static str);
 
@@ -444,6 +490,7 @@ impl std::error::Error for Failure {}
 impl Backend for Server {
     type Error = Failure;
     type Connection = Lent;
+    type Probe = Probe;
 
     fn refused(_: RouteError) -> Failure {
         Failure("refused by the router")
@@ -468,7 +515,7 @@ impl Backend for Server {
         let most = self.state().pool.most;
         Pressure {
             in_use: most.map_or(2, |_| self.lent()),
-            idle: 3,
+            idle: self.state().pool.idle.len() as u32,
             waiting: None,
             max: most.unwrap_or(10),
         }
@@ -486,14 +533,35 @@ impl Backend for Server {
         }
     }
 
-    async fn ask(&self, _: &Question) -> Result<Answer, Failure> {
+    async fn open_probe(&self) -> Result<Probe, Failure> {
+        let opening = self.state().opening;
+        if !opening.is_zero() {
+            time::sleep(opening).await;
+        }
         let mut state = self.state();
-        state.consulted.push(time::Instant::now());
-        let knows = state.knows.ok_or(Failure("no such relation"))?;
-        Ok([Some(knows.to_owned())].into_iter().collect())
+        state.probes += 1;
+        let number = state.probes;
+        let server = self.clone();
+        Ok(Probe { server, number })
     }
 
-    async fn probe(&self, question: &Question) -> Result<Answer, Failure> {
+    async fn ask(probe: &mut Probe, question: &Question) -> Result<Answer, Failure> {
+        if probe.number <= probe.server.state().forgotten {
+            std::future::pending::<()>().await;
+        }
+        probe.server.answer_to(question).await
+    }
+}
+
+impl Server {
+    async fn answer_to(&self, question: &Question) -> Result<Answer, Failure> {
+        // What a classifier asks, and not the monitor.
+        if question.sql() == TO_LEARN || question.sql().contains("pg_proc") {
+            let mut state = self.state();
+            state.consulted.push(time::Instant::now());
+            let knows = state.knows.ok_or(Failure("no such relation"))?;
+            return Ok([Some(knows.to_owned())].into_iter().collect());
+        }
         let about = match question.sql() {
             sql if sql.contains("system_identifier") => Asked::WhoItIs,
             sql if sql.starts_with("WAIT FOR") => Asked::ToWait,
@@ -557,25 +625,48 @@ impl Server {
                     state.refused += 1;
                     return Err(Failure("connection refused"));
                 }
+                let (room, opening) = (state.room, state.opening);
                 let pool = &mut state.pool;
-                let idle = pool.idle.pop_front();
-                let number = idle.or_else(|| {
-                    let room = pool.most.is_none_or(|most| pool.opened < most);
-                    pool.opened += u32::from(room);
-                    room.then_some(pool.opened)
-                });
-                if let Some(number) = number {
-                    let server = self.clone();
-                    let access = Access::Unrestricted;
-                    return Ok(Lent {
-                        server,
-                        number,
-                        access,
-                    });
+                if let Some(number) = pool.idle.pop_front() {
+                    return Ok(self.hands_out(number));
                 }
-                Arc::clone(&pool.returned)
+                match pool.most {
+                    Some(most) if pool.opened >= most => Err(Arc::clone(&pool.returned)),
+                    _ => Ok((room, opening)),
+                }
             };
-            returned.notified().await;
+            let (room, opening) = match returned {
+                Ok(opens) => opens,
+                Err(returned) => {
+                    returned.notified().await;
+                    continue;
+                }
+            };
+            if !opening.is_zero() {
+                time::sleep(opening).await;
+            }
+            loop {
+                let opened = {
+                    let mut state = self.state();
+                    let has_room = room.is_none_or(|(room, _)| state.pool.opened < room);
+                    state.pool.opened += u32::from(has_room);
+                    has_room.then_some(state.pool.opened)
+                };
+                match (opened, room) {
+                    (Some(number), _) => return Ok(self.hands_out(number)),
+                    (None, Some((_, NoRoom::IsAnError))) => return Err(Failure("no room")),
+                    (None, _) => time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        }
+    }
+
+    fn hands_out(&self, number: u32) -> Lent {
+        let (server, access) = (self.clone(), Access::Unrestricted);
+        Lent {
+            server,
+            number,
+            access,
         }
     }
 

@@ -40,6 +40,13 @@ impl Drop for Connection {
     }
 }
 
+/// A connection of a process's monitor.
+#[derive(Debug)]
+pub(crate) struct Monitored {
+    pool: Pool,
+    link: Link,
+}
+
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -51,7 +58,6 @@ pub(crate) enum Failure {
     Broken,
     ReadOnly,
     Conflict,
-    UnknownStatement,
 }
 
 impl fmt::Display for Failure {
@@ -193,6 +199,7 @@ impl Connection {
 impl Backend for Pool {
     type Error = Failure;
     type Connection = Connection;
+    type Probe = Monitored;
 
     fn refused(_: RouteError) -> Failure {
         Failure::Refused
@@ -251,42 +258,40 @@ impl Backend for Pool {
 
     fn fault(failure: &Failure) -> Fault {
         match failure {
-            Failure::Refused | Failure::UnknownStatement => Fault::Other,
+            Failure::Refused => Fault::Other,
             Failure::Unconnected | Failure::Broken => Fault::Unavailable,
             Failure::ReadOnly => Fault::ReadOnly,
             Failure::Conflict => Fault::Conflict,
         }
     }
 
-    async fn ask(&self, _: &Question) -> Result<Answer, Failure> {
-        Err(Failure::UnknownStatement)
+    async fn open_probe(&self) -> Result<Monitored, Failure> {
+        self.world.travel(self.server()).await;
+        let reached = self.world.reach(self.address, None).await;
+        let link = reached.map_err(|()| Failure::Unconnected)?;
+        let pool = self.clone();
+        Ok(Monitored { pool, link })
     }
 
-    /// On a connection of its own, which is opened again when it has broken.
-    async fn probe(&self, question: &Question) -> Result<Answer, Failure> {
-        let known = {
-            let mut state = self.world.state();
-            state.addresses[self.address].monitors[self.process].take()
-        };
-        let server = known.map_or_else(|| self.server(), |link| link.server);
-        self.world.travel(server).await;
-        self.world.answer_slowly(server).await;
-        let reached = self.world.reach(self.address, known).await;
-        let link = reached.map_err(|()| Failure::Unconnected)?;
+    async fn ask(monitored: &mut Monitored, question: &Question) -> Result<Answer, Failure> {
+        let Monitored { pool, link } = monitored;
+        let (world, link) = (&pool.world, *link);
+        world.travel(link.server).await;
+        world.answer_slowly(link.server).await;
+        pool.still(link).await?;
         let answer = match answers::told_to_wait(question) {
-            Some(told) => self.waited(told, link).await?,
+            Some(told) => pool.waited(told, link).await?,
             None if answers::told_to_flush(question) => {
-                self.world.flush(link.server);
+                world.flush(link.server);
                 answers::of_flushing()
             }
             None => {
-                let mut state = self.world.state();
-                answers::of_server(&self.world, &mut state, link.server, question)
+                let mut state = world.state();
+                answers::of_server(world, &mut state, link.server, question)
             }
         };
-        self.world.travel(link.server).await;
-        self.still(link).await?;
-        self.world.state().addresses[self.address].monitors[self.process] = Some(link);
+        world.travel(link.server).await;
+        pool.still(link).await?;
         Ok(answer)
     }
 }

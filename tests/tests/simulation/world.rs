@@ -100,8 +100,7 @@ pub(crate) struct Address {
     moved_at: Duration,
     /// Connections by way of it that were made before it moved are broken.
     pub(crate) moves: u64,
-    /// The connections of each process's monitor and pool.
-    pub(crate) monitors: [Option<Link>; PROCESSES],
+    /// The connections in each process's pool.
     pub(crate) idle: [Vec<Link>; PROCESSES],
 }
 
@@ -255,21 +254,13 @@ impl World {
         });
         let servers = servers.collect();
         let names = (0..members).chain(second_names.iter().copied());
-        let addresses = names.chain(members..all).map(|server| {
-            let link = Link {
-                server,
-                incarnation: 1,
-                moves: 1,
-            };
-            Address {
-                server,
-                closed: false,
-                travels: false,
-                moved_at: Duration::ZERO,
-                moves: 1,
-                monitors: [Some(link); PROCESSES],
-                idle: Default::default(),
-            }
+        let addresses = names.chain(members..all).map(|server| Address {
+            server,
+            closed: false,
+            travels: false,
+            moved_at: Duration::ZERO,
+            moves: 1,
+            idle: Default::default(),
         });
         let addresses = addresses.collect();
         let state = State {

@@ -1,7 +1,6 @@
 //! An adapter for plain tokio-postgres on deadpool: all that it takes to get what the others have.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use dbrouter::{
@@ -9,15 +8,13 @@ use dbrouter::{
     Question, Role, RouteError, ServerCheck, Terms,
 };
 use deadpool_postgres::{Hook, HookError, Manager, Object, Pool, PoolError, Runtime};
-use tokio::sync::Mutex;
 use tokio_postgres::{Client, Config, NoTls};
 
-/// One node's pool, and the monitor's own connection to it.
+/// One node's pool.
 #[derive(Clone)]
 pub(crate) struct Node {
     pool: Pool,
     config: Config,
-    probe: Arc<Mutex<Option<Client>>>,
 }
 
 /// tokio-postgres' errors, the pool's, and the router's.
@@ -34,6 +31,7 @@ pub(crate) enum Error {
 impl Backend for Node {
     type Error = Error;
     type Connection = Object;
+    type Probe = Client;
 
     fn pressure(&self) -> Pressure {
         let status = self.pool.status();
@@ -64,18 +62,14 @@ impl Backend for Node {
         Ok(self.pool.get().await?)
     }
 
-    async fn probe(&self, question: &Question) -> Result<Answer, Error> {
-        let mut place = self.probe.lock().await;
-        let client = match place.take() {
-            Some(client) => client,
-            None => {
-                let (client, connection) = self.config.connect(NoTls).await?;
-                tokio::spawn(async move { connection.await.ok() });
-                client
-            }
-        };
+    async fn open_probe(&self) -> Result<Client, Error> {
+        let (client, connection) = self.config.connect(NoTls).await?;
+        tokio::spawn(async move { connection.await.ok() });
+        Ok(client)
+    }
+
+    async fn ask(client: &mut Client, question: &Question) -> Result<Answer, Error> {
         let row = client.query_one(question.sql(), &[]).await?;
-        *place = Some(client);
         let columns = (0..question.columns()).map(|column| row.try_get(column));
         Ok(columns.collect::<Result<_, _>>()?)
     }
@@ -151,12 +145,7 @@ impl Adapter for TokioPostgres {
         let pool = built.map_err(|error| {
             ConfigError::new(ConfigErrorKind::Runtime, "pool", "has no runtime").with_source(error)
         })?;
-        let probe = Arc::default();
-        Ok(Node {
-            pool,
-            config,
-            probe,
-        })
+        Ok(Node { pool, config })
     }
 
     fn adopt(&self, pool: Infallible, _: &str) -> Result<Node, ConfigError> {
