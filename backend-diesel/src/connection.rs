@@ -3,10 +3,11 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use dbrouter::{Decision, Route};
+use dbrouter::{Decision, Pings, Route};
 use diesel_async::pooled_connection::PoolableConnection;
 use diesel_async::{SimpleAsyncConnection, TransactionManager};
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use crate::backend::DieselBackend;
 use crate::database::RoutedConnection;
@@ -61,7 +62,8 @@ impl<P: Pool> Lease<P> {
     /// Gives the connection back as it was, or closes it.
     async fn restore(mut self) {
         let allow = P::Connection::DIALECT.allow_writes_again();
-        if self.batch_execute(allow).await.is_ok() {
+        let allowed = timeout(Pings::LIMIT, self.batch_execute(allow)).await;
+        if matches!(allowed, Ok(Ok(()))) {
             self.writes = Writes::AsItWas;
         }
     }

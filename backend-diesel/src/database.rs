@@ -9,17 +9,31 @@ mod sqlite;
 
 use std::error::Error;
 
-use dbrouter::{Answer, Dialect, Question};
+use dbrouter::{Answer, Dialect, Pings, Question};
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, QueryableByName};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::result::DatabaseErrorKind;
 use diesel::row::{Field, NamedRow, Row};
 use diesel::sql_types::{Text, Untyped};
 use diesel::{ConnectionResult, QueryResult};
 use diesel_async::pooled_connection::{PoolableConnection, RecyclingMethod};
 use diesel_async::{AsyncConnection, TransactionManager};
+use tokio::time::timeout;
 
 use crate::strict::{Handle, ReadWrite};
+
+/// The answer to a ping, which is awaited no longer than one may take.
+async fn answered<T>(ping: impl Future<Output = QueryResult<T>>) -> QueryResult<T> {
+    let silent = |_| {
+        let problem = Box::new("the server does not answer".to_owned());
+        Err(diesel::result::Error::DatabaseError(
+            DatabaseErrorKind::ClosedConnection,
+            problem,
+        ))
+    };
+    timeout(Pings::LIMIT, ping).await.unwrap_or_else(silent)
+}
 
 /// A connection of diesel-async's that can be routed to: `AsyncPgConnection` with the feature `postgres`,
 /// `AsyncMysqlConnection` with `mysql`, and `SyncConnectionWrapper<SqliteConnection>` with `sqlite`.
@@ -37,11 +51,13 @@ pub trait RoutedConnection:
     /// out by a ping at every checkout. Defaults to yes.
     const SURVIVES_A_DROP: bool = true;
 
-    /// How a pool checks a connection that it hands out, unless it is told otherwise. Defaults to diesel-async's own
-    /// query.
+    /// How a pool checks a connection that it hands out, unless it is told otherwise. Defaults to a query that must be
+    /// answered within [`Pings::LIMIT`].
     #[must_use]
     fn recycling() -> RecyclingMethod<Self> {
-        RecyclingMethod::default()
+        RecyclingMethod::CustomFunction(Box::new(|connection: &mut Self| {
+            Box::pin(answered(connection.batch_execute("SELECT 1")))
+        }))
     }
 
     /// What the driver is given for a URL.

@@ -4,7 +4,9 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbrouter::{Adapter, Cluster, ConfigError, Dialect, IntoNode, NodeOptions, Role, ServerCheck};
+use dbrouter::{
+    Adapter, Cluster, ConfigError, Dead, Dialect, IntoNode, NodeOptions, Pings, Role, ServerCheck,
+};
 use sqlx::pool::PoolOptions as SqlxOptions;
 use sqlx::{Connection, Pool};
 
@@ -74,8 +76,9 @@ impl<DB: RoutedDatabase> Sqlx<DB> {
         } else if hook.is_none() {
             return options;
         }
+        let pings = Arc::new(Pings::new(window));
         options.before_acquire(move |connection, meta| {
-            let hook = hook.clone();
+            let (hook, pings) = (hook.clone(), Arc::clone(&pings));
             Box::pin(async move {
                 let idle = meta.idle_for;
                 if let Some(hook) = hook
@@ -83,11 +86,12 @@ impl<DB: RoutedDatabase> Sqlx<DB> {
                 {
                     return Ok(false);
                 }
-                if window.is_some_and(|window| idle > window) {
-                    // A connection that fails the ping is closed, and another one taken or opened.
-                    connection.ping().await?;
+                // A connection that fails the ping is closed, and another one taken or opened.
+                match pings.check(idle, connection.ping()).await {
+                    Ok(()) => Ok(true),
+                    Err(Dead::Failed(error)) => Err(error),
+                    Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
                 }
-                Ok(true)
             })
         })
     }

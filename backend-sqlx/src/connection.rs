@@ -3,11 +3,12 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use dbrouter::{Decision, Route, Work};
+use dbrouter::{Decision, Pings, Route, Work};
 use futures_core::future::BoxFuture;
 use sqlx::pool::PoolConnection;
 use sqlx::{Acquire, Transaction};
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use crate::backend::SqlxBackend;
 use crate::database::RoutedDatabase;
@@ -17,23 +18,36 @@ use crate::database::RoutedDatabase;
 pub struct Lease<DB: RoutedDatabase>(Lent<DB>);
 
 enum Lent<DB: RoutedDatabase> {
-    AsItIs(PoolConnection<DB>),
+    AsItIs(Borrowed<DB>),
     /// In a read-only transaction, which is rolled back when it is dropped.
     Within(Transaction<'static, DB>),
     Refusing(Refusing<DB>),
 }
 
+/// A connection that goes back to its pool. sqlx pings each one that does, and waits for the answer for as long as it takes:
+/// a connection that a firewall has forgotten would keep its place in the pool for many minutes.
+struct Borrowed<DB: RoutedDatabase>(Option<PoolConnection<DB>>);
+
+impl<DB: RoutedDatabase> Drop for Borrowed<DB> {
+    fn drop(&mut self) {
+        if let Some(mut connection) = self.0.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let returning = connection.return_to_pool();
+            runtime.spawn(async move { timeout(Pings::LIMIT, returning).await.ok() });
+        }
+    }
+}
+
 /// A connection on which the server refuses writes, until it has been told to take them again.
 struct Refusing<DB: RoutedDatabase>(Option<PoolConnection<DB>>);
 
-impl<DB: RoutedDatabase> Refusing<DB> {
-    /// Why there is always a connection.
-    const HELD: &str = "a connection is only given back when it is dropped";
-}
+/// Why there is always a connection.
+const HELD: &str = "a connection is only given back when it is dropped";
 
 impl<DB: RoutedDatabase> Lease<DB> {
     pub(crate) fn new(connection: PoolConnection<DB>) -> Self {
-        Self(Lent::AsItIs(connection))
+        Self(Lent::AsItIs(Borrowed(Some(connection))))
     }
 
     /// In a transaction that only reads.
@@ -43,9 +57,10 @@ impl<DB: RoutedDatabase> Lease<DB> {
 
     /// Has the server refuse writes on the connection until it is given back.
     pub(crate) async fn refusing_writes(self) -> Result<Self, sqlx::Error> {
-        let Lent::AsItIs(mut connection) = self.0 else {
+        let Lent::AsItIs(mut borrowed) = self.0 else {
             return Ok(self);
         };
+        let mut connection = borrowed.0.take().expect(HELD);
         if let Some(question) = DB::DIALECT.refuses_writes()
             && DB::ask(&mut connection, &question).await?.is_yes()
         {
@@ -63,9 +78,9 @@ impl<DB: RoutedDatabase> Deref for Lease<DB> {
 
     fn deref(&self) -> &DB::Connection {
         match &self.0 {
-            Lent::AsItIs(connection) => connection,
+            Lent::AsItIs(connection) => connection.0.as_ref().expect(HELD),
             Lent::Within(transaction) => transaction,
-            Lent::Refusing(connection) => connection.0.as_ref().expect(Refusing::<DB>::HELD),
+            Lent::Refusing(connection) => connection.0.as_ref().expect(HELD),
         }
     }
 }
@@ -73,9 +88,9 @@ impl<DB: RoutedDatabase> Deref for Lease<DB> {
 impl<DB: RoutedDatabase> DerefMut for Lease<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
         match &mut self.0 {
-            Lent::AsItIs(connection) => connection,
+            Lent::AsItIs(connection) => connection.0.as_mut().expect(HELD),
             Lent::Within(transaction) => transaction,
-            Lent::Refusing(connection) => connection.0.as_mut().expect(Refusing::<DB>::HELD),
+            Lent::Refusing(connection) => connection.0.as_mut().expect(HELD),
         }
     }
 }
@@ -97,12 +112,11 @@ struct Restoring<DB: RoutedDatabase>(Option<PoolConnection<DB>>);
 
 impl<DB: RoutedDatabase> Restoring<DB> {
     async fn restore(mut self) {
-        if let Some(connection) = &mut self.0
-            && DB::execute(connection, DB::DIALECT.allow_writes_again())
-                .await
-                .is_ok()
-        {
-            drop(self.0.take());
+        if let Some(connection) = &mut self.0 {
+            let allowed = DB::execute(connection, DB::DIALECT.allow_writes_again());
+            if matches!(timeout(Pings::LIMIT, allowed).await, Ok(Ok(()))) {
+                drop(Borrowed(self.0.take()));
+            }
         }
     }
 }

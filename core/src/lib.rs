@@ -49,6 +49,7 @@ mod builder;
 mod candidates;
 mod causality;
 mod causes;
+mod checkout;
 mod classify;
 mod clock;
 mod cluster;
@@ -107,6 +108,7 @@ mod work;
 #[cfg(feature = "builder")]
 pub use builder::{Adapter, Builder, add_replica};
 pub use candidates::{Candidate, Candidates};
+pub use checkout::{Dead, Pings};
 pub use classify::{Classification, Classifier};
 #[cfg(feature = "sql")]
 pub use classify::{Inspection, Sql};

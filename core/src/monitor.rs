@@ -40,7 +40,7 @@ use crate::vocabulary::Role;
 
 use self::following::Following;
 pub(crate) use self::line::CONNECTING;
-use self::line::{Line, Told};
+use self::line::{How, Line, Told};
 use self::problem::Problem;
 use self::promotion::{Claim, Verdict};
 use self::servers::Leads;
@@ -153,6 +153,8 @@ struct Reply<B: Backend> {
     question: Count,
     /// The question was who it is, and not only where it stands.
     identified: bool,
+    /// The connection that was kept had been closed, and this is the answer on a new one.
+    was_closed: bool,
     /// Before the question was sent.
     asked: Instant,
     /// It was told to wait, and did not.
@@ -503,8 +505,10 @@ impl<B: Backend> Monitor<B> {
                 None => line.ask(&question, &dialect.identify(), limit).await,
                 Some(problem) => Err(problem),
             };
-            identified |= matches!(answered, Ok((true, _)));
-            let answer = answered.map(|(_, answer)| answer);
+            let how = answered.as_ref().map(|answered| answered.how);
+            identified |= how.is_ok_and(|how| how != How::AsAsked);
+            let was_closed = how.is_ok_and(|how| how == How::AfterItWasClosed);
+            let answer = answered.map(|answered| answered.answer);
             // Who is asked who it is may have been connected to for that.
             let alone = !identified && answer.is_ok();
             let took = alone.then(|| node.context.now().since(began));
@@ -513,6 +517,7 @@ impl<B: Backend> Monitor<B> {
                 line: Some(line),
                 question: number,
                 identified,
+                was_closed,
                 asked,
                 refuses,
                 flushes_not,
@@ -559,6 +564,7 @@ impl<B: Backend> Monitor<B> {
                     line: None,
                     question: Count::MAX,
                     identified: true,
+                    was_closed: false,
                     asked: Instant::VOID,
                     refuses: false,
                     flushes_not: false,
@@ -572,6 +578,7 @@ impl<B: Backend> Monitor<B> {
             line,
             question,
             identified,
+            was_closed,
             asked,
             refuses,
             flushes_not,
@@ -596,6 +603,10 @@ impl<B: Backend> Monitor<B> {
             watch.waits = Waits::Refused;
             watch.met = false;
             self.disprove(node);
+        }
+        if was_closed {
+            self.lose_track(node);
+            self.watches.entry(id).or_default().following.begin_again();
         }
         let watch = self.watches.entry(id).or_default();
         let met = watch.met;
@@ -1005,24 +1016,30 @@ impl<B: Backend> Monitor<B> {
         });
     }
 
-    /// The node does not answer, or not as it should. When it is back it must say who it is, and prove
-    /// anew where it stands: a standby that crashed comes back with an older state than it has shown.
-    fn lose(&mut self, node: &Arc<Node<B>>, problem: &Problem) {
+    /// The connection to the node is lost. What it said on it holds no longer.
+    fn lose_track(&mut self, node: &Arc<Node<B>>) {
         let watch = self.watches.entry(node.id()).or_default();
-        watch.fruitless = watch.fruitless.saturating_add(1);
         watch.met = false;
         watch.waits = Waits::No;
         watch.flush = Flush::No;
-        if !matches!(problem, Problem::Beyond(_)) {
-            // It may be another server, or have been rebuilt, when it answers again.
-            watch.following.begin_again();
-        }
         if std::mem::take(&mut watch.answers) {
             self.find_aliases(&self.shared.topology.load_full());
         }
         self.contests(node, false);
         // While the primary has not told who it is, a replica serves without having been met.
         self.disprove(node);
+    }
+
+    /// The node does not answer, or not as it should. When it is back it must say who it is, and prove
+    /// anew where it stands: a standby that crashed comes back with an older state than it has shown.
+    fn lose(&mut self, node: &Arc<Node<B>>, problem: &Problem) {
+        let watch = self.watches.entry(node.id()).or_default();
+        watch.fruitless = watch.fruitless.saturating_add(1);
+        if !matches!(problem, Problem::Beyond(_)) {
+            // It may be another server, or have been rebuilt, when it answers again.
+            watch.following.begin_again();
+        }
+        self.lose_track(node);
         let watch = self.watches.entry(node.id()).or_default();
         let is_refused = problem.is_of_a_stranger() || matches!(problem, Problem::Beyond(_));
         if is_refused && !std::mem::replace(&mut watch.refused, true) {

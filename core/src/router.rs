@@ -51,7 +51,7 @@ pub trait Router: Send + Sync + 'static {
 ///   connection broken, and never of a full pool: an exhausted pool is no sick node.
 /// * `open_probe` and `ask` may be dropped at any time. A probe on which a question failed, or was dropped, is asked
 ///   no other. An `ask` that meets a broken connection fails, and is never quietly repeated on another: that is how the
-///   monitor learns that a server was restarted.
+///   monitor learns that a server may have been restarted.
 /// * Of a question that is not [repeated](Question::is_repeated) no prepared statement is kept. A replica may take as
 ///   long for its answer as the monitor's [interval](crate::MonitorSettings::interval) is.
 /// * The backend of a replica opens its connections read-only and at an isolation level that replicas take, where it is

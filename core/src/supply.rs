@@ -5,11 +5,12 @@
 //! and again with longer pauses, and the first one that the pool gives brings the node back.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::causes::Causes;
 use crate::health::Health;
@@ -79,6 +80,20 @@ impl<B: Backend> Node<B> {
     }
 }
 
+/// Takes a connection from the pool: one that comes back in the place of one that does not open.
+async fn acquire<B: Backend>(backend: &B) -> Result<B::Connection, B::Error> {
+    const LOOK: Duration = Duration::from_millis(100);
+    let mut attempt = pin!(backend.acquire());
+    loop {
+        if let Ok(acquired) = timeout(LOOK, attempt.as_mut()).await {
+            return acquired;
+        }
+        if backend.pressure().idle > 0 {
+            attempt.set(backend.acquire());
+        }
+    }
+}
+
 /// Takes one connection from the pool and gives it back, however often that fails, unless nobody needs the pool any longer.
 async fn keep_opening<B: Backend>(node: Weak<Node<B>>) {
     let mut pause = FIRST_PAUSE;
@@ -86,7 +101,7 @@ async fn keep_opening<B: Backend>(node: Weak<Node<B>>) {
         let Some(backend) = node.upgrade().map(|node| node.backend().clone()) else {
             return;
         };
-        let acquired = backend.acquire().await;
+        let acquired = acquire(&backend).await;
         drop(backend);
         let Some(node) = node.upgrade() else { return };
         match acquired {

@@ -12,6 +12,7 @@ use futures_core::Stream;
 use tokio::time::{self, sleep, timeout};
 
 use crate::causes::Causes;
+use crate::checkout::polled_for;
 use crate::clock::Instant;
 use crate::cluster::Cluster;
 use crate::decision::{Cause, Decision, RouteError};
@@ -391,7 +392,9 @@ impl<B: Backend> Work<B> {
                     Some(Lasting::Held) => Box::pin(backend.acquire_read_only()).await,
                 }
             };
-            match self.reach(&route, acquire).await {
+            // A statement that only reads is run again elsewhere. What is done on a connection that is held is not.
+            let careful = route.intent() == Intent::Write || lasting == Lasting::Held;
+            match self.reach(&route, careful, acquire).await {
                 Ok(connection) => return Ok((connection, route)),
                 Err(missed) => route = self.next_route(route, missed).await?,
             }
@@ -448,7 +451,7 @@ impl<B: Backend> Work<B> {
         let mut route = self.first_route().await?;
         loop {
             let backend = route.node().backend();
-            match self.reach(&route, || begin(backend)).await {
+            match self.reach(&route, true, || begin(backend)).await {
                 Ok(begun) => return Ok((begun, route)),
                 Err(missed) => route = self.next_route(route, missed).await?,
             }
@@ -540,7 +543,7 @@ impl<B: Backend> Work<B> {
             return Some(running.await);
         }
         let mut running = pin!(running);
-        if let Poll::Ready(result) = polled(&mut running).await {
+        if let Poll::Ready(result) = polled_once(false, &mut running).await {
             return Some(result);
         }
         let limit = self.cluster.standstill_limit();
@@ -619,10 +622,12 @@ impl<B: Backend> Work<B> {
     /// is told when the primary is known to be gone, or that another node is the primary now. While somebody waits, no
     /// idle connection of that node is kept from its pool.
     ///
-    /// What the pool gave after a wait is only handed on if the work would still be routed to this node.
+    /// What the pool gave after a wait is only handed on if the work would still be routed to this node. If it is to be
+    /// `careful`, pools that know how [check](crate::Pings) a connection that might have been closed.
     async fn reach<T, F>(
         &self,
         route: &Route<B>,
+        careful: bool,
         mut wanted: impl FnMut() -> F + Send,
     ) -> Result<T, Missed<B::Error>>
     where
@@ -633,7 +638,7 @@ impl<B: Backend> Work<B> {
         let mut attempt = pin!(wanted());
         let first = match crowded {
             true => Poll::Pending,
-            false => polled(&mut attempt).await,
+            false => polled_once(careful, &mut attempt).await,
         };
         let lacks = match first {
             Poll::Ready(Ok(got)) => {
@@ -648,7 +653,7 @@ impl<B: Backend> Work<B> {
             Lacks::Room(error) if !Self::lacks_room(node, &error, None) => {
                 Err(Missed::Failed(error))
             }
-            lacks => self.wait_for(route, attempt, lacks, wanted).await,
+            lacks => self.wait_for(route, careful, attempt, lacks, wanted).await,
         };
         match got {
             Ok(_) | Err(Missed::Lost) if !self.cluster.leads(route) => Err(Missed::Moved),
@@ -672,6 +677,7 @@ impl<B: Backend> Work<B> {
     async fn wait_for<T, F>(
         &self,
         route: &Route<B>,
+        careful: bool,
         mut attempt: Pin<&mut F>,
         mut lacks: Lacks<B::Error>,
         mut wanted: impl FnMut() -> F + Send,
@@ -685,9 +691,8 @@ impl<B: Backend> Work<B> {
         let distance = node.distance();
         let limit = self.cluster.acquire_limit().saturating_add(distance);
         let slow = Self::SLOW.saturating_add(distance);
-        // Who waits in a queue must not lose its place there. A pool that is not full needs nobody else's connection.
-        let mut queued = Self::is_full(node);
-        let mut waiting = queued.then(|| node.holders.wait(Self::is_overloaded(node)));
+        // A pool that is not full needs nobody else's connection.
+        let mut waiting = Self::is_full(node).then(|| node.holders.wait(Self::is_overloaded(node)));
         let mut in_crowd = None;
         let was_fit = node.is_healthy();
         let may_go_elsewhere = route.intent() == Intent::Read && was_fit;
@@ -707,7 +712,7 @@ impl<B: Backend> Work<B> {
         let (mut attempted, mut checked) = (start, start);
         let mut pause = Self::PATIENCE.min(limit);
         loop {
-            let is_slow = lacks.something() || !queued && attempted.elapsed() >= slow;
+            let is_slow = lacks.something() || attempted.elapsed() >= slow;
             if is_slow && in_crowd.is_none() {
                 in_crowd = Some(node.holders.join_crowd());
                 pause = Self::LOOK;
@@ -715,7 +720,7 @@ impl<B: Backend> Work<B> {
             let mut returned = pin!(node.holders.returned());
             let first = poll_fn(|cx| {
                 if !lacks.something()
-                    && let Poll::Ready(result) = attempt.as_mut().poll(cx)
+                    && let Poll::Ready(result) = polled_for(careful, || attempt.as_mut().poll(cx))
                 {
                     return Poll::Ready(Some(result.map_err(Missed::Failed)));
                 }
@@ -747,6 +752,10 @@ impl<B: Backend> Work<B> {
                 Err(_) => {}
             }
             pause = Self::LOOK;
+            if Self::is_full(node) {
+                // Who waits in the pool's queue must not lose its place there.
+                attempted = time::Instant::now();
+            }
             if is_slow && node.backend().pressure().idle > 0 {
                 if !lacks.something() {
                     // The one that was being opened is for others.
@@ -754,7 +763,6 @@ impl<B: Backend> Work<B> {
                 }
                 lacks = Lacks::Nothing;
                 in_crowd = None;
-                queued = Self::is_full(node);
                 attempt.set(wanted());
                 attempted = time::Instant::now();
                 continue;
@@ -766,7 +774,8 @@ impl<B: Backend> Work<B> {
                 let full = Self::is_full(node) || Self::is_overloaded(node);
                 if !(full && Self::has_some(node, waiting.as_ref())) && self.has_alternative(route)
                 {
-                    self.is_late(route, begun, limit);
+                    let fails = !Self::has_some(node, waiting.as_ref());
+                    self.is_late(route, begun, limit, fails);
                     return Err(Missed::Late);
                 }
             }
@@ -780,12 +789,13 @@ impl<B: Backend> Work<B> {
     }
 
     /// Takes in that no connection came within the limit. If the server has answered the monitor meanwhile, it is the pool
-    /// that gives none.
-    fn is_late(&self, route: &Route<B>, begun: Instant, limit: Duration) {
+    /// that gives none; and it fails if nobody has one.
+    fn is_late(&self, route: &Route<B>, begun: Instant, limit: Duration, fails: bool) {
         let limit = Duration::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         let error = format!("no connection within {limit:?}");
         match route.node().live.answered_since(begun) {
-            true => route.node().pool_failed(&error),
+            true if fails => route.node().pool_failed(&error),
+            true => route.node().open_in_background(),
             false => drop(route.suspect(&error)),
         }
     }
@@ -938,8 +948,8 @@ impl<B: Backend> Work<B> {
 }
 
 /// Polls a future once.
-async fn polled<F: Future>(future: &mut Pin<&mut F>) -> Poll<F::Output> {
-    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+async fn polled_once<F: Future>(careful: bool, future: &mut Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(polled_for(careful, || future.as_mut().poll(cx)))).await
 }
 
 async fn next<T>(stream: &mut BoxStream<'_, T>) -> Option<T> {

@@ -21,8 +21,9 @@
 
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -61,6 +62,9 @@ struct Servers {
     ports: Vec<u16>,
     /// How often all that were open have been reset.
     moves: u64,
+    /// How often those that were open have been forgotten, and since when they had to be idle for that.
+    forgets: u64,
+    idle_since: Option<Instant>,
 }
 
 /// A proxy on a port of its own. Dropped, it is gone, with all its connections.
@@ -83,7 +87,7 @@ impl Proxy {
         let (mode, modes) = watch::channel(Mode::Pass);
         let (sender, servers) = watch::channel(Servers {
             ports: vec![port],
-            moves: 0,
+            ..Servers::default()
         });
         let accepted = Arc::new(AtomicUsize::new(0));
         let acceptor = Acceptor {
@@ -133,6 +137,20 @@ impl Proxy {
     pub fn lead_new_ones_to(&self, port: u16) {
         self.servers
             .send_modify(|servers| servers.ports = vec![port]);
+    }
+
+    /// Forgets all connections that are open, as a firewall does: they carry nothing more, and nobody is told. New ones
+    /// work.
+    pub fn forget(&self) {
+        self.forget_idle(Duration::ZERO);
+    }
+
+    /// The same for those that have carried nothing for that long.
+    pub fn forget_idle(&self, idle: Duration) {
+        self.servers.send_modify(|servers| {
+            servers.idle_since = Instant::now().checked_sub(idle);
+            servers.forgets += 1;
+        });
     }
 
     /// Changes what happens to connections, to those that are open as well.
@@ -217,11 +235,11 @@ async fn serve(
         reset(&client);
         return;
     }
-    let (server, moves) = {
+    let (server, moves, mut forgets) = {
         let servers = servers.borrow();
         let ports = &servers.ports;
         let server = ports.get(turn % ports.len().max(1)).copied();
-        (server, servers.moves)
+        (server, servers.moves, servers.forgets)
     };
     let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server.unwrap_or(0))).await
     else {
@@ -232,17 +250,43 @@ async fn serve(
     client.set_nodelay(true).ok();
     server.set_nodelay(true).ok();
     let mut resets = modes.clone();
-    let moved = {
+    let last = Last::new();
+    let (moved, forgotten) = {
         let (client_in, client_out) = client.split();
         let (server_in, server_out) = server.split();
-        let there = pump(client_in, server_out, modes.clone(), Direction::There);
-        let back = pump(server_in, client_out, modes, Direction::Back);
-        tokio::select! {
-            _ = async { tokio::join!(there, back) } => false,
-            _ = resets.wait_for(|mode| *mode == Mode::Reset) => false,
-            moved = servers.wait_for(|servers| servers.moves != moves) => moved.is_ok(),
+        let there = pump(
+            client_in,
+            server_out,
+            modes.clone(),
+            Direction::There,
+            &last,
+        );
+        let back = pump(server_in, client_out, modes, Direction::Back, &last);
+        let mut pumped = pin!(async { tokio::join!(there, back) });
+        loop {
+            let mut changes = servers.clone();
+            tokio::select! {
+                _ = &mut pumped => break (false, false),
+                _ = resets.wait_for(|mode| *mode == Mode::Reset) => break (false, false),
+                moved = servers.wait_for(|servers| servers.moves != moves) => {
+                    break (moved.is_ok(), false);
+                }
+                changed = changes.wait_for(|servers| servers.forgets != forgets) => {
+                    let Ok(servers) = changed else { break (false, false) };
+                    forgets = servers.forgets;
+                    if servers.idle_since.is_some_and(|since| last.is_before(since)) {
+                        break (false, true);
+                    }
+                }
+            }
         }
     };
+    if forgotten {
+        // What the client still sends is lost. When it has closed the connection nothing is left to be shown.
+        let mut lost = vec![0; 1 << 16];
+        while let Ok(1..) = client.read(&mut lost).await {}
+        return;
+    }
     if moved || *resets.borrow() == Mode::Reset {
         reset(&client);
         reset(&server);
@@ -252,6 +296,23 @@ async fn serve(
 /// Whoever closes such a socket resets its connection.
 fn reset(stream: &TcpStream) {
     stream.set_zero_linger().ok();
+}
+
+/// When a connection last carried something.
+struct Last(Mutex<Instant>);
+
+impl Last {
+    fn new() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+
+    fn is_now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn is_before(&self, instant: Instant) -> bool {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) <= instant
+    }
 }
 
 /// Which way bytes go.
@@ -281,16 +342,21 @@ async fn pump(
     to: WriteHalf<'_>,
     modes: watch::Receiver<Mode>,
     direction: Direction,
+    last: &Last,
 ) {
     /// More than is ever under way in a test.
     const CHUNKS: usize = 1024;
     let (sender, receiver) = mpsc::channel(CHUNKS);
-    tokio::join!(read(from, sender), write(to, receiver, modes, direction));
+    tokio::join!(
+        read(from, sender, last),
+        write(to, receiver, modes, direction)
+    );
 }
 
-async fn read(mut from: ReadHalf<'_>, chunks: mpsc::Sender<Chunk>) {
+async fn read(mut from: ReadHalf<'_>, chunks: mpsc::Sender<Chunk>, last: &Last) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        last.is_now();
         let chunk = (Instant::now(), buffer[..count].to_vec());
         if chunks.send(chunk).await.is_err() {
             return;
@@ -447,6 +513,22 @@ mod tests {
             "{error}"
         );
         proxy.set(Mode::Pass);
+        assert_eq!(ask(&mut connect(&proxy).await?).await?, "hihi");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn open_ones_are_forgotten_and_new_ones_work() -> Result<()> {
+        let proxy = echo().await?;
+        let (mut idle, mut busy) = (connect(&proxy).await?, connect(&proxy).await?);
+        ask(&mut idle).await?;
+        let since = Instant::now();
+        ask(&mut busy).await?;
+        proxy.forget_idle(since.elapsed());
+        assert_eq!(ask(&mut busy).await?, "hihi");
+        assert!(timeout(MOMENT, ask(&mut idle)).await.is_err());
+        proxy.forget();
+        assert!(timeout(MOMENT, ask(&mut busy)).await.is_err());
         assert_eq!(ask(&mut connect(&proxy).await?).await?, "hihi");
         Ok(())
     }

@@ -8,7 +8,7 @@ use diesel::{IntoSql, QueryResult};
 use diesel_async::pooled_connection::RecyclingMethod;
 use diesel_async::{AnsiTransactionManager, AsyncMysqlConnection, RunQueryDsl};
 
-use super::{Ask, Columns, RoutedConnection};
+use super::{Ask, Columns, RoutedConnection, answered};
 
 impl RoutedConnection for AsyncMysqlConnection {
     const DIALECT: Dialect = Dialect::MariaDb;
@@ -25,7 +25,7 @@ impl RoutedConnection for AsyncMysqlConnection {
             let number = NUMBER.fetch_add(0x1_0000_0001, Ordering::Relaxed) ^ 0x2545_F491_4F6C_DD1D;
             let asked = diesel::select(number.into_sql::<BigInt>()).get_result::<i64>(connection);
             Box::pin(async move {
-                match asked.await? {
+                match answered(asked).await? {
                     answer if answer == number => Ok(()),
                     // The pool closes it, and opens another.
                     _ => Err(Error::NotFound),

@@ -1,14 +1,14 @@
 //! deadpool, the default: its status is synchronous, and it tells a full pool from a lost server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use dbrouter::{ConfigError, ConfigErrorKind, IntoNode, NodeOptions, Pressure};
+use dbrouter::{ConfigError, ConfigErrorKind, Dead, IntoNode, NodeOptions, Pings, Pressure};
 use deadpool::Runtime;
 use deadpool::managed::{Hook, HookError, Manager, Object, TimeoutType};
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, PoolError, deadpool as pooled,
 };
-use tokio::time::timeout;
 
 use super::Pool;
 use crate::adapter::DieselAdapter;
@@ -19,9 +19,6 @@ use crate::strict::{Handle, ReadWrite};
 /// As long as sqlx and bb8 wait. deadpool's own default is to wait for ever, and then a primary that
 /// neither answers nor refuses holds every request that writes.
 const WAIT: Duration = Duration::from_secs(30);
-
-/// How long a ping may take. Who does not answer by then is asked on a new connection.
-const PING: Duration = Duration::from_secs(5);
 
 impl<C> Pool for pooled::Pool<C>
 where
@@ -123,16 +120,21 @@ where
     C: RoutedConnection,
     AsyncDieselConnectionManager<C>: Manager<Type = C, Error = PoolError>,
 {
+    let pings = Arc::new(Pings::new(Some(window)));
     Hook::async_fn(move |connection: &mut C, metrics| {
         let idle = metrics.last_used();
+        let pings = Arc::clone(&pings);
         Box::pin(async move {
             // One that is in a transaction, or known to be closed, is turned away without being asked.
-            if idle <= window || connection.is_broken() {
+            if connection.is_broken() {
                 return Ok(());
             }
-            match timeout(PING, connection.batch_execute("SELECT 1")).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(HookError::Backend(PoolError::QueryError(error))),
+            match pings
+                .check(idle, connection.batch_execute("SELECT 1"))
+                .await
+            {
+                Ok(()) => Ok(()),
+                Err(Dead::Failed(error)) => Err(HookError::Backend(PoolError::QueryError(error))),
                 Err(_) => Err(HookError::message("the server does not answer")),
             }
         })

@@ -53,8 +53,22 @@ enum First<A> {
     OnANewOne(Answer),
 }
 
-/// An answer, and whether it is one to the question who the node is.
-pub(super) type Answered = (bool, Answer);
+/// An answer, and to which question on which connection.
+pub(super) struct Answered {
+    pub(super) answer: Answer,
+    pub(super) how: How,
+}
+
+/// How a question was answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// As it was asked.
+    AsAsked,
+    /// The connection that was kept was silent, so it is the question who the node is that was answered, on a new one.
+    Anew,
+    /// The same, because the connection was closed: the server may have been restarted.
+    AfterItWasClosed,
+}
 
 impl<B: Backend> Line<B> {
     /// At most so many attempts are under way at once: who could not be reached when the first was begun may be by now.
@@ -81,7 +95,8 @@ impl<B: Backend> Line<B> {
 
     /// Asks a question. If the connection that was kept gives no answer within half of the limit, it may be the
     /// connection alone that is dead, forgotten by a firewall. So the node is then also asked who it is, on a new one,
-    /// and the first answer counts.
+    /// and the first answer counts. If the connection was closed, an administrator may have ended it: then, too, the node
+    /// is asked who it is on a new one.
     ///
     /// `limit` is for the answer of a node nearby: one that is far away gets longer.
     pub(super) async fn ask(
@@ -92,7 +107,8 @@ impl<B: Backend> Line<B> {
     ) -> Result<Answered, Problem> {
         let Some(mut kept) = self.open.take() else {
             let answer = self.ask_anew(question, limit).await?;
-            return Ok((false, answer));
+            let how = How::AsAsked;
+            return Ok(Answered { answer, how });
         };
         let limit = limit.saturating_add(self.extra(&kept));
         let end = later(Instant::now(), limit);
@@ -120,13 +136,28 @@ impl<B: Backend> Line<B> {
                     });
                     match timeout_at(end, first).await {
                         Ok(First::OnTheKept(answer)) => answer,
-                        Ok(First::OnANewOne(answer)) => return Ok((true, answer)),
+                        Ok(First::OnANewOne(answer)) => {
+                            let how = How::Anew;
+                            return Ok(Answered { answer, how });
+                        }
                         Err(_) => return Err(refused.unwrap_or(Problem::TimedOut(limit))),
                     }
                 }
             }
         };
-        self.answered(kept, answer).map(|answer| (false, answer))
+        match answer {
+            Err(error) if B::fault(&error) == Fault::Unavailable => {
+                let anew = self.ask_anew(identify, limit).await;
+                let how = How::AfterItWasClosed;
+                // Why it cannot be reached now says more than that the connection was closed.
+                anew.map(|answer| Answered { answer, how })
+            }
+            answer => {
+                let answer = self.answered(kept, answer)?;
+                let how = How::AsAsked;
+                Ok(Answered { answer, how })
+            }
+        }
     }
 
     /// Asks on a connection that is opened for it.

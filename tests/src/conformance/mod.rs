@@ -30,6 +30,7 @@ mod account;
 mod affinity;
 mod chaos;
 mod config;
+mod connections;
 mod defaults;
 mod failover;
 mod faults;
@@ -93,6 +94,7 @@ pub fn cases<S: Subject>() -> Vec<Case> {
     identity::mount(mount.chapter("identity"));
     histories::mount(mount.chapter("histories"));
     faults::mount(mount.chapter("faults"));
+    connections::mount(mount.chapter("connections"));
     chaos::mount(mount.chapter("chaos"));
     waiting::mount(mount.chapter("waiting"));
     topology::mount(mount.chapter("topology"));

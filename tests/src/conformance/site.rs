@@ -399,6 +399,25 @@ impl<S: Subject> Site<S> {
         self.execute(number, &sql).await
     }
 
+    /// Ends all of the application's connections to a server on which no statement is running.
+    pub async fn end_idle_connections(&self, number: usize) -> Result<()> {
+        let idle = match S::DATABASE {
+            Dialect::MariaDb => {
+                "select cast(id as signed) from information_schema.processlist \
+                 where user = 'app' and command = 'Sleep'"
+            }
+            _ => {
+                "select pid::bigint from pg_stat_activity \
+                 where usename = 'app' and state = 'idle' and pid <> pg_backend_pid()"
+            }
+        };
+        for [connection] in self.numbers::<1>(number, idle).await? {
+            // It may have gone in the meantime.
+            self.end_connection(number, connection).await.ok();
+        }
+        Ok(())
+    }
+
     /// A replica shows nothing new from now on. SQLite's always do.
     pub async fn pause(&self, number: usize) -> Result<()> {
         match &self.ground {
@@ -527,6 +546,31 @@ impl<S: Subject> Site<S> {
     /// Changes a setting of a server while it runs.
     pub async fn set(&self, number: usize, name: &str, value: &str) -> Result<()> {
         self.harm(number)?.set(name, value).await
+    }
+
+    /// A server refuses new connections of the application's, or takes them again. Those that are open work.
+    pub async fn refuse_logins(&self, number: usize, refuses: bool) -> Result<()> {
+        match self.harm(number)? {
+            Node::Postgres(node) => node.refuse_logins(refuses).await,
+            Node::MariaDb(node) => node.refuse_logins(refuses).await,
+        }
+    }
+
+    /// The application may have so many connections to the primary, and to its replicas as far as they are told; as many
+    /// as it likes, if that is `None`.
+    pub async fn limit_connections(&self, primary: usize, most: Option<u32>) -> Result<()> {
+        match (S::DATABASE, most) {
+            (Dialect::MariaDb, most) => {
+                // Fewer cannot be set.
+                let most = most.map_or(151, |most| most.max(10)).to_string();
+                self.set(primary, "max_connections", &most).await
+            }
+            (_, most) => {
+                let most = most.map_or(-1, i64::from);
+                let alter = format!("alter role app connection limit {most}");
+                self.administer(primary, &alter).await
+            }
+        }
     }
 
     /// Stops the process of PostgreSQL's that flushes the log of asynchronous commits.

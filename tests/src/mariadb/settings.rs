@@ -25,6 +25,14 @@ impl Node {
         Ok(query_scalar(count).bind(user).fetch_one(&mut admin).await?)
     }
 
+    /// Refuses new connections of the application's from now on, or takes them again. Its replicas are not told.
+    pub async fn refuse_logins(&self, refuses: bool) -> Result<()> {
+        let state = if refuses { "LOCK" } else { "UNLOCK" };
+        let alter = format!("ALTER USER app@'127.0.0.1' ACCOUNT {state}");
+        self.run(&format!("SET SESSION sql_log_bin = 0; {alter}"))
+            .await
+    }
+
     /// Has the superuser do something.
     pub(super) async fn run(&self, statements: &str) -> Result<()> {
         let mut admin = self.admin().await?;

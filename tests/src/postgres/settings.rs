@@ -36,6 +36,38 @@ impl Node {
         Ok(query_scalar(count).bind(role).fetch_one(&mut admin).await?)
     }
 
+    /// Refuses new connections of the application's from now on, and the others not; or takes them again.
+    pub async fn refuse_logins(&self, refuses: bool) -> Result<()> {
+        const REJECT: &str = "host all app all reject";
+        let mut admin = self.admin().await?;
+        let file: String = query_scalar("SHOW hba_file").fetch_one(&mut admin).await?;
+        let rules: String = query_scalar("SELECT pg_read_file($1)")
+            .bind(&file)
+            .fetch_one(&mut admin)
+            .await?;
+        let kept = rules.lines().filter(|line| *line != REJECT);
+        let rules: Vec<_> = refuses.then_some(REJECT).into_iter().chain(kept).collect();
+        let rules = rules.join("\n").replace('\'', "''");
+        // A row for each line. None has a character that COPY would escape.
+        let lines = format!("SELECT unnest(string_to_array('{rules}', chr(10)))");
+        let write = format!("COPY ({lines}) TO '{file}'");
+        query(AssertSqlSafe(write)).execute(&mut admin).await?;
+        query("SELECT pg_reload_conf()").execute(&mut admin).await?;
+        let reloaded = async {
+            let rejects = "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method = 'reject'";
+            let expected = i64::from(refuses);
+            while query_scalar::<_, i64>(rejects)
+                .fetch_one(&mut admin)
+                .await?
+                != expected
+            {
+                wait::pause().await;
+            }
+            Ok(())
+        };
+        self.in_time("reload its rules for logins", reloaded).await
+    }
+
     /// Stops the process that flushes the log of asynchronous commits, as a disk that hangs does. All others go on.
     pub async fn freeze_wal_writer(&self) -> Result<()> {
         self.signal_wal_writer(Signal::SIGSTOP).await

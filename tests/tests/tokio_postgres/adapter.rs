@@ -1,11 +1,12 @@
 //! An adapter for plain tokio-postgres on deadpool: all that it takes to get what the others have.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dbrouter::{
-    Adapter, Answer, Backend, Cluster, ConfigError, ConfigErrorKind, Dialect, Fault, Pressure,
-    Question, Role, RouteError, ServerCheck, Terms,
+    Adapter, Answer, Backend, Cluster, ConfigError, ConfigErrorKind, Dialect, Fault, Pings,
+    Pressure, Question, Role, RouteError, ServerCheck, Terms,
 };
 use deadpool_postgres::{Hook, HookError, Manager, Object, Pool, PoolError, Runtime};
 use tokio_postgres::{Client, Config, NoTls};
@@ -97,6 +98,19 @@ fn leads_to_the_server(check: ServerCheck) -> Hook {
     })
 }
 
+/// Pings a connection that may be dead.
+fn is_alive(after: Duration) -> Hook {
+    let pings = Arc::new(Pings::new(Some(after)));
+    Hook::async_fn(move |client, metrics| {
+        let (pings, idle) = (Arc::clone(&pings), metrics.last_used());
+        Box::pin(async move {
+            let ping = client.simple_query("");
+            let checked = pings.check(idle, async { ping.await.map(drop) }).await;
+            checked.map_err(|_| HookError::message("the server does not answer"))
+        })
+    })
+}
+
 /// How pools are opened: how many connections, and how long one is waited for.
 #[derive(Clone, Copy)]
 pub(crate) struct TokioPostgres(pub(crate) usize, pub(crate) Duration);
@@ -140,7 +154,8 @@ impl Adapter for TokioPostgres {
         let builder = Pool::builder(manager)
             .max_size(most)
             .runtime(Runtime::Tokio1)
-            .post_create(leads_to_the_server(check.clone()));
+            .post_create(leads_to_the_server(check.clone()))
+            .pre_recycle(is_alive(Duration::from_millis(500)));
         let built = builder.wait_timeout(Some(patience)).build();
         let pool = built.map_err(|error| {
             ConfigError::new(ConfigErrorKind::Runtime, "pool", "has no runtime").with_source(error)

@@ -29,6 +29,12 @@ pub(super) enum Fault {
     Cut,
     /// What its proxy does.
     Network(Mode),
+    /// Its connections that have been idle for a moment carry nothing more, and nobody is told. New ones work.
+    Forget,
+    /// It takes no new connections of the application's. Those that are open work.
+    Login,
+    /// It is the primary, and takes fewer connections than the pools would open.
+    Few,
     /// The router gets another node, whose address leads to the same server.
     TwoNames,
     /// It is the primary. Commits are acknowledged before they are flushed, and the process that flushes them stands still.
@@ -46,13 +52,19 @@ pub(super) enum Fault {
 
 /// Slow, not lost: what is said of slow nodes is said by the policies' benchmark.
 const SLOW: Mode = Mode::Delay(Duration::from_millis(50));
+/// On another continent.
+const FAR: Mode = Mode::Delay(Duration::from_millis(300));
 /// Bytes a second: some tens of statements.
 const THIN: Mode = Mode::Throttle(20_000);
+
+/// For how long a connection has been idle that is forgotten, and when the router begins to ask whether one is still there.
+/// What is sent on a forgotten one all the same waits as long as its client does, with any router.
+pub(super) const IDLE: Duration = Duration::from_millis(20);
 
 /// Long enough for some statements to be sent.
 const MOMENT: Duration = Duration::from_millis(20);
 
-const FAULTS: [Fault; 15] = [
+const FAULTS: [Fault; 19] = [
     Fault::Kill,
     Fault::Restart,
     Fault::Freeze,
@@ -63,7 +75,11 @@ const FAULTS: [Fault; 15] = [
     Fault::Network(Mode::Swallow),
     Fault::Network(Mode::HalfOpen),
     Fault::Network(SLOW),
+    Fault::Network(FAR),
     Fault::Network(THIN),
+    Fault::Forget,
+    Fault::Login,
+    Fault::Few,
     Fault::TwoNames,
     Fault::Moved,
     Fault::SwitchOver,
@@ -81,13 +97,15 @@ pub(super) fn faults_of(database: Dialect) -> Vec<Fault> {
 
 /// What may go on beside another. A replica that lags and another that is lost send whoever read from that one where
 /// less is shown.
-const BESIDE: [Fault; 7] = [
+const BESIDE: [Fault; 9] = [
     Fault::PauseReplay,
     Fault::PauseReplay,
     Fault::Network(Mode::Refuse),
     Fault::Network(Mode::Reset),
     Fault::Network(Mode::Swallow),
     Fault::Network(SLOW),
+    Fault::Forget,
+    Fault::Login,
     Fault::TwoNames,
 ];
 
@@ -107,6 +125,9 @@ impl Fault {
             | Self::Restart
             | Self::Freeze
             | Self::Cut
+            | Self::Forget
+            | Self::Login
+            | Self::Few
             | Self::Network(_)
             | Self::SwitchOver
             | Self::FailOver => Some(Ability::Service),
@@ -166,7 +187,7 @@ impl Schedule {
         let random = &mut self.random;
         let fault = self.deck.pop().unwrap_or(Fault::Kill);
         let whom = match fault {
-            Fault::SwitchOver | Fault::FailOver | Fault::LogWriter => 0,
+            Fault::SwitchOver | Fault::FailOver | Fault::LogWriter | Fault::Few => 0,
             Fault::PauseReplay | Fault::Writable | Fault::Moved => random.usize(1..3),
             // As often the primary as a replica.
             Fault::TwoNames => random.usize(..2) * random.usize(1..3),
@@ -188,7 +209,7 @@ impl Schedule {
             Duration::ZERO
         };
         // There is but one second name at a time.
-        let is_twice = (fault, beside) == (Fault::TwoNames, Fault::TwoNames);
+        let is_twice = fault == beside && matches!(fault, Fault::TwoNames);
         let is_alone = fault.is_alone() || random.bool() || is_twice;
         let beside = match fault {
             // It moves to where less is shown.
@@ -328,6 +349,12 @@ impl<'a, S: Subject> Chaos<'a, S> {
                 self.proxies[number].set(mode);
                 Ok(())
             }
+            Fault::Forget => {
+                self.proxies[number].forget_idle(IDLE);
+                Ok(())
+            }
+            Fault::Login => self.site.refuse_logins(number, true).await,
+            Fault::Few => self.site.limit_connections(number, Some(6)).await,
             Fault::TwoNames => self.add_name(number).await,
             Fault::LogWriter => {
                 let off = self.site.set(number, "synchronous_commit", "off");
@@ -355,6 +382,8 @@ impl<'a, S: Subject> Chaos<'a, S> {
                 self.proxies[number].set(Mode::Pass);
                 Ok(())
             }
+            Fault::Login => self.site.refuse_logins(number, false).await,
+            Fault::Few => self.site.limit_connections(number, None).await,
             Fault::TwoNames => self.remove_name(),
             Fault::LogWriter => {
                 self.site.thaw_wal_writer(number).await?;
@@ -365,7 +394,7 @@ impl<'a, S: Subject> Chaos<'a, S> {
                 self.proxies[number].lead_to(self.site.port(number)?);
                 Ok(())
             }
-            Fault::Cut | Fault::SwitchOver | Fault::FailOver => Ok(()),
+            Fault::Cut | Fault::Forget | Fault::SwitchOver | Fault::FailOver => Ok(()),
         }
     }
 
@@ -531,7 +560,9 @@ mod tests {
         {
             match fault {
                 Fault::PauseReplay | Fault::Writable | Fault::Moved => assert_ne!(whom, 0),
-                Fault::SwitchOver | Fault::FailOver | Fault::LogWriter => assert_eq!(whom, 0),
+                Fault::SwitchOver | Fault::FailOver | Fault::LogWriter | Fault::Few => {
+                    assert_eq!(whom, 0);
+                }
                 _ => {}
             }
             assert!(beside.is_none() || !fault.is_alone());

@@ -279,6 +279,8 @@ async fn router<S: Subject>(
             .monitor(MonitorSettings::new().timeout(LIMITS.read))
             .acquire_limit(LIMITS.read),
     };
-    let builder = builder.pool_options(S::pool(16, Duration::from_secs(10)));
+    let builder = builder
+        .pool_options(S::pool(16, Duration::from_secs(10)))
+        .ping_after(faults::IDLE);
     Ok(S::root(builder.connect().await?))
 }
