@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use dbrouter::{
-    Adapter, Cluster, ConfigError, ConfigErrorKind, Dialect, IntoNode, NodeOptions, Role,
+    Adapter, Cluster, ConfigError, ConfigErrorKind, Dialect, IntoNode, NodeOptions, Pings, Role,
     ServerCheck,
 };
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr};
@@ -23,7 +23,8 @@ use crate::pool::RoutedConnection;
 /// hooks, but lazily.
 ///
 /// * [`Builder::ping_after`](dbrouter::Builder::ping_after) takes the place of `test_before_acquire`, unless the
-///   options say otherwise: SeaORM itself pings at every checkout.
+///   options say otherwise: SeaORM itself pings at every checkout. Its check is not told what a connection is for, so one
+///   that was idle for longer than [5 ms](Pings::CAREFUL) is pinged for reads as well.
 /// * Replicas' pools are read-only: see [`Sqlx`](dbrouter_sqlx::Sqlx).
 /// * For SQLite, SeaORM asks for the version when it opens a pool, so the file must be there.
 /// * The hooks of `map_sqlx_…_pool_opts` run on the connections of every node, replicas included, before the router's own.
@@ -120,7 +121,8 @@ impl Adapter for SeaOrm {
         if let Some(idle) = self.ping_after
             && options.get_test_before_acquire()
         {
-            options.test_before_acquire_if_idle_for(idle);
+            // SeaORM's check is not told what the connection is for.
+            options.test_before_acquire_if_idle_for(idle.min(Pings::CAREFUL));
         }
         options.connect_lazy(true);
         let connection = connect(options, field)?;

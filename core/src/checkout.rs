@@ -12,8 +12,8 @@ use crate::sync::{AtomicU64, Ordering};
 /// for adapters, in the hook that their pools call then: one value for each pool.
 ///
 /// * A connection that was idle for longer than [`ping_after`](crate::Builder::ping_after) is pinged. Where nothing can be
-///   run again elsewhere (a write, a transaction, a connection to keep), so is one that was idle for longer than 5 ms: a
-///   server may have ended it since, and a busy pool's connections are not idle that long.
+///   run again elsewhere (a write, a transaction, a connection to keep), so is one that was idle for longer than
+///   [5 ms](Self::CAREFUL): a server may have ended it since, and a busy pool's connections are not idle that long.
 /// * A ping that gets no answer within [`LIMIT`](Self::LIMIT) means that the connection is dead: a firewall has forgotten
 ///   it, say. The connections that were last used before that one was, or at the same time, are then closed without a
 ///   ping, so that a pool full of dead connections costs the limit once.
@@ -67,7 +67,7 @@ impl Pings {
     pub const LIMIT: Duration = Duration::from_secs(1);
 
     /// How long a connection may have been idle that is handed out without a ping where nothing can be run again.
-    const CAREFUL: Duration = Duration::from_millis(5);
+    pub const CAREFUL: Duration = Duration::from_millis(5);
 
     /// For a pool whose connections are pinged if they were idle for longer than `after`; never, if that is `None`.
     #[must_use]

@@ -10,9 +10,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::causes::Causes;
+use crate::checkout::Pings;
 use crate::health::Health;
 use crate::live::Supply;
 use crate::node::Node;
@@ -84,12 +85,20 @@ impl<B: Backend> Node<B> {
 async fn acquire<B: Backend>(backend: &B) -> Result<B::Connection, B::Error> {
     const LOOK: Duration = Duration::from_millis(100);
     let mut attempt = pin!(backend.acquire());
+    // The first attempt may be the check of a dead connection. One that opens a connection gets longer and longer.
+    let mut limit = Pings::LIMIT;
+    let mut begun = Instant::now();
     loop {
         if let Ok(acquired) = timeout(LOOK, attempt.as_mut()).await {
             return acquired;
         }
-        if backend.pressure().idle > 0 {
+        let is_late = begun.elapsed() >= limit;
+        if is_late {
+            limit *= 2;
+        }
+        if is_late || backend.pressure().idle > 0 {
             attempt.set(backend.acquire());
+            begun = Instant::now();
         }
     }
 }

@@ -12,7 +12,7 @@ use futures_core::Stream;
 use tokio::time::{self, sleep, timeout};
 
 use crate::causes::Causes;
-use crate::checkout::polled_for;
+use crate::checkout::{Pings, polled_for};
 use crate::clock::Instant;
 use crate::cluster::Cluster;
 use crate::decision::{Cause, Decision, RouteError};
@@ -667,7 +667,9 @@ impl<B: Backend> Work<B> {
 
     /// Whether the error says that the server takes no more connections, while the pool has some that will come back.
     fn lacks_room(node: &Node<B>, error: &B::Error, waiting: Option<&Waiting<'_>>) -> bool {
-        B::fault(error) == Fault::Busy && !Self::is_full(node) && Self::has_some(node, waiting)
+        // What is being opened for others counts as in use.
+        let has_some = || Self::has_some(node, waiting) || node.backend().pressure().in_use > 0;
+        B::fault(error) == Fault::Busy && !Self::is_full(node) && has_some()
     }
 
     /// Waits for `attempt`, or for a connection that comes back.
@@ -691,6 +693,7 @@ impl<B: Backend> Work<B> {
         let distance = node.distance();
         let limit = self.cluster.acquire_limit().saturating_add(distance);
         let slow = Self::SLOW.saturating_add(distance);
+        let dead = Pings::LIMIT.saturating_add(distance);
         // A pool that is not full needs nobody else's connection.
         let mut waiting = Self::is_full(node).then(|| node.holders.wait(Self::is_overloaded(node)));
         let mut in_crowd = None;
@@ -756,7 +759,10 @@ impl<B: Backend> Work<B> {
                 // Who waits in the pool's queue must not lose its place there.
                 attempted = time::Instant::now();
             }
-            if is_slow && node.backend().pressure().idle > 0 {
+            // A connection that is checked for that long is dead, and one that is being opened may be.
+            let may_be_dead =
+                !lacks.something() && attempted.elapsed() >= dead && start.elapsed() < Self::ROOM;
+            if may_be_dead || is_slow && node.backend().pressure().idle > 0 {
                 if !lacks.something() {
                     // The one that was being opened is for others.
                     node.open_in_background();
