@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbrouter::{
-    Adapter, BoxFuture, Cluster, ConfigError, ConfigErrorKind, Dialect, Role, ServerCheck,
+    Adapter, BoxFuture, Cluster, ConfigError, ConfigErrorKind, Credentials, CredentialsError,
+    Dialect, Login, LoginTarget, NodeCredentials, Role, ServerCheck,
 };
 use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::pooled_connection::{
@@ -43,6 +44,7 @@ pub type NodeOptions<P> = dbrouter::NodeOptions<DieselAdapter<P>>;
 pub struct DieselAdapter<P: Pool> {
     pool_options: PoolOptions<P>,
     ping_after: Option<Duration>,
+    credentials: Option<Credentials>,
 }
 
 impl<P: Pool> DieselAdapter<P> {
@@ -52,6 +54,7 @@ impl<P: Pool> DieselAdapter<P> {
         Self {
             pool_options: PoolOptions::default(),
             ping_after: Some(Duration::from_millis(500)),
+            credentials: None,
         }
     }
 }
@@ -86,6 +89,11 @@ impl<P: Pool> Adapter for DieselAdapter<P> {
         self.ping_after = idle;
     }
 
+    fn credentials(&mut self, credentials: Credentials) -> Result<(), ConfigError> {
+        self.credentials = Some(credentials);
+        Ok(())
+    }
+
     fn open(
         &self,
         url: String,
@@ -95,7 +103,11 @@ impl<P: Pool> Adapter for DieselAdapter<P> {
         field: &str,
     ) -> Result<DieselBackend<P>, ConfigError> {
         let options = pool_options.unwrap_or(&self.pool_options);
+        let credentials = self.credentials.as_ref();
+        let credentials =
+            credentials.map(|credentials| credentials.of(LoginTarget::new(field).at_url(&url)));
         let connect = Connect {
+            credentials,
             url: url.into(),
             setup: options.setup.clone(),
             role,
@@ -148,6 +160,7 @@ impl<P: Pool> Clone for DieselAdapter<P> {
         Self {
             pool_options: self.pool_options.clone(),
             ping_after: self.ping_after,
+            credentials: self.credentials.clone(),
         }
     }
 }
@@ -198,7 +211,7 @@ impl<P: Pool> PoolOptions<P> {
     }
 
     /// How a connection is opened, for TLS and the like: what
-    /// [`ManagerConfig::custom_setup`] takes. Defaults to diesel-async's `establish`, and on SQLite a busy timeout of 5 s. On a replica the
+    /// [`ManagerConfig::custom_setup`] takes. The URL has the login that [`Credentials`] give, if there are some. Defaults to diesel-async's `establish`, and on SQLite a busy timeout of 5 s. On a replica the
     /// connection is made read-only afterwards, and its isolation level *repeatable read*
     /// ([`Dialect::replica_session`]).
     ///
@@ -267,21 +280,50 @@ impl<P: Pool> fmt::Debug for PoolOptions<P> {
 /// How a node's connections are opened.
 pub(crate) struct Connect<C> {
     url: Arc<str>,
+    credentials: Option<NodeCredentials>,
     setup: Option<Arc<Setup<C>>>,
     role: Role,
 }
 
 impl<C: RoutedConnection> Connect<C> {
     pub(crate) async fn connect(&self) -> ConnectionResult<C> {
-        let mut connection = match &self.setup {
-            Some(setup) => setup(&self.url).await?,
-            None => C::open(&self.url).await?,
-        };
+        let mut connection = self.log_in().await?;
         if self.is_read_only() {
             let prepared = connection.batch_execute(C::DIALECT.replica_session()).await;
             prepared.map_err(ConnectionError::CouldntSetupConfiguration)?;
         }
         Ok(connection)
+    }
+
+    /// Opens a connection with the login of now, and once more if the server refuses that and there is another.
+    async fn log_in(&self) -> ConnectionResult<C> {
+        let Some(credentials) = &self.credentials else {
+            return self.open(&self.url).await;
+        };
+        let login = credentials.now().await.map_err(|error| unknown(&error))?;
+        let refused = match self.open(&self.with(&login)?).await {
+            Err(error) if is_of_the_server(&error) => error,
+            opened => return opened,
+        };
+        match credentials.after_refusal(Some(&login)).await {
+            Ok(Some(login)) => self.open(&self.with(&login)?).await,
+            Ok(None) => Err(refused),
+            Err(error) => Err(unknown(&error)),
+        }
+    }
+
+    async fn open(&self, url: &str) -> ConnectionResult<C> {
+        match &self.setup {
+            Some(setup) => setup(url).await,
+            None => C::open(url).await,
+        }
+    }
+
+    fn with(&self, login: &Login) -> ConnectionResult<String> {
+        C::with_login(&self.url, login).ok_or_else(|| {
+            let problem = "the node's URL has no place for a user and a password";
+            ConnectionError::InvalidConnectionUrl(problem.to_owned())
+        })
     }
 
     /// Whether the server refuses writes on the connections.
@@ -324,10 +366,29 @@ impl<C: RoutedConnection> Connect<C> {
     }
 }
 
+/// diesel's error has room for a text only.
+fn unknown(error: &CredentialsError) -> ConnectionError {
+    let cause = error.source().map(|cause| format!(": {cause}"));
+    ConnectionError::BadConnection(format!("{error}{}", cause.unwrap_or_default()))
+}
+
+/// Whether the server has said why it takes no connection. diesel tells no codes, and the words depend on the server's
+/// language.
+fn is_of_the_server(error: &ConnectionError) -> bool {
+    use diesel::result::{DatabaseErrorKind, Error};
+    match error {
+        ConnectionError::CouldntSetupConfiguration(Error::DatabaseError(kind, _)) => {
+            !matches!(kind, DatabaseErrorKind::UnableToSendCommand)
+        }
+        _ => false,
+    }
+}
+
 impl<C> Clone for Connect<C> {
     fn clone(&self) -> Self {
         Self {
             url: Arc::clone(&self.url),
+            credentials: self.credentials.clone(),
             setup: self.setup.clone(),
             role: self.role,
         }

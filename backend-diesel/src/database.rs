@@ -9,7 +9,7 @@ mod sqlite;
 
 use std::error::Error;
 
-use dbrouter::{Answer, Dialect, Question};
+use dbrouter::{Answer, Dialect, Login, Question};
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, QueryableByName};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -50,6 +50,11 @@ pub trait RoutedConnection:
     ///
     /// If the URL cannot be understood. The error shows none of it.
     fn parse(url: &str) -> Result<String, Box<dyn Error + Send + Sync>>;
+
+    /// The same with another password, and with another user if there is one. `None` if there is no place for them.
+    fn with_login(url: &str, login: &Login) -> Option<String> {
+        login.within(url)
+    }
 
     /// Asks the server a question of the router's.
     fn ask(&mut self, question: &Question) -> impl Future<Output = QueryResult<Answer>> + Send;

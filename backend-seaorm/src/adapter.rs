@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use dbrouter::{
-    Adapter, Cluster, ConfigError, ConfigErrorKind, Dialect, IntoNode, NodeOptions, Role,
-    ServerCheck,
+    Adapter, Cluster, ConfigError, ConfigErrorKind, Credentials, Dialect, IntoNode, NodeOptions,
+    Role, ServerCheck,
 };
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr};
 
@@ -35,6 +35,7 @@ use crate::pool::RoutedConnection;
 pub struct SeaOrm {
     pool_options: Option<PoolOptions>,
     ping_after: Option<Duration>,
+    credentials: Option<Credentials>,
 }
 
 impl SeaOrm {
@@ -44,6 +45,7 @@ impl SeaOrm {
         Self {
             pool_options: None,
             ping_after: Some(Duration::from_millis(500)),
+            credentials: None,
         }
     }
 }
@@ -106,6 +108,11 @@ impl Adapter for SeaOrm {
         self.ping_after = idle;
     }
 
+    fn credentials(&mut self, credentials: Credentials) -> Result<(), ConfigError> {
+        self.credentials = Some(credentials);
+        Ok(())
+    }
+
     fn open(
         &self,
         mut options: ConnectOptions,
@@ -124,7 +131,8 @@ impl Adapter for SeaOrm {
         }
         options.connect_lazy(true);
         let connection = connect(options, field)?;
-        SeaOrmBackend::watched(connection, field)?.reopened(role, check, field)
+        let credentials = self.credentials.as_ref();
+        SeaOrmBackend::watched(connection, field)?.reopened(role, credentials, check, field)
     }
 
     fn adopt(&self, pool: DatabaseConnection, field: &str) -> Result<SeaOrmBackend, ConfigError> {

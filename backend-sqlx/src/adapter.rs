@@ -4,7 +4,10 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbrouter::{Adapter, Cluster, ConfigError, Dialect, IntoNode, NodeOptions, Role, ServerCheck};
+use dbrouter::{
+    Adapter, Cluster, ConfigError, Credentials, Dialect, IntoNode, LoginTarget, NodeOptions, Role,
+    ServerCheck,
+};
 use sqlx::pool::PoolOptions as SqlxOptions;
 use sqlx::{Connection, Pool};
 
@@ -28,6 +31,7 @@ use crate::pool_options::PoolOptions;
 pub struct Sqlx<DB: RoutedDatabase> {
     pool_options: PoolOptions<DB>,
     ping_after: Option<Duration>,
+    credentials: Option<Credentials>,
 }
 
 // Not derived: that would ask for `DB: Clone`.
@@ -36,6 +40,7 @@ impl<DB: RoutedDatabase> Clone for Sqlx<DB> {
         Self {
             pool_options: self.pool_options.clone(),
             ping_after: self.ping_after,
+            credentials: self.credentials.clone(),
         }
     }
 }
@@ -47,6 +52,7 @@ impl<DB: RoutedDatabase> Sqlx<DB> {
         Self {
             pool_options: PoolOptions::new(),
             ping_after: Some(Duration::from_millis(500)),
+            credentials: None,
         }
     }
 
@@ -122,13 +128,18 @@ impl<DB: RoutedDatabase> Adapter for Sqlx<DB> {
         self.ping_after = idle;
     }
 
+    fn credentials(&mut self, credentials: Credentials) -> Result<(), ConfigError> {
+        self.credentials = Some(credentials);
+        Ok(())
+    }
+
     fn open(
         &self,
         options: Options<DB>,
         pool_options: Option<&PoolOptions<DB>>,
         role: Role,
         check: &ServerCheck,
-        _: &str,
+        field: &str,
     ) -> Result<SqlxBackend<DB>, ConfigError> {
         let pool_options = pool_options.unwrap_or(&self.pool_options).clone();
         let is_replica = role == Role::Replica;
@@ -136,10 +147,15 @@ impl<DB: RoutedDatabase> Adapter for Sqlx<DB> {
             true => (DB::read_only(options), DB::replica_session()),
             false => (options, None),
         };
-        let opening = Opening::new(&options, check, &pool_options, session);
+        let credentials = self
+            .credentials
+            .as_ref()
+            .map(|credentials| credentials.of(DB::target(&options, LoginTarget::new(field))));
+        let opening = Opening::new(&options, credentials.clone(), check, &pool_options, session);
         let after_release = pool_options.after_release.clone();
         let pool = self.with_hooks(pool_options, opening);
-        let backend = SqlxBackend::with_hook(pool.connect_lazy_with(options), after_release);
+        let pool = pool.connect_lazy_with(options);
+        let backend = SqlxBackend::with_hook(pool, after_release, credentials);
         Ok(match is_replica {
             true => backend.of_replica(),
             false => backend,

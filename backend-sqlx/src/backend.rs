@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use dbrouter::{Answer, Backend, Dialect, Fault, Pressure, Question, RouteError};
+use dbrouter::{Answer, Backend, Dialect, Fault, NodeCredentials, Pressure, Question, RouteError};
 use sqlx::{ConnectOptions, Connection, Pool, Transaction};
 use tokio::sync::Mutex;
 
@@ -12,6 +12,7 @@ use crate::connection::Lease;
 use crate::database::{RoutedDatabase, unlogged};
 use crate::error;
 use crate::lanes::Lanes;
+use crate::logins::{Logins, PLAIN, Wraps};
 use crate::pool_options::Keeps;
 use crate::transaction::Open;
 
@@ -23,6 +24,7 @@ pub struct SqlxBackend<DB: RoutedDatabase> {
     /// dropped half-way is never asked another.
     probe: Arc<Mutex<Option<DB::Connection>>>,
     lanes: Arc<Lanes<DB>>,
+    logins: Logins,
     access: Access,
 }
 
@@ -39,13 +41,21 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
     /// The node that a pool leads to.
     #[must_use]
     pub fn new(pool: Pool<DB>) -> Self {
-        Self::with_hook(pool, None)
+        Self::with_hook(pool, None, None)
     }
 
-    /// As [`new`](Self::new), with the hook that the pool's connections run when they are released.
-    pub(crate) fn with_hook(pool: Pool<DB>, after_release: Option<Arc<Keeps<DB>>>) -> Self {
+    /// As [`new`](Self::new), with the hook that the pool's connections run when they are released, and what they log in
+    /// with.
+    pub(crate) fn with_hook(
+        pool: Pool<DB>,
+        after_release: Option<Arc<Keeps<DB>>>,
+        credentials: Option<NodeCredentials>,
+    ) -> Self {
+        let logins =
+            credentials.map_or_else(Logins::none, |credentials| Logins::of(credentials, &pool));
         Self {
             pool,
+            logins,
             probe: Arc::new(Mutex::new(None)),
             lanes: Arc::new(Lanes::new(after_release)),
             access: Access::Unrestricted,
@@ -71,9 +81,10 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
     pub fn reopened(&self) -> Self {
         let options = (*self.pool.connect_options()).clone();
         let pool = self.pool.options().clone().connect_lazy_with(options);
+        let credentials = self.logins.credentials().cloned();
         Self {
             access: self.access,
-            ..Self::new(pool)
+            ..Self::with_hook(pool, None, credentials)
         }
     }
 
@@ -87,6 +98,31 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         &self.lanes
     }
 
+    pub(crate) fn logins(&self) -> &Logins {
+        &self.logins
+    }
+
+    /// Takes a connection of the pool by other means than this backend's: `take` may open one, which logs in as
+    /// [`Credentials`](dbrouter::Credentials) say. `inner` finds sqlx's error in that of `take`, and `outer` is the
+    /// reverse.
+    ///
+    /// # Errors
+    ///
+    /// That of `take`; or that the credentials could not be had.
+    pub async fn take_by<F, R, T, E>(
+        &self,
+        inner: fn(&E) -> Option<&sqlx::Error>,
+        outer: fn(sqlx::Error) -> E,
+        take: F,
+    ) -> Result<T, E>
+    where
+        F: FnMut() -> R,
+        R: Future<Output = Result<T, E>>,
+    {
+        let wraps = Wraps { inner, outer };
+        self.logins.take(&self.pool, wraps, take).await
+    }
+
     /// Begins a transaction in a task of its own, so that it is never left half-begun. In sqlx 0.9 a `begin`
     /// that is dropped while it waits for the server's answer leaves its connection inside the transaction,
     /// and hands it to the next caller, whose statements are then never committed.
@@ -94,15 +130,18 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         &self,
         statement: &'static str,
     ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send + use<DB> {
-        let pool = self.pool.clone();
-        in_a_task(async move { pool.begin_with(statement).await })
+        let (pool, logins) = (self.pool.clone(), self.logins.clone());
+        in_a_task(async move {
+            let begin = || pool.begin_with(statement);
+            logins.take(&pool, PLAIN, begin).await
+        })
     }
 
     /// As [`begin`](Self::begin), a transaction that may write.
     pub(crate) fn begin_writing(
         &self,
     ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send + use<DB> {
-        begin_writing(self.pool.clone())
+        begin_writing(self.pool.clone(), self.logins.clone())
     }
 
     /// Begins a transaction in which the server refuses writes.
@@ -110,9 +149,10 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         &self,
         how: &'static str,
     ) -> impl Future<Output = Result<Open<DB>, sqlx::Error>> + Send + use<DB> {
-        let (pool, access) = (self.pool.clone(), self.access);
+        let (pool, logins, access) = (self.pool.clone(), self.logins.clone(), self.access);
         in_a_task(async move {
-            let mut open = Open::new(pool.begin_with(how).await?);
+            let begun = logins.take(&pool, PLAIN, || pool.begin_with(how)).await;
+            let mut open = Open::new(begun?);
             if access == Access::Unrestricted {
                 open.refuse_writes().await?;
             }
@@ -121,18 +161,23 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
     }
 
     async fn connect(&self) -> Result<DB::Connection, sqlx::Error> {
-        let options = unlogged::<DB>((*self.pool.connect_options()).clone());
-        options.connect().await
+        self.logins.renew(&self.pool).await?;
+        let connect = || {
+            let options = unlogged::<DB>((*self.pool.connect_options()).clone());
+            async move { options.connect().await }
+        };
+        self.logins.retry(&self.pool, PLAIN, connect).await
     }
 }
 
 /// As [`SqlxBackend::begin_writing`], on any pool.
 pub(crate) fn begin_writing<DB: RoutedDatabase>(
     pool: Pool<DB>,
+    logins: Logins,
 ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send {
     in_a_task(async move {
         let Some(statement) = DB::DIALECT.begin_writing() else {
-            return pool.begin().await;
+            return logins.take(&pool, PLAIN, || pool.begin()).await;
         };
         match pool.begin_with(statement).await {
             // The application's own pool takes no writes. Its transactions may read.
@@ -156,6 +201,7 @@ impl<DB: RoutedDatabase> Clone for SqlxBackend<DB> {
             pool: self.pool.clone(),
             probe,
             lanes,
+            logins: self.logins.clone(),
             access: self.access,
         }
     }
@@ -198,7 +244,9 @@ impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
     }
 
     async fn acquire(&self) -> Result<Lease<DB>, sqlx::Error> {
-        self.pool.acquire().await.map(Lease::new)
+        let take = || self.pool.acquire();
+        let taken = self.logins.take(&self.pool, PLAIN, take).await;
+        taken.map(Lease::new)
     }
 
     async fn acquire_read_only(&self) -> Result<Lease<DB>, sqlx::Error> {

@@ -9,7 +9,7 @@ mod sqlite;
 
 use std::future::Future;
 
-use dbrouter::{Answer, Dialect, Fault, Question};
+use dbrouter::{Answer, Dialect, Fault, Login, LoginTarget, Question};
 use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, ColumnIndex, Decode, Executor, IntoArguments, Row, Type};
 use sqlx::{ConnectOptions, Connection, Database};
@@ -38,8 +38,19 @@ pub trait RoutedDatabase: Database<Arguments: Clone> {
         None
     }
 
+    /// The same options with another password, and with another user if there is one.
+    #[must_use]
+    fn with_login(options: Options<Self>, login: &Login) -> Options<Self>;
+
+    /// The same node, at the address that the options lead to.
+    #[must_use]
+    fn target(options: &Options<Self>, node: LoginTarget) -> LoginTarget;
+
     /// What an error of the server says of the node that it came from.
     fn fault(error: &dyn DatabaseError) -> Fault;
+
+    /// Whether an error of the server says that it refuses the user or the password.
+    fn refuses_login(error: &dyn DatabaseError) -> bool;
 
     /// Runs a statement of the router's own.
     fn execute(

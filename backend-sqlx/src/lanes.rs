@@ -14,6 +14,7 @@ use sqlx::{Pool, Transaction};
 
 use crate::backend::{SqlxBackend, begin_writing};
 use crate::database::RoutedDatabase;
+use crate::logins::{Logins, PLAIN};
 use crate::pool_options::Keeps;
 
 /// A node's lanes.
@@ -65,9 +66,13 @@ impl<DB: RoutedDatabase> Lanes<DB> {
     }
 
     /// Begins a transaction that occupies a lane until its connection is back. It leads where the node's own pool does.
-    pub(crate) async fn begin(&self, pool: &Pool<DB>) -> Result<Begun<DB>, sqlx::Error> {
+    pub(crate) async fn begin(
+        &self,
+        pool: &Pool<DB>,
+        logins: &Logins,
+    ) -> Result<Begun<DB>, sqlx::Error> {
         let stay = Stay {
-            _held: pool.acquire().await?,
+            _held: logins.take(pool, PLAIN, || pool.acquire()).await?,
             route: None,
         };
         let (lane, occupant) = self.occupy(pool, stay);
@@ -75,7 +80,7 @@ impl<DB: RoutedDatabase> Lanes<DB> {
             lanes: self,
             occupant: Some(Arc::clone(&occupant)),
         };
-        let transaction = begin_writing(lane).await?;
+        let transaction = begin_writing(lane, logins.clone()).await?;
         beginning.done();
         Ok(Begun {
             transaction,

@@ -171,6 +171,7 @@ pub mod embedded;
 mod error;
 mod executor;
 mod lanes;
+mod logins;
 mod opening;
 mod pool;
 mod pool_options;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dbrouter::ServerCheck;
+use dbrouter::{NodeCredentials, ServerCheck};
 use sqlx::pool::PoolConnectionMetadata;
 use sqlx::{ConnectOptions, Connection, Pool};
 
@@ -13,6 +13,7 @@ use crate::pool_options::{AfterConnect, PoolOptions};
 /// runs, and a replica's connection becomes read-only.
 pub(crate) struct Opening<DB: RoutedDatabase> {
     options: Options<DB>,
+    credentials: Option<NodeCredentials>,
     check: ServerCheck,
     hook: Option<Arc<AfterConnect<DB>>>,
     /// A pool that runs hooks which cannot be read.
@@ -24,6 +25,7 @@ pub(crate) struct Opening<DB: RoutedDatabase> {
 impl<DB: RoutedDatabase> Opening<DB> {
     pub(crate) fn new(
         options: &Options<DB>,
+        credentials: Option<NodeCredentials>,
         check: &ServerCheck,
         pool_options: &PoolOptions<DB>,
         session: Option<&'static str>,
@@ -34,6 +36,7 @@ impl<DB: RoutedDatabase> Opening<DB> {
         });
         Self {
             options: options.clone(),
+            credentials,
             check: check.clone(),
             hook: pool_options.after_connect.clone(),
             hooked,
@@ -85,9 +88,19 @@ impl<DB: RoutedDatabase> Opening<DB> {
     }
 
     async fn open_another(&self, connection: &mut DB::Connection) -> Result<(), sqlx::Error> {
+        let options = self.options.clone();
+        // As the connection did whose place it takes.
+        let login = self.credentials.as_ref().and_then(NodeCredentials::last);
+        let options = match login {
+            Some(login) => DB::with_login(options, &login),
+            None => options,
+        };
         let another = match &self.hooked {
-            Some(hooked) => hooked.acquire().await?.detach(),
-            None => self.options.connect().await?,
+            Some(hooked) => {
+                hooked.set_connect_options(options);
+                hooked.acquire().await?.detach()
+            }
+            None => options.connect().await?,
         };
         let former = std::mem::replace(connection, another);
         // The server may be gone. Nobody needs this connection any longer.

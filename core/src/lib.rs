@@ -54,6 +54,8 @@ mod clock;
 mod cluster;
 mod config;
 mod context;
+#[cfg(feature = "builder")]
+mod credentials;
 mod decision;
 mod dialect;
 #[cfg(feature = "builder")]
@@ -112,6 +114,8 @@ pub use classify::{Inspection, Sql};
 pub use clock::{Clock, Instant, ManualClock, SystemClock};
 pub use cluster::{Cluster, ClusterBuilder};
 pub use config::{ConfigError, ConfigErrorKind};
+#[cfg(feature = "builder")]
+pub use credentials::{Credentials, CredentialsError, Login, LoginTarget, NodeCredentials};
 /// The attributes, as adapters re-export them: one set for each, which finds this crate through the adapter.
 #[cfg(feature = "macros")]
 #[doc(hidden)]

@@ -1,6 +1,6 @@
 use std::error::Error;
 
-use dbrouter::{Answer, Dialect, Fault, Question};
+use dbrouter::{Answer, Dialect, Fault, Login, Question};
 use diesel::QueryResult;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
@@ -18,6 +18,20 @@ impl RoutedConnection for AsyncPgConnection {
                            or key=value pairs as libpq takes them"
                 .into()),
         }
+    }
+
+    fn with_login(url: &str, login: &Login) -> Option<String> {
+        if url.contains("://") {
+            return login.within(url);
+        }
+        // Of two values of a key, the last one holds.
+        let quoted = |text: &str| text.replace('\\', r"\\").replace('\'', r"\'");
+        let user = login.user().map(|user| format!(" user='{}'", quoted(user)));
+        let user = user.unwrap_or_default();
+        Some(format!(
+            "{url}{user} password='{}'",
+            quoted(login.password())
+        ))
     }
 
     async fn ask(&mut self, question: &Question) -> QueryResult<Answer> {

@@ -125,6 +125,26 @@ impl Dialect {
         }
     }
 
+    /// Whether an error that came of opening a connection says that the server, or a PgBouncer in front of it, refuses the
+    /// user or the password. `code` is as for [`fault`](Self::fault).
+    ///
+    /// ```
+    /// use dbrouter::Dialect;
+    ///
+    /// assert!(Dialect::Postgres.refuses_login("28P01"));
+    /// assert!(!Dialect::Postgres.refuses_login("57P03"));
+    /// ```
+    #[must_use]
+    pub fn refuses_login(self, code: &str) -> bool {
+        match self {
+            // PgBouncer has one code for all that it says itself.
+            Self::Postgres => matches!(code, "28000" | "28P01" | "08P01"),
+            // Of accounts that are unknown, have another plugin, have expired or are locked.
+            Self::MariaDb => matches!(code, "1045" | "1698" | "1820" | "1862" | "4151"),
+            Self::Sqlite => false,
+        }
+    }
+
     /// The statement after which the server refuses writes on a connection, for drivers that cannot open one
     /// so.
     #[must_use]

@@ -30,6 +30,7 @@ mod account;
 mod affinity;
 mod chaos;
 mod config;
+mod credentials;
 mod defaults;
 mod failover;
 mod faults;
@@ -95,6 +96,7 @@ pub fn cases<S: Subject>() -> Vec<Case> {
     faults::mount(mount.chapter("faults"));
     chaos::mount(mount.chapter("chaos"));
     waiting::mount(mount.chapter("waiting"));
+    credentials::mount(mount.chapter("credentials"));
     topology::mount(mount.chapter("topology"));
     status::mount(mount.chapter("status"));
     config::mount(mount.chapter("config"));
@@ -119,6 +121,7 @@ enum Need {
     /// Servers of their own, which lag, die and give account.
     Servers,
     Classifies,
+    Credentials,
     Retries,
     Holds,
     HoldsBetween,
@@ -225,6 +228,7 @@ fn support<S: Subject>(need: Need) -> Support {
         }
         Need::Servers | Need::Waits | Need::Postgres | Need::MariaDb => Support::Yes,
         Need::Classifies => capabilities.classifies,
+        Need::Credentials => capabilities.credentials,
         Need::Retries => capabilities.retries,
         Need::Holds => capabilities.holds,
         Need::HoldsBetween => capabilities.holds_between_statements,

@@ -4,6 +4,7 @@ mod cancellation;
 mod classifier;
 mod config;
 mod conformance;
+mod credentials;
 mod discovery;
 mod drop_in;
 mod embedded;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         sessions::cases(),
         failover::cases(),
         hooks::cases(),
+        credentials::cases(),
         cancellation::cases(),
         journeys::cases(),
         processes::cases(),
