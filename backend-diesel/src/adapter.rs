@@ -1,16 +1,18 @@
 //! How a node's pool is opened: what core's builder needs to know of diesel-async.
 
 use std::any::Any;
-use std::error::Error;
+use std::error::Error as StdError;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dbrouter::{
     Adapter, BoxFuture, Cluster, ConfigError, ConfigErrorKind, Credentials, CredentialsError,
     Dialect, Login, LoginTarget, NodeCredentials, Role, ServerCheck,
 };
+use diesel::result::{DatabaseErrorKind, Error};
 use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
@@ -77,7 +79,7 @@ impl<P: Pool> Adapter for DieselAdapter<P> {
         &[P::Connection::DIALECT]
     }
 
-    fn parse(url: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
+    fn parse(url: &str) -> Result<String, Box<dyn StdError + Send + Sync>> {
         P::Connection::parse(url)
     }
 
@@ -111,6 +113,7 @@ impl<P: Pool> Adapter for DieselAdapter<P> {
             url: url.into(),
             setup: options.setup.clone(),
             role,
+            is_plain: Arc::default(),
         };
         let (recycling, ping_after) = match (&options.recycling, self.ping_after) {
             (Some(recycling), _) => (recycling(), None),
@@ -283,16 +286,36 @@ pub(crate) struct Connect<C> {
     credentials: Option<NodeCredentials>,
     setup: Option<Arc<Setup<C>>>,
     role: Role,
+    /// A pooler in front of the server refuses the options that make a replica's connections read-only.
+    is_plain: Arc<AtomicBool>,
 }
 
 impl<C: RoutedConnection> Connect<C> {
     pub(crate) async fn connect(&self) -> ConnectionResult<C> {
         let mut connection = self.log_in().await?;
-        if self.is_read_only() {
+        if self.is_read_only() && self.needs_a_statement(&mut connection).await? {
             let prepared = connection.batch_execute(C::DIALECT.replica_session()).await;
             prepared.map_err(ConnectionError::CouldntSetupConfiguration)?;
         }
         Ok(connection)
+    }
+
+    /// Whether a replica's connection must be told what it is by a statement. Not behind a pooler that refuses to be told
+    /// when the connection is opened: the statement's effect could outlive this client there, and a standby refuses writes
+    /// in any case.
+    async fn needs_a_statement(&self, connection: &mut C) -> ConnectionResult<bool> {
+        if self.is_plain.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        match (C::read_only(&self.url), &self.setup) {
+            (None, _) => Ok(true),
+            (Some(_), None) => Ok(false),
+            // The application's own function may have opened it in another way than the URL says.
+            (Some(_), Some(_)) => {
+                let was = connection.was_opened_read_only().await;
+                Ok(!was.map_err(ConnectionError::CouldntSetupConfiguration)?)
+            }
+        }
     }
 
     /// Opens a connection with the login of now, and once more if the server refuses that and there is another.
@@ -313,6 +336,21 @@ impl<C: RoutedConnection> Connect<C> {
     }
 
     async fn open(&self, url: &str) -> ConnectionResult<C> {
+        if self.is_read_only()
+            && !self.is_plain.load(Ordering::Relaxed)
+            && let Some(url) = C::read_only(url)
+        {
+            match self.open_as_it_is(&url).await {
+                Err(error) if refuses_options::<C>(&error) => {
+                    self.is_plain.store(true, Ordering::Relaxed);
+                }
+                opened => return opened,
+            }
+        }
+        self.open_as_it_is(url).await
+    }
+
+    async fn open_as_it_is(&self, url: &str) -> ConnectionResult<C> {
         match &self.setup {
             Some(setup) => setup(url).await,
             None => C::open(url).await,
@@ -366,16 +404,24 @@ impl<C: RoutedConnection> Connect<C> {
     }
 }
 
-/// diesel's error has room for a text only.
 fn unknown(error: &CredentialsError) -> ConnectionError {
-    let cause = error.source().map(|cause| format!(": {cause}"));
-    ConnectionError::BadConnection(format!("{error}{}", cause.unwrap_or_default()))
+    ConnectionError::BadConnection(error.to_string())
+}
+
+/// Whether a pooler refuses the options that make a connection read-only. diesel tells no codes.
+fn refuses_options<C: RoutedConnection>(error: &ConnectionError) -> bool {
+    const CODE: &str = "08P01";
+    match error {
+        ConnectionError::CouldntSetupConfiguration(Error::DatabaseError(_, information)) => {
+            C::DIALECT.refuses_options(CODE, information.message())
+        }
+        _ => false,
+    }
 }
 
 /// Whether the server has said why it takes no connection. diesel tells no codes, and the words depend on the server's
 /// language.
 fn is_of_the_server(error: &ConnectionError) -> bool {
-    use diesel::result::{DatabaseErrorKind, Error};
     match error {
         ConnectionError::CouldntSetupConfiguration(Error::DatabaseError(kind, _)) => {
             !matches!(kind, DatabaseErrorKind::UnableToSendCommand)
@@ -391,6 +437,7 @@ impl<C> Clone for Connect<C> {
             credentials: self.credentials.clone(),
             setup: self.setup.clone(),
             role: self.role,
+            is_plain: Arc::clone(&self.is_plain),
         }
     }
 }

@@ -56,6 +56,18 @@ pub trait RoutedConnection:
         login.within(url)
     }
 
+    /// The same such that the connection is fit for a replica ([`Dialect::replica_session`]). `None` if it must be told by a
+    /// statement, which is the default.
+    fn read_only(url: &str) -> Option<String> {
+        let _ = url;
+        None
+    }
+
+    /// Whether the connection was opened as [`read_only`](Self::read_only) says. Defaults to no.
+    fn was_opened_read_only(&mut self) -> impl Future<Output = QueryResult<bool>> + Send {
+        std::future::ready(Ok(false))
+    }
+
     /// Asks the server a question of the router's.
     fn ask(&mut self, question: &Question) -> impl Future<Output = QueryResult<Answer>> + Send;
 

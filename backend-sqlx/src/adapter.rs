@@ -12,6 +12,7 @@ use sqlx::pool::PoolOptions as SqlxOptions;
 use sqlx::{Connection, Pool};
 
 use crate::backend::SqlxBackend;
+use crate::connecting::{Connecting, Present};
 use crate::database::{Options, RoutedDatabase};
 use crate::opening::Opening;
 use crate::pool::RoutedPool;
@@ -143,19 +144,25 @@ impl<DB: RoutedDatabase> Adapter for Sqlx<DB> {
     ) -> Result<SqlxBackend<DB>, ConfigError> {
         let pool_options = pool_options.unwrap_or(&self.pool_options).clone();
         let is_replica = role == Role::Replica;
-        let (options, session) = match is_replica {
-            true => (DB::read_only(options), DB::replica_session()),
-            false => (options, None),
+        let (options, plain, session) = match is_replica {
+            true => (
+                DB::read_only(options.clone()),
+                Some(options),
+                DB::replica_session(),
+            ),
+            false => (options, None, None),
         };
         let credentials = self
             .credentials
             .as_ref()
             .map(|credentials| credentials.of(DB::target(&options, LoginTarget::new(field))));
-        let opening = Opening::new(&options, credentials.clone(), check, &pool_options, session);
+        let present = Arc::new(Present::new(options, plain, credentials));
+        let opening = Opening::new(Arc::clone(&present), check, &pool_options, session);
         let after_release = pool_options.after_release.clone();
         let pool = self.with_hooks(pool_options, opening);
-        let pool = pool.connect_lazy_with(options);
-        let backend = SqlxBackend::with_hook(pool, after_release, credentials);
+        let pool = pool.connect_lazy_with(present.options());
+        let connecting = Connecting::with(present, &pool);
+        let backend = SqlxBackend::with_hook(pool, after_release, connecting);
         Ok(match is_replica {
             true => backend.of_replica(),
             false => backend,

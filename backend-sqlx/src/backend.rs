@@ -4,15 +4,15 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use dbrouter::{Answer, Backend, Dialect, Fault, NodeCredentials, Pressure, Question, RouteError};
+use dbrouter::{Answer, Backend, Dialect, Fault, Pressure, Question, RouteError};
 use sqlx::{ConnectOptions, Connection, Pool, Transaction};
 use tokio::sync::Mutex;
 
+use crate::connecting::{Connecting, PLAIN, Wraps};
 use crate::connection::Lease;
 use crate::database::{RoutedDatabase, unlogged};
 use crate::error;
 use crate::lanes::Lanes;
-use crate::logins::{Logins, PLAIN, Wraps};
 use crate::pool_options::Keeps;
 use crate::transaction::Open;
 
@@ -24,7 +24,9 @@ pub struct SqlxBackend<DB: RoutedDatabase> {
     /// dropped half-way is never asked another.
     probe: Arc<Mutex<Option<DB::Connection>>>,
     lanes: Arc<Lanes<DB>>,
-    logins: Logins,
+    connecting: Connecting<DB>,
+    /// Whether statements may be prepared.
+    prepares: bool,
     access: Access,
 }
 
@@ -41,21 +43,19 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
     /// The node that a pool leads to.
     #[must_use]
     pub fn new(pool: Pool<DB>) -> Self {
-        Self::with_hook(pool, None, None)
+        Self::with_hook(pool, None, Connecting::as_it_is())
     }
 
-    /// As [`new`](Self::new), with the hook that the pool's connections run when they are released, and what they log in
-    /// with.
+    /// As [`new`](Self::new), with the hook that the pool's connections run when they are released, and how they are opened.
     pub(crate) fn with_hook(
         pool: Pool<DB>,
         after_release: Option<Arc<Keeps<DB>>>,
-        credentials: Option<NodeCredentials>,
+        connecting: Connecting<DB>,
     ) -> Self {
-        let logins =
-            credentials.map_or_else(Logins::none, |credentials| Logins::of(credentials, &pool));
         Self {
+            prepares: DB::prepares(&pool.connect_options()),
             pool,
-            logins,
+            connecting,
             probe: Arc::new(Mutex::new(None)),
             lanes: Arc::new(Lanes::new(after_release)),
             access: Access::Unrestricted,
@@ -81,10 +81,10 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
     pub fn reopened(&self) -> Self {
         let options = (*self.pool.connect_options()).clone();
         let pool = self.pool.options().clone().connect_lazy_with(options);
-        let credentials = self.logins.credentials().cloned();
+        let connecting = self.connecting.again(&pool);
         Self {
             access: self.access,
-            ..Self::with_hook(pool, None, credentials)
+            ..Self::with_hook(pool, None, connecting)
         }
     }
 
@@ -98,8 +98,8 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         &self.lanes
     }
 
-    pub(crate) fn logins(&self) -> &Logins {
-        &self.logins
+    pub(crate) fn connecting(&self) -> &Connecting<DB> {
+        &self.connecting
     }
 
     /// Takes a connection of the pool by other means than this backend's: `take` may open one, which logs in as
@@ -120,7 +120,7 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         R: Future<Output = Result<T, E>>,
     {
         let wraps = Wraps { inner, outer };
-        self.logins.take(&self.pool, wraps, take).await
+        self.connecting.take(&self.pool, wraps, take).await
     }
 
     /// Begins a transaction in a task of its own, so that it is never left half-begun. In sqlx 0.9 a `begin`
@@ -130,10 +130,10 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         &self,
         statement: &'static str,
     ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send + use<DB> {
-        let (pool, logins) = (self.pool.clone(), self.logins.clone());
+        let (pool, connecting) = (self.pool.clone(), self.connecting.clone());
         in_a_task(async move {
             let begin = || pool.begin_with(statement);
-            logins.take(&pool, PLAIN, begin).await
+            connecting.take(&pool, PLAIN, begin).await
         })
     }
 
@@ -141,7 +141,7 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
     pub(crate) fn begin_writing(
         &self,
     ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send + use<DB> {
-        begin_writing(self.pool.clone(), self.logins.clone())
+        begin_writing(self.pool.clone(), self.connecting.clone())
     }
 
     /// Begins a transaction in which the server refuses writes.
@@ -149,9 +149,9 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         &self,
         how: &'static str,
     ) -> impl Future<Output = Result<Open<DB>, sqlx::Error>> + Send + use<DB> {
-        let (pool, logins, access) = (self.pool.clone(), self.logins.clone(), self.access);
+        let (pool, connecting, access) = (self.pool.clone(), self.connecting.clone(), self.access);
         in_a_task(async move {
-            let begun = logins.take(&pool, PLAIN, || pool.begin_with(how)).await;
+            let begun = connecting.take(&pool, PLAIN, || pool.begin_with(how)).await;
             let mut open = Open::new(begun?);
             if access == Access::Unrestricted {
                 open.refuse_writes().await?;
@@ -160,24 +160,36 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         })
     }
 
+    /// Asks a question of the monitor's.
+    async fn put(
+        &self,
+        question: &Question,
+        connection: &mut DB::Connection,
+    ) -> Result<Answer, sqlx::Error> {
+        match self.prepares {
+            true => DB::ask(connection, question).await,
+            false => DB::ask(connection, &question.unprepared()).await,
+        }
+    }
+
     async fn connect(&self) -> Result<DB::Connection, sqlx::Error> {
-        self.logins.renew(&self.pool).await?;
+        self.connecting.renew(&self.pool).await?;
         let connect = || {
             let options = unlogged::<DB>((*self.pool.connect_options()).clone());
             async move { options.connect().await }
         };
-        self.logins.retry(&self.pool, PLAIN, connect).await
+        self.connecting.retry(&self.pool, PLAIN, connect).await
     }
 }
 
 /// As [`SqlxBackend::begin_writing`], on any pool.
 pub(crate) fn begin_writing<DB: RoutedDatabase>(
     pool: Pool<DB>,
-    logins: Logins,
+    connecting: Connecting<DB>,
 ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send {
     in_a_task(async move {
         let Some(statement) = DB::DIALECT.begin_writing() else {
-            return logins.take(&pool, PLAIN, || pool.begin()).await;
+            return connecting.take(&pool, PLAIN, || pool.begin()).await;
         };
         match pool.begin_with(statement).await {
             // The application's own pool takes no writes. Its transactions may read.
@@ -201,7 +213,8 @@ impl<DB: RoutedDatabase> Clone for SqlxBackend<DB> {
             pool: self.pool.clone(),
             probe,
             lanes,
-            logins: self.logins.clone(),
+            connecting: self.connecting.clone(),
+            prepares: self.prepares,
             access: self.access,
         }
     }
@@ -245,7 +258,7 @@ impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
 
     async fn acquire(&self) -> Result<Lease<DB>, sqlx::Error> {
         let take = || self.pool.acquire();
-        let taken = self.logins.take(&self.pool, PLAIN, take).await;
+        let taken = self.connecting.take(&self.pool, PLAIN, take).await;
         taken.map(Lease::new)
     }
 
@@ -274,14 +287,14 @@ impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        let answer = DB::ask(&mut connection, question).await?;
+        let answer = self.put(question, &mut connection).await?;
         *place = Some(connection);
         Ok(answer)
     }
 
     async fn ask(&self, question: &Question) -> Result<Answer, sqlx::Error> {
         let mut connection = self.connect().await?;
-        let answer = DB::ask(&mut connection, question).await;
+        let answer = self.put(question, &mut connection).await;
         connection.close().await?;
         answer
     }

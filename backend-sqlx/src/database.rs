@@ -32,6 +32,20 @@ pub trait RoutedDatabase: Database<Arguments: Clone> {
     #[must_use]
     fn read_only(options: Options<Self>) -> Options<Self>;
 
+    /// Whether an error of the server says that it does not take what [`read_only`](Self::read_only) adds. Defaults to no.
+    #[must_use]
+    fn refuses_read_only(error: &dyn DatabaseError) -> bool {
+        let _ = error;
+        false
+    }
+
+    /// Whether statements may be prepared on connections with these options. Defaults to yes.
+    #[must_use]
+    fn prepares(options: &Options<Self>) -> bool {
+        let _ = options;
+        true
+    }
+
     /// The statement that a replica's connection is sent when it is opened, for what its options have no place for.
     #[must_use]
     fn replica_session() -> Option<&'static str> {

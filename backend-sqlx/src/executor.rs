@@ -140,8 +140,8 @@ async fn unseen_transaction<'a, DB: RoutedDatabase>(
     let begin = |backend: &SqlxBackend<DB>| {
         let backend = backend.clone();
         async move {
-            let (pool, logins) = (backend.pool(), backend.logins());
-            backend.lanes().begin(pool, logins).await
+            let (pool, connecting) = (backend.pool(), backend.connecting());
+            backend.lanes().begin(pool, connecting).await
         }
     };
     let (begun, route) = work.of_connection().begin(begin).await?;

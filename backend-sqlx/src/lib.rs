@@ -164,6 +164,7 @@
 
 mod adapter;
 mod backend;
+mod connecting;
 mod connection;
 mod database;
 #[cfg(feature = "sqlite")]
@@ -171,7 +172,6 @@ pub mod embedded;
 mod error;
 mod executor;
 mod lanes;
-mod logins;
 mod opening;
 mod pool;
 mod pool_options;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use crate::causes::Causes;
 use crate::url;
 use crate::work::BoxFuture;
 
@@ -166,7 +167,7 @@ type Function = dyn Fn(LoginTarget) -> BoxFuture<'static, Result<Login, Failure>
 /// use dbrouter::{Credentials, Login};
 ///
 /// let credentials = Credentials::new(|_| async {
-///     let password = tokio::fs::read_to_string("/var/run/secrets/database/password").await?;
+///     let password = std::fs::read_to_string("/var/run/secrets/database/password")?;
 ///     std::io::Result::Ok(Login::new(password.trim_end()))
 /// });
 /// # let _ = credentials;
@@ -329,14 +330,14 @@ impl NodeCredentials {
         } = &*self.0;
         let at = Instant::now();
         let asked = timeout(Credentials::LIMIT, (credentials.function)(node.clone())).await;
-        let failed = |source| CredentialsError {
+        let failed = |why| CredentialsError {
             node: Arc::clone(&node.name),
-            source,
+            why,
         };
         let login = match asked {
             Ok(Ok(login)) => login,
-            Ok(Err(source)) => return Err(failed(Some(source))),
-            Err(_) => return Err(failed(None)),
+            Ok(Err(error)) => return Err(failed(Causes(&*error).to_string())),
+            Err(_) => return Err(failed(format!("no answer within {:?}", Credentials::LIMIT))),
         };
         *self.lock() = Some(Given {
             login: login.clone(),
@@ -358,32 +359,21 @@ impl fmt::Debug for NodeCredentials {
     }
 }
 
-/// The function that gives logins has given none.
+/// The function that gives logins has given none. Its text says why: not every ORM's errors have a source.
 #[derive(Debug)]
 pub struct CredentialsError {
     node: Arc<str>,
-    source: Option<Failure>,
+    why: String,
 }
 
 impl fmt::Display for CredentialsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let node = &self.node;
-        match self.source {
-            Some(_) => write!(f, "the credentials of {node:?} could not be had"),
-            None => write!(
-                f,
-                "the credentials of {node:?} could not be had within {:?}",
-                Credentials::LIMIT
-            ),
-        }
+        let Self { node, why } = self;
+        write!(f, "the credentials of {node:?} could not be had: {why}")
     }
 }
 
-impl Error for CredentialsError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
-    }
-}
+impl Error for CredentialsError {}
 
 #[cfg(all(test, not(dbrouter_loom)))]
 mod tests {
@@ -466,9 +456,8 @@ mod tests {
         let error = node.after_refusal(Some(&good)).await.unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the credentials of \"eu\" could not be had"
+            "the credentials of \"eu\" could not be had: the vault is sealed"
         );
-        assert_eq!(error.source().unwrap().to_string(), "the vault is sealed");
 
         let silent = Credentials::new(|_| std::future::pending::<Result<Login, Failure>>());
         let error = silent.of(LoginTarget::new("eu")).now().await.unwrap_err();

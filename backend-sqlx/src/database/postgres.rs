@@ -1,7 +1,7 @@
 use dbrouter::{Answer, Dialect, Fault, Login, LoginTarget, Question};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError};
-use sqlx::{Executor, Postgres};
+use sqlx::{ConnectOptions, Executor, Postgres};
 
 use super::{RoutedDatabase, ask};
 
@@ -14,6 +14,19 @@ impl RoutedDatabase for Postgres {
             ("default_transaction_read_only", "on"),
             ("default_transaction_isolation", "repeatable read"),
         ])
+    }
+
+    fn refuses_read_only(error: &dyn DatabaseError) -> bool {
+        let code = error.code().unwrap_or_default();
+        Self::DIALECT.refuses_options(&code, error.message())
+    }
+
+    /// Not where sqlx is told to keep no statements, as behind a PgBouncer that lends connections for one transaction at a
+    /// time. Only the URL tells.
+    fn prepares(options: &PgConnectOptions) -> bool {
+        let url = options.to_url_lossy();
+        let none = ("statement-cache-capacity".into(), "0".into());
+        !url.query_pairs().any(|pair| pair == none)
     }
 
     fn with_login(options: PgConnectOptions, login: &Login) -> PgConnectOptions {

@@ -220,7 +220,6 @@ async fn changes_under_load<S: Subject>(site: &Site<S>) -> Result<()> {
     }
     let write = body(|tx| Box::pin(async { tx.execute(&super::write(7)).await }));
     db.transact(write).await?;
-    drop(db.hold(dbrouter::Intent::Write).await?);
 
     // Nodes that come later.
     vault.change(site, 1, "sup3r-secret-4").await?;
@@ -276,11 +275,14 @@ async fn without_a_function<S: Subject>(site: &Site<S>) -> Result<()> {
     site.catch_up(1).await?;
     site.catch_up(2).await?;
     promote(site, &db).await?;
-    let refused = wait::until(async || match db.set(1, 2).await {
-        Ok(()) => false,
-        Err(error) => is_of_a_login(&in_full(&*error)),
-    });
-    check(refused.await, "the new primary takes the old password")?;
+    until(&db, "refused", |status| {
+        let shown = status
+            .node(site.name(1))
+            .and_then(|node| node.last_error.as_deref());
+        shown.is_some_and(is_of_a_login)
+    })
+    .await?;
+    error(db.set(1, 2).await, "the new primary takes the old password")?;
     change(site, 1, APP_PASSWORD).await
 }
 

@@ -73,6 +73,8 @@ const PING_AFTER: Duration = Duration::ZERO;
 async fn unseen_transactions() -> Result<()> {
     let (cluster, password) = asking().await?;
     let builder = router(&cluster).credentials(credentials(&password));
+    // The monitor's connection is cut as well, and a node that has just lost it takes nothing.
+    let builder = builder.wait_for_primary(wait::PATIENCE);
     let db = builder.ping_after(PING_AFTER).connect().await?;
     for to in ["sup3r-secret-2", "sup3r-secret-3"] {
         let mut tx = Acquire::begin(&db).await?;
@@ -97,6 +99,8 @@ async fn hidden_hooks() -> Result<()> {
         })
     });
     let builder = router(&cluster).credentials(credentials(&password));
+    // The monitor's connection is cut as well, and a node that has just lost it takes nothing.
+    let builder = builder.wait_for_primary(wait::PATIENCE);
     let builder = builder.pool_options(PoolOptions::from_sqlx(options));
     let db = builder.connect().await?;
     let name = "select current_setting('application_name')";

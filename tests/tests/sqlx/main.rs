@@ -15,6 +15,7 @@ mod jobs;
 mod journeys;
 mod monotonic;
 mod outside;
+mod pgbouncer;
 mod processes;
 mod reader;
 mod routing;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         jobs::cases(),
         monotonic::cases(),
         outside::cases(),
+        pgbouncer::cases(),
         standstill::cases(),
         config::cases(),
         discovery::cases(),
