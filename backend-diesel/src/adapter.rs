@@ -214,8 +214,11 @@ impl<P: Pool> PoolOptions<P> {
     }
 
     /// How a connection is opened, for TLS and the like: what
-    /// [`ManagerConfig::custom_setup`] takes. The URL has the login that [`Credentials`] give, if there are some. Defaults to diesel-async's `establish`, and on SQLite a busy timeout of 5 s. On a replica the
-    /// connection is made read-only afterwards, and its isolation level *repeatable read*
+    /// [`ManagerConfig::custom_setup`] takes. Defaults to diesel-async's `establish`, and on SQLite a busy timeout of 5 s.
+    ///
+    /// The URL has the login that [`Credentials`] give, if there are some. Of a replica on PostgreSQL it also has `options`
+    /// by which the connection is read-only, and its isolation level *repeatable read*. One that was opened without heeding
+    /// them, and those of other servers, are told so by a statement afterwards
     /// ([`Dialect::replica_session`]).
     ///
     /// ```

@@ -25,9 +25,9 @@ use crate::pool_options::PoolOptions;
 /// place of their `test_before_acquire`: sqlx itself pings at every checkout.
 ///
 /// PostgreSQL is told by the startup parameter `options` that a replica's connections are read-only, and that their
-/// isolation level is *repeatable read*, whatever the database's default is: a standby refuses *serializable*. A
-/// PgBouncer in between refuses that unless its `ignore_startup_parameters` lists it; where that is in the way, give a pool
-/// of your own. MariaDB is told by a statement on each new connection.
+/// isolation level is *repeatable read*, whatever the database's default is: a standby refuses *serializable*. Where a
+/// PgBouncer in between refuses the parameter, it is left out, and the standby alone refuses writes. MariaDB is told by a
+/// statement on each new connection.
 #[derive(Debug)]
 pub struct Sqlx<DB: RoutedDatabase> {
     pool_options: PoolOptions<DB>,

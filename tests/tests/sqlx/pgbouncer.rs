@@ -88,6 +88,9 @@ async fn seen_through(lends: Lends, takes: Takes) -> Result<()> {
     let cluster = cluster().await?;
     let poolers = poolers(&cluster, lends, takes).await?;
     let db = connect(&cluster, &poolers).await?;
+    // Another process. Where connections are lent for a transaction, its monitor gets those of the first.
+    let other = connect(&cluster, &poolers).await?;
+    raw_sql(write(0)).execute(&other).await?;
     // A session reads its own writes, and goes on at a replica.
     let session = db.session();
     for version in 1..=20 {
