@@ -1,15 +1,18 @@
 //! How a node's pool is opened: what core's builder needs to know of diesel-async.
 
 use std::any::Any;
-use std::error::Error;
+use std::error::Error as StdError;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dbrouter::{
-    Adapter, BoxFuture, Cluster, ConfigError, ConfigErrorKind, Dialect, Role, ServerCheck,
+    Adapter, BoxFuture, Cluster, ConfigError, ConfigErrorKind, Credentials, CredentialsError,
+    Dialect, Login, LoginTarget, NodeCredentials, Role, ServerCheck,
 };
+use diesel::result::{DatabaseErrorKind, Error};
 use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
@@ -43,6 +46,7 @@ pub type NodeOptions<P> = dbrouter::NodeOptions<DieselAdapter<P>>;
 pub struct DieselAdapter<P: Pool> {
     pool_options: PoolOptions<P>,
     ping_after: Option<Duration>,
+    credentials: Option<Credentials>,
 }
 
 impl<P: Pool> DieselAdapter<P> {
@@ -52,6 +56,7 @@ impl<P: Pool> DieselAdapter<P> {
         Self {
             pool_options: PoolOptions::default(),
             ping_after: Some(Duration::from_millis(500)),
+            credentials: None,
         }
     }
 }
@@ -74,7 +79,7 @@ impl<P: Pool> Adapter for DieselAdapter<P> {
         &[P::Connection::DIALECT]
     }
 
-    fn parse(url: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
+    fn parse(url: &str) -> Result<String, Box<dyn StdError + Send + Sync>> {
         P::Connection::parse(url)
     }
 
@@ -86,6 +91,11 @@ impl<P: Pool> Adapter for DieselAdapter<P> {
         self.ping_after = idle;
     }
 
+    fn credentials(&mut self, credentials: Credentials) -> Result<(), ConfigError> {
+        self.credentials = Some(credentials);
+        Ok(())
+    }
+
     fn open(
         &self,
         url: String,
@@ -95,10 +105,15 @@ impl<P: Pool> Adapter for DieselAdapter<P> {
         field: &str,
     ) -> Result<DieselBackend<P>, ConfigError> {
         let options = pool_options.unwrap_or(&self.pool_options);
+        let credentials = self.credentials.as_ref();
+        let credentials =
+            credentials.map(|credentials| credentials.of(LoginTarget::new(field).at_url(&url)));
         let connect = Connect {
+            credentials,
             url: url.into(),
             setup: options.setup.clone(),
             role,
+            is_plain: Arc::default(),
         };
         let (recycling, ping_after) = match (&options.recycling, self.ping_after) {
             (Some(recycling), _) => (recycling(), None),
@@ -148,6 +163,7 @@ impl<P: Pool> Clone for DieselAdapter<P> {
         Self {
             pool_options: self.pool_options.clone(),
             ping_after: self.ping_after,
+            credentials: self.credentials.clone(),
         }
     }
 }
@@ -198,8 +214,11 @@ impl<P: Pool> PoolOptions<P> {
     }
 
     /// How a connection is opened, for TLS and the like: what
-    /// [`ManagerConfig::custom_setup`] takes. Defaults to diesel-async's `establish`, and on SQLite a busy timeout of 5 s. On a replica the
-    /// connection is made read-only afterwards, and its isolation level *repeatable read*
+    /// [`ManagerConfig::custom_setup`] takes. Defaults to diesel-async's `establish`, and on SQLite a busy timeout of 5 s.
+    ///
+    /// The URL has the login that [`Credentials`] give, if there are some. Of a replica on PostgreSQL it also has `options`
+    /// by which the connection is read-only, and its isolation level *repeatable read*. One that was opened without heeding
+    /// them, and those of other servers, are told so by a statement afterwards
     /// ([`Dialect::replica_session`]).
     ///
     /// ```
@@ -267,21 +286,85 @@ impl<P: Pool> fmt::Debug for PoolOptions<P> {
 /// How a node's connections are opened.
 pub(crate) struct Connect<C> {
     url: Arc<str>,
+    credentials: Option<NodeCredentials>,
     setup: Option<Arc<Setup<C>>>,
     role: Role,
+    /// A pooler in front of the server refuses the options that make a replica's connections read-only.
+    is_plain: Arc<AtomicBool>,
 }
 
 impl<C: RoutedConnection> Connect<C> {
     pub(crate) async fn connect(&self) -> ConnectionResult<C> {
-        let mut connection = match &self.setup {
-            Some(setup) => setup(&self.url).await?,
-            None => C::open(&self.url).await?,
-        };
-        if self.is_read_only() {
+        let mut connection = self.log_in().await?;
+        if self.is_read_only() && self.needs_a_statement(&mut connection).await? {
             let prepared = connection.batch_execute(C::DIALECT.replica_session()).await;
             prepared.map_err(ConnectionError::CouldntSetupConfiguration)?;
         }
         Ok(connection)
+    }
+
+    /// Whether a replica's connection must be told what it is by a statement. Not behind a pooler that refuses to be told
+    /// when the connection is opened: the statement's effect could outlive this client there, and a standby refuses writes
+    /// in any case.
+    async fn needs_a_statement(&self, connection: &mut C) -> ConnectionResult<bool> {
+        if self.is_plain.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        match (C::read_only(&self.url), &self.setup) {
+            (None, _) => Ok(true),
+            (Some(_), None) => Ok(false),
+            // The application's own function may have opened it in another way than the URL says.
+            (Some(_), Some(_)) => {
+                let was = connection.was_opened_read_only().await;
+                Ok(!was.map_err(ConnectionError::CouldntSetupConfiguration)?)
+            }
+        }
+    }
+
+    /// Opens a connection with the login of now, and once more if the server refuses that and there is another.
+    async fn log_in(&self) -> ConnectionResult<C> {
+        let Some(credentials) = &self.credentials else {
+            return self.open(&self.url).await;
+        };
+        let login = credentials.now().await.map_err(|error| unknown(&error))?;
+        let refused = match self.open(&self.with(&login)?).await {
+            Err(error) if is_of_the_server(&error) => error,
+            opened => return opened,
+        };
+        match credentials.after_refusal(Some(&login)).await {
+            Ok(Some(login)) => self.open(&self.with(&login)?).await,
+            Ok(None) => Err(refused),
+            Err(error) => Err(unknown(&error)),
+        }
+    }
+
+    async fn open(&self, url: &str) -> ConnectionResult<C> {
+        if self.is_read_only()
+            && !self.is_plain.load(Ordering::Relaxed)
+            && let Some(url) = C::read_only(url)
+        {
+            match self.open_as_it_is(&url).await {
+                Err(error) if refuses_options::<C>(&error) => {
+                    self.is_plain.store(true, Ordering::Relaxed);
+                }
+                opened => return opened,
+            }
+        }
+        self.open_as_it_is(url).await
+    }
+
+    async fn open_as_it_is(&self, url: &str) -> ConnectionResult<C> {
+        match &self.setup {
+            Some(setup) => setup(url).await,
+            None => C::open(url).await,
+        }
+    }
+
+    fn with(&self, login: &Login) -> ConnectionResult<String> {
+        C::with_login(&self.url, login).ok_or_else(|| {
+            let problem = "the node's URL has no place for a user and a password";
+            ConnectionError::InvalidConnectionUrl(problem.to_owned())
+        })
     }
 
     /// Whether the server refuses writes on the connections.
@@ -324,12 +407,40 @@ impl<C: RoutedConnection> Connect<C> {
     }
 }
 
+fn unknown(error: &CredentialsError) -> ConnectionError {
+    ConnectionError::BadConnection(error.to_string())
+}
+
+/// Whether a pooler refuses the options that make a connection read-only. diesel tells no codes.
+fn refuses_options<C: RoutedConnection>(error: &ConnectionError) -> bool {
+    const CODE: &str = "08P01";
+    match error {
+        ConnectionError::CouldntSetupConfiguration(Error::DatabaseError(_, information)) => {
+            C::DIALECT.refuses_options(CODE, information.message())
+        }
+        _ => false,
+    }
+}
+
+/// Whether the server has said why it takes no connection. diesel tells no codes, and the words depend on the server's
+/// language.
+fn is_of_the_server(error: &ConnectionError) -> bool {
+    match error {
+        ConnectionError::CouldntSetupConfiguration(Error::DatabaseError(kind, _)) => {
+            !matches!(kind, DatabaseErrorKind::UnableToSendCommand)
+        }
+        _ => false,
+    }
+}
+
 impl<C> Clone for Connect<C> {
     fn clone(&self) -> Self {
         Self {
             url: Arc::clone(&self.url),
+            credentials: self.credentials.clone(),
             setup: self.setup.clone(),
             role: self.role,
+            is_plain: Arc::clone(&self.is_plain),
         }
     }
 }

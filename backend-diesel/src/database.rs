@@ -9,7 +9,7 @@ mod sqlite;
 
 use std::error::Error;
 
-use dbrouter::{Answer, Dialect, Pings, Question};
+use dbrouter::{Answer, Dialect, Login, Pings, Question};
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, QueryableByName};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -66,6 +66,23 @@ pub trait RoutedConnection:
     ///
     /// If the URL cannot be understood. The error shows none of it.
     fn parse(url: &str) -> Result<String, Box<dyn Error + Send + Sync>>;
+
+    /// The same with another password, and with another user if there is one. `None` if there is no place for them.
+    fn with_login(url: &str, login: &Login) -> Option<String> {
+        login.within(url)
+    }
+
+    /// The same such that the connection is fit for a replica ([`Dialect::replica_session`]). `None` if it must be told by a
+    /// statement, which is the default.
+    fn read_only(url: &str) -> Option<String> {
+        let _ = url;
+        None
+    }
+
+    /// Whether the connection was opened as [`read_only`](Self::read_only) says. Defaults to no.
+    fn was_opened_read_only(&mut self) -> impl Future<Output = QueryResult<bool>> + Send {
+        std::future::ready(Ok(false))
+    }
 
     /// Asks the server a question of the router's.
     fn ask(&mut self, question: &Question) -> impl Future<Output = QueryResult<Answer>> + Send;

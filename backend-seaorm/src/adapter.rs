@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use dbrouter::{
-    Adapter, Cluster, ConfigError, ConfigErrorKind, Dialect, IntoNode, NodeOptions, Pings, Role,
-    ServerCheck,
+    Adapter, Cluster, ConfigError, ConfigErrorKind, Credentials, Dialect, IntoNode, NodeOptions,
+    Pings, Role, ServerCheck,
 };
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr};
 
@@ -36,6 +36,7 @@ use crate::pool::RoutedConnection;
 pub struct SeaOrm {
     pool_options: Option<PoolOptions>,
     ping_after: Option<Duration>,
+    credentials: Option<Credentials>,
 }
 
 impl SeaOrm {
@@ -45,6 +46,7 @@ impl SeaOrm {
         Self {
             pool_options: None,
             ping_after: Some(Duration::from_millis(500)),
+            credentials: None,
         }
     }
 }
@@ -107,6 +109,11 @@ impl Adapter for SeaOrm {
         self.ping_after = idle;
     }
 
+    fn credentials(&mut self, credentials: Credentials) -> Result<(), ConfigError> {
+        self.credentials = Some(credentials);
+        Ok(())
+    }
+
     fn open(
         &self,
         mut options: ConnectOptions,
@@ -126,7 +133,8 @@ impl Adapter for SeaOrm {
         }
         options.connect_lazy(true);
         let connection = connect(options, field)?;
-        SeaOrmBackend::watched(connection, field)?.reopened(role, check, field)
+        let credentials = self.credentials.as_ref();
+        SeaOrmBackend::watched(connection, field)?.reopened(role, credentials, check, field)
     }
 
     fn adopt(&self, pool: DatabaseConnection, field: &str) -> Result<SeaOrmBackend, ConfigError> {

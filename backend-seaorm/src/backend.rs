@@ -4,8 +4,8 @@ use std::fmt;
 use std::future::Future;
 
 use dbrouter::{
-    Answer, Backend, ConfigError, ConfigErrorKind, Dialect, Fault, Pressure, Question, Role,
-    RouteError, ServerCheck,
+    Answer, Backend, ConfigError, ConfigErrorKind, Credentials, Dialect, Fault, Pressure, Question,
+    Role, RouteError, ServerCheck,
 };
 use dbrouter_sqlx::PoolOptions;
 use sea_orm::{
@@ -74,13 +74,17 @@ impl SeaOrmBackend {
     pub(crate) fn reopened(
         &self,
         role: Role,
+        credentials: Option<&Credentials>,
         check: &ServerCheck,
         field: &str,
     ) -> Result<Self, ConfigError> {
         by_driver!(&self.pool, NodePool,
             node => {
                 use dbrouter::Adapter;
-                let adapter = dbrouter_sqlx::Sqlx::new();
+                let mut adapter = dbrouter_sqlx::Sqlx::new();
+                if let Some(credentials) = credentials {
+                    adapter.credentials(credentials.clone())?;
+                }
                 let options = (*node.pool().connect_options()).clone();
                 let pool_options = PoolOptions::from_sqlx(node.pool().options().clone());
                 let node = adapter.open(options, Some(&pool_options), role, check, field)?;
@@ -139,12 +143,20 @@ impl SeaOrmBackend {
             options.access_mode = None;
             options.isolation_level = None;
         }
-        let connection = self.connection.clone();
+        let Self { connection, pool } = self.clone();
         async move {
             let begun = tokio::spawn(async move {
                 let mut open = Open::new(match takes_lock {
                     true => begin_writing(&connection, options).await?,
-                    false => connection.begin_with_options(options).await?,
+                    false => {
+                        let begin = || connection.begin_with_options(options);
+                        by_driver!(&pool, NodePool,
+                            node => {
+                                node.take_by(error::of_sqlx, error::of_connection, begin).await?
+                            },
+                            NodePool::Other => begin().await?,
+                        )
+                    }
                 });
                 if refuses_writes {
                     open.refuse_writes().await?;

@@ -82,7 +82,7 @@ macro_rules! drivers {
 
         enum Driver {
             $(#[cfg(feature = $feature)]
-            $driver(<sqlx::$driver as sqlx::Database>::Connection),)*
+            $driver(dbrouter_sqlx::Probe<sqlx::$driver>),)*
         }
 
         impl Probe {

@@ -40,7 +40,7 @@ pub(crate) fn fault(error: &DbErr) -> Fault {
 }
 
 /// sqlx's error that SeaORM's is about.
-fn of_sqlx(error: &DbErr) -> Option<&sqlx::Error> {
+pub(crate) fn of_sqlx(error: &DbErr) -> Option<&sqlx::Error> {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(error))
         | DbErr::Exec(RuntimeErr::SqlxError(error))

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbrouter::{
-    Adapter, Cluster, ConfigError, Dead, Dialect, IntoNode, NodeOptions, Pings, Role, ServerCheck,
+    Adapter, Cluster, ConfigError, Credentials, Dead, Dialect, IntoNode, LoginTarget, NodeOptions,
+    Pings, Role, ServerCheck,
 };
 use sqlx::pool::PoolOptions as SqlxOptions;
 use sqlx::{Connection, Pool};
 
 use crate::backend::SqlxBackend;
+use crate::connecting::{Connecting, Present};
 use crate::database::{Options, RoutedDatabase};
 use crate::opening::Opening;
 use crate::pool::RoutedPool;
@@ -23,13 +25,14 @@ use crate::pool_options::PoolOptions;
 /// place of their `test_before_acquire`: sqlx itself pings at every checkout.
 ///
 /// PostgreSQL is told by the startup parameter `options` that a replica's connections are read-only, and that their
-/// isolation level is *repeatable read*, whatever the database's default is: a standby refuses *serializable*. A
-/// PgBouncer in between refuses that unless its `ignore_startup_parameters` lists it; where that is in the way, give a pool
-/// of your own. MariaDB is told by a statement on each new connection.
+/// isolation level is *repeatable read*, whatever the database's default is: a standby refuses *serializable*. Where a
+/// PgBouncer in between refuses the parameter, it is left out, and the standby alone refuses writes. MariaDB is told by a
+/// statement on each new connection.
 #[derive(Debug)]
 pub struct Sqlx<DB: RoutedDatabase> {
     pool_options: PoolOptions<DB>,
     ping_after: Option<Duration>,
+    credentials: Option<Credentials>,
 }
 
 // Not derived: that would ask for `DB: Clone`.
@@ -38,6 +41,7 @@ impl<DB: RoutedDatabase> Clone for Sqlx<DB> {
         Self {
             pool_options: self.pool_options.clone(),
             ping_after: self.ping_after,
+            credentials: self.credentials.clone(),
         }
     }
 }
@@ -49,6 +53,7 @@ impl<DB: RoutedDatabase> Sqlx<DB> {
         Self {
             pool_options: PoolOptions::new(),
             ping_after: Some(Duration::from_millis(500)),
+            credentials: None,
         }
     }
 
@@ -126,24 +131,40 @@ impl<DB: RoutedDatabase> Adapter for Sqlx<DB> {
         self.ping_after = idle;
     }
 
+    fn credentials(&mut self, credentials: Credentials) -> Result<(), ConfigError> {
+        self.credentials = Some(credentials);
+        Ok(())
+    }
+
     fn open(
         &self,
         options: Options<DB>,
         pool_options: Option<&PoolOptions<DB>>,
         role: Role,
         check: &ServerCheck,
-        _: &str,
+        field: &str,
     ) -> Result<SqlxBackend<DB>, ConfigError> {
         let pool_options = pool_options.unwrap_or(&self.pool_options).clone();
         let is_replica = role == Role::Replica;
-        let (options, session) = match is_replica {
-            true => (DB::read_only(options), DB::replica_session()),
-            false => (options, None),
+        let (options, plain, session) = match is_replica {
+            true => (
+                DB::read_only(options.clone()),
+                Some(options),
+                DB::replica_session(),
+            ),
+            false => (options, None, None),
         };
-        let opening = Opening::new(&options, check, &pool_options, session);
+        let credentials = self
+            .credentials
+            .as_ref()
+            .map(|credentials| credentials.of(DB::target(&options, LoginTarget::new(field))));
+        let present = Arc::new(Present::new(options, plain, credentials));
+        let opening = Opening::new(Arc::clone(&present), check, &pool_options, session);
         let after_release = pool_options.after_release.clone();
         let pool = self.with_hooks(pool_options, opening);
-        let backend = SqlxBackend::with_hook(pool.connect_lazy_with(options), after_release);
+        let pool = pool.connect_lazy_with(present.options());
+        let connecting = Connecting::with(present, &pool);
+        let backend = SqlxBackend::with_hook(pool, after_release, connecting);
         Ok(match is_replica {
             true => backend.of_replica(),
             false => backend,

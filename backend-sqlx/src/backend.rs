@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dbrouter::{Answer, Backend, Dialect, Fault, Pressure, Question, RouteError};
 use sqlx::{ConnectOptions, Connection, Pool, Transaction};
 
+use crate::connecting::{Connecting, PLAIN, Wraps};
 use crate::connection::Lease;
 use crate::database::{RoutedDatabase, unlogged};
 use crate::error;
@@ -19,7 +20,20 @@ use crate::transaction::Open;
 pub struct SqlxBackend<DB: RoutedDatabase> {
     pool: Pool<DB>,
     lanes: Arc<Lanes<DB>>,
+    connecting: Connecting<DB>,
+    /// Whether statements may be prepared.
+    prepares: bool,
     access: Access,
+}
+
+/// A connection of the router's monitor.
+#[expect(
+    missing_debug_implementations,
+    reason = "the connection's would show what it holds"
+)]
+pub struct Probe<DB: RoutedDatabase> {
+    connection: DB::Connection,
+    prepares: bool,
 }
 
 /// Whether the pool's connections were opened to refuse writes.
@@ -35,13 +49,19 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
     /// The node that a pool leads to.
     #[must_use]
     pub fn new(pool: Pool<DB>) -> Self {
-        Self::with_hook(pool, None)
+        Self::with_hook(pool, None, Connecting::as_it_is())
     }
 
-    /// As [`new`](Self::new), with the hook that the pool's connections run when they are released.
-    pub(crate) fn with_hook(pool: Pool<DB>, after_release: Option<Arc<Keeps<DB>>>) -> Self {
+    /// As [`new`](Self::new), with the hook that the pool's connections run when they are released, and how they are opened.
+    pub(crate) fn with_hook(
+        pool: Pool<DB>,
+        after_release: Option<Arc<Keeps<DB>>>,
+        connecting: Connecting<DB>,
+    ) -> Self {
         Self {
+            prepares: DB::prepares(&pool.connect_options()),
             pool,
+            connecting,
             lanes: Arc::new(Lanes::new(after_release)),
             access: Access::Unrestricted,
         }
@@ -66,9 +86,10 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
     pub fn reopened(&self) -> Self {
         let options = (*self.pool.connect_options()).clone();
         let pool = self.pool.options().clone().connect_lazy_with(options);
+        let connecting = self.connecting.again(&pool);
         Self {
             access: self.access,
-            ..Self::new(pool)
+            ..Self::with_hook(pool, None, connecting)
         }
     }
 
@@ -82,6 +103,31 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         &self.lanes
     }
 
+    pub(crate) fn connecting(&self) -> &Connecting<DB> {
+        &self.connecting
+    }
+
+    /// Takes a connection of the pool by other means than this backend's: `take` may open one, which logs in as
+    /// [`Credentials`](dbrouter::Credentials) say. `inner` finds sqlx's error in that of `take`, and `outer` is the
+    /// reverse.
+    ///
+    /// # Errors
+    ///
+    /// That of `take`; or that the credentials could not be had.
+    pub async fn take_by<F, R, T, E>(
+        &self,
+        inner: fn(&E) -> Option<&sqlx::Error>,
+        outer: fn(sqlx::Error) -> E,
+        take: F,
+    ) -> Result<T, E>
+    where
+        F: FnMut() -> R,
+        R: Future<Output = Result<T, E>>,
+    {
+        let wraps = Wraps { inner, outer };
+        self.connecting.take(&self.pool, wraps, take).await
+    }
+
     /// Begins a transaction in a task of its own, so that it is never left half-begun. In sqlx 0.9 a `begin`
     /// that is dropped while it waits for the server's answer leaves its connection inside the transaction,
     /// and hands it to the next caller, whose statements are then never committed.
@@ -89,15 +135,18 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         &self,
         statement: &'static str,
     ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send + use<DB> {
-        let pool = self.pool.clone();
-        in_a_task(async move { pool.begin_with(statement).await })
+        let (pool, connecting) = (self.pool.clone(), self.connecting.clone());
+        in_a_task(async move {
+            let begin = || pool.begin_with(statement);
+            connecting.take(&pool, PLAIN, begin).await
+        })
     }
 
     /// As [`begin`](Self::begin), a transaction that may write.
     pub(crate) fn begin_writing(
         &self,
     ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send + use<DB> {
-        begin_writing(self.pool.clone())
+        begin_writing(self.pool.clone(), self.connecting.clone())
     }
 
     /// Begins a transaction in which the server refuses writes.
@@ -105,9 +154,10 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         &self,
         how: &'static str,
     ) -> impl Future<Output = Result<Open<DB>, sqlx::Error>> + Send + use<DB> {
-        let (pool, access) = (self.pool.clone(), self.access);
+        let (pool, connecting, access) = (self.pool.clone(), self.connecting.clone(), self.access);
         in_a_task(async move {
-            let mut open = Open::new(pool.begin_with(how).await?);
+            let begun = connecting.take(&pool, PLAIN, || pool.begin_with(how)).await;
+            let mut open = Open::new(begun?);
             if access == Access::Unrestricted {
                 open.refuse_writes().await?;
             }
@@ -119,10 +169,11 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
 /// As [`SqlxBackend::begin_writing`], on any pool.
 pub(crate) fn begin_writing<DB: RoutedDatabase>(
     pool: Pool<DB>,
+    connecting: Connecting<DB>,
 ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send {
     in_a_task(async move {
         let Some(statement) = DB::DIALECT.begin_writing() else {
-            return pool.begin().await;
+            return connecting.take(&pool, PLAIN, || pool.begin()).await;
         };
         match pool.begin_with(statement).await {
             // The application's own pool takes no writes. Its transactions may read.
@@ -144,6 +195,8 @@ impl<DB: RoutedDatabase> Clone for SqlxBackend<DB> {
         Self {
             pool: self.pool.clone(),
             lanes: Arc::clone(&self.lanes),
+            connecting: self.connecting.clone(),
+            prepares: self.prepares,
             access: self.access,
         }
     }
@@ -161,7 +214,7 @@ impl<DB: RoutedDatabase> fmt::Debug for SqlxBackend<DB> {
 impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
     type Error = sqlx::Error;
     type Connection = Lease<DB>;
-    type Probe = DB::Connection;
+    type Probe = Probe<DB>;
 
     fn pressure(&self) -> Pressure {
         let size = self.pool.size();
@@ -187,7 +240,9 @@ impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
     }
 
     async fn acquire(&self) -> Result<Lease<DB>, sqlx::Error> {
-        self.pool.acquire().await.map(Lease::new)
+        let take = || self.pool.acquire();
+        let taken = self.connecting.take(&self.pool, PLAIN, take).await;
+        taken.map(Lease::new)
     }
 
     async fn acquire_read_only(&self) -> Result<Lease<DB>, sqlx::Error> {
@@ -209,16 +264,27 @@ impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
         begun.await.map(Lease::within)
     }
 
-    async fn open_probe(&self) -> Result<DB::Connection, sqlx::Error> {
-        let options = unlogged::<DB>((*self.pool.connect_options()).clone());
-        options.connect().await
+    async fn open_probe(&self) -> Result<Probe<DB>, sqlx::Error> {
+        self.connecting.renew(&self.pool).await?;
+        let connect = || {
+            let options = unlogged::<DB>((*self.pool.connect_options()).clone());
+            async move { options.connect().await }
+        };
+        let connected = self.connecting.retry(&self.pool, PLAIN, connect);
+        Ok(Probe {
+            connection: connected.await?,
+            prepares: self.prepares,
+        })
     }
 
-    async fn ask(probe: &mut DB::Connection, question: &Question) -> Result<Answer, sqlx::Error> {
-        DB::ask(probe, question).await
+    async fn ask(probe: &mut Probe<DB>, question: &Question) -> Result<Answer, sqlx::Error> {
+        match probe.prepares {
+            true => DB::ask(&mut probe.connection, question).await,
+            false => DB::ask(&mut probe.connection, &question.unprepared()).await,
+        }
     }
 
-    async fn close_probe(probe: DB::Connection) {
-        probe.close().await.ok();
+    async fn close_probe(probe: Probe<DB>) {
+        probe.connection.close().await.ok();
     }
 }

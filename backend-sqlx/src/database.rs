@@ -9,7 +9,7 @@ mod sqlite;
 
 use std::future::Future;
 
-use dbrouter::{Answer, Dialect, Fault, Question};
+use dbrouter::{Answer, Dialect, Fault, Login, LoginTarget, Question};
 use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, ColumnIndex, Decode, Executor, IntoArguments, Row, Type};
 use sqlx::{ConnectOptions, Connection, Database};
@@ -32,14 +32,39 @@ pub trait RoutedDatabase: Database<Arguments: Clone> {
     #[must_use]
     fn read_only(options: Options<Self>) -> Options<Self>;
 
+    /// Whether an error of the server says that it does not take what [`read_only`](Self::read_only) adds. Defaults to no.
+    #[must_use]
+    fn refuses_read_only(error: &dyn DatabaseError) -> bool {
+        let _ = error;
+        false
+    }
+
+    /// Whether statements may be prepared on connections with these options. Defaults to yes.
+    #[must_use]
+    fn prepares(options: &Options<Self>) -> bool {
+        let _ = options;
+        true
+    }
+
     /// The statement that a replica's connection is sent when it is opened, for what its options have no place for.
     #[must_use]
     fn replica_session() -> Option<&'static str> {
         None
     }
 
+    /// The same options with another password, and with another user if there is one.
+    #[must_use]
+    fn with_login(options: Options<Self>, login: &Login) -> Options<Self>;
+
+    /// The same node, at the address that the options lead to.
+    #[must_use]
+    fn target(options: &Options<Self>, node: LoginTarget) -> LoginTarget;
+
     /// What an error of the server says of the node that it came from.
     fn fault(error: &dyn DatabaseError) -> Fault;
+
+    /// Whether an error of the server says that it refuses the user or the password.
+    fn refuses_login(error: &dyn DatabaseError) -> bool;
 
     /// Runs a statement of the router's own.
     fn execute(

@@ -1,6 +1,6 @@
 //! How the router's errors become sqlx's, and what sqlx's say of a node.
 
-use dbrouter::{Fault, RouteError};
+use dbrouter::{CredentialsError, Fault, RouteError};
 
 use crate::database::RoutedDatabase;
 
@@ -27,6 +27,8 @@ pub fn refusal(error: &sqlx::Error) -> Option<&RouteError> {
 pub(crate) fn fault<DB: RoutedDatabase>(error: &sqlx::Error) -> Fault {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => Fault::Unavailable,
+        // No connection to this node can be opened.
+        sqlx::Error::Configuration(error) if error.is::<CredentialsError>() => Fault::Unavailable,
         // Somebody has closed the pool: there is no room in it, and nothing wrong with the server.
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Fault::Busy,
         // sqlx has asked the server for a type of this name, which a replica may not have replayed yet.

@@ -139,7 +139,10 @@ async fn unseen_transaction<'a, DB: RoutedDatabase>(
 ) -> Result<Transaction<'a, DB>, Error> {
     let begin = |backend: &SqlxBackend<DB>| {
         let backend = backend.clone();
-        async move { backend.lanes().begin(backend.pool()).await }
+        async move {
+            let (pool, connecting) = (backend.pool(), backend.connecting());
+            backend.lanes().begin(pool, connecting).await
+        }
     };
     let (begun, route) = work.of_connection().begin(begin).await?;
     Ok(begun.on(route))

@@ -13,6 +13,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Pool, Transaction};
 
 use crate::backend::{SqlxBackend, begin_writing};
+use crate::connecting::{Connecting, PLAIN};
 use crate::database::RoutedDatabase;
 use crate::pool_options::Keeps;
 
@@ -26,6 +27,7 @@ pub(crate) struct Lanes<DB: RoutedDatabase> {
 
 struct Lane<DB: RoutedDatabase> {
     pool: Pool<DB>,
+    connecting: Connecting<DB>,
     /// Empty while the lane is free.
     occupant: Occupant<DB>,
 }
@@ -65,17 +67,21 @@ impl<DB: RoutedDatabase> Lanes<DB> {
     }
 
     /// Begins a transaction that occupies a lane until its connection is back. It leads where the node's own pool does.
-    pub(crate) async fn begin(&self, pool: &Pool<DB>) -> Result<Begun<DB>, sqlx::Error> {
+    pub(crate) async fn begin(
+        &self,
+        pool: &Pool<DB>,
+        connecting: &Connecting<DB>,
+    ) -> Result<Begun<DB>, sqlx::Error> {
         let stay = Stay {
-            _held: pool.acquire().await?,
+            _held: connecting.take(pool, PLAIN, || pool.acquire()).await?,
             route: None,
         };
-        let (lane, occupant) = self.occupy(pool, stay);
+        let (lane, connecting, occupant) = self.occupy(pool, connecting, stay);
         let beginning = Beginning {
             lanes: self,
             occupant: Some(Arc::clone(&occupant)),
         };
-        let transaction = begin_writing(lane).await?;
+        let transaction = begin_writing(lane, connecting).await?;
         beginning.done();
         Ok(Begun {
             transaction,
@@ -94,23 +100,37 @@ impl<DB: RoutedDatabase> Lanes<DB> {
         }
     }
 
-    fn occupy(&self, pool: &Pool<DB>, stay: Stay<DB>) -> (Pool<DB>, Occupant<DB>) {
+    fn occupy(
+        &self,
+        pool: &Pool<DB>,
+        connecting: &Connecting<DB>,
+        stay: Stay<DB>,
+    ) -> (Pool<DB>, Connecting<DB>, Occupant<DB>) {
         let mut lanes = lock(&self.lanes);
         for lane in lanes.iter() {
             let mut occupant = lock(&lane.occupant);
             if occupant.is_none() {
                 *occupant = Some(stay);
-                return (lane.pool.clone(), Arc::clone(&lane.occupant));
+                return lane.parts();
             }
         }
         let occupant = Arc::new(Mutex::new(Some(stay)));
+        let pool = open(pool, &occupant, self.after_release.clone());
         let lane = Lane {
-            pool: open(pool, &occupant, self.after_release.clone()),
-            occupant: Arc::clone(&occupant),
+            connecting: connecting.again(&pool),
+            pool,
+            occupant,
         };
-        let pool = lane.pool.clone();
+        let parts = lane.parts();
         lanes.push(lane);
-        (pool, occupant)
+        parts
+    }
+}
+
+impl<DB: RoutedDatabase> Lane<DB> {
+    fn parts(&self) -> (Pool<DB>, Connecting<DB>, Occupant<DB>) {
+        let (pool, connecting) = (self.pool.clone(), self.connecting.clone());
+        (pool, connecting, Arc::clone(&self.occupant))
     }
 }
 

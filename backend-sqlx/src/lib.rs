@@ -164,6 +164,7 @@
 
 mod adapter;
 mod backend;
+mod connecting;
 mod connection;
 mod database;
 #[cfg(feature = "sqlite")]
@@ -181,7 +182,7 @@ mod transaction;
 pub mod web;
 
 pub use adapter::Sqlx;
-pub use backend::SqlxBackend;
+pub use backend::{Probe, SqlxBackend};
 pub use connection::{Connection, Lease};
 pub use database::RoutedDatabase;
 pub use error::refusal;

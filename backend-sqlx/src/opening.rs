@@ -6,13 +6,14 @@ use dbrouter::ServerCheck;
 use sqlx::pool::PoolConnectionMetadata;
 use sqlx::{ConnectOptions, Connection, Pool};
 
-use crate::database::{Options, RoutedDatabase};
+use crate::connecting::Present;
+use crate::database::RoutedDatabase;
 use crate::pool_options::{AfterConnect, PoolOptions};
 
 /// Prepares a connection before the pool has it: the connection must lead to the node's server, the application's hook
 /// runs, and a replica's connection becomes read-only.
 pub(crate) struct Opening<DB: RoutedDatabase> {
-    options: Options<DB>,
+    present: Arc<Present<DB>>,
     check: ServerCheck,
     hook: Option<Arc<AfterConnect<DB>>>,
     /// A pool that runs hooks which cannot be read.
@@ -23,17 +24,17 @@ pub(crate) struct Opening<DB: RoutedDatabase> {
 
 impl<DB: RoutedDatabase> Opening<DB> {
     pub(crate) fn new(
-        options: &Options<DB>,
+        present: Arc<Present<DB>>,
         check: &ServerCheck,
         pool_options: &PoolOptions<DB>,
         session: Option<&'static str>,
     ) -> Self {
         let hooked = pool_options.hides_hooks.then(|| {
             let hooked = pool_options.options.clone().min_connections(0);
-            hooked.connect_lazy_with(options.clone())
+            hooked.connect_lazy_with(present.options())
         });
         Self {
-            options: options.clone(),
+            present,
             check: check.clone(),
             hook: pool_options.after_connect.clone(),
             hooked,
@@ -72,6 +73,10 @@ impl<DB: RoutedDatabase> Opening<DB> {
         let Some(question) = self.check.question(DB::DIALECT) else {
             return Ok(());
         };
+        let question = match DB::prepares(&self.present.options()) {
+            true => question,
+            false => question.unprepared(),
+        };
         loop {
             let answer = DB::ask(connection, &question).await?;
             match self.check.admit(&answer).await {
@@ -85,9 +90,14 @@ impl<DB: RoutedDatabase> Opening<DB> {
     }
 
     async fn open_another(&self, connection: &mut DB::Connection) -> Result<(), sqlx::Error> {
+        // As the connection was opened whose place it takes.
+        let options = self.present.options();
         let another = match &self.hooked {
-            Some(hooked) => hooked.acquire().await?.detach(),
-            None => self.options.connect().await?,
+            Some(hooked) => {
+                hooked.set_connect_options(options);
+                hooked.acquire().await?.detach()
+            }
+            None => options.connect().await?,
         };
         let former = std::mem::replace(connection, another);
         // The server may be gone. Nobody needs this connection any longer.

@@ -9,6 +9,7 @@ use crate::classify::Classifier;
 use crate::clock::Clock;
 use crate::cluster::{Cluster, inside_a_runtime};
 use crate::config::{ConfigError, ConfigErrorKind};
+use crate::credentials::Credentials;
 use crate::dialect::Dialect;
 use crate::discover::{Backoff, Discover, Follower, Opened, Opener, Servers, Sorted, Source, sort};
 use crate::fallback::FallbackLimit;
@@ -31,6 +32,8 @@ use crate::vocabulary::{Preference, Role};
 /// * `open` connects to nothing yet: whether a node answers is found out when it is met.
 /// * Each connection of a pool that `open` opens is asked which server it leads to, and kept only if [`ServerCheck`] admits
 ///   it. The monitor's own connections are not.
+/// * All connections, the monitor's own included, are opened as [`NodeCredentials`](crate::NodeCredentials) says, if
+///   there are [`credentials`](Self::credentials).
 /// * The connections of a [`Role::Replica`] are opened read-only. A pool that exists already is used as it is.
 /// * No error shows a password.
 pub trait Adapter: Clone + Send + Sync + Sized + 'static {
@@ -60,6 +63,20 @@ pub trait Adapter: Clone + Send + Sync + Sized + 'static {
 
     /// A connection that was idle for longer is pinged when it is taken from its pool.
     fn ping_after(&mut self, idle: Option<Duration>);
+
+    /// What the connections of all pools log in with that `open` opens. Defaults to an error, for adapters that take
+    /// passwords from the nodes' options only.
+    ///
+    /// # Errors
+    ///
+    /// If the adapter cannot ask for credentials.
+    fn credentials(&mut self, credentials: Credentials) -> Result<(), ConfigError> {
+        let problem = format!(
+            "this adapter cannot ask for passwords, so {credentials:?} is of no use; give them in the nodes' URLs"
+        );
+        let kind = ConfigErrorKind::Credentials;
+        Err(ConfigError::new(kind, "credentials", problem))
+    }
 
     /// Opens a node's pool, whose connections pass the check. `field` is what errors call the node.
     ///
@@ -101,6 +118,7 @@ pub struct Builder<A: Adapter> {
     backoff: Backoff,
     settings: Settings,
     adapter: A,
+    credentials: Option<Credentials>,
     error: Option<ConfigError>,
 }
 
@@ -116,6 +134,7 @@ impl<A: Adapter> Builder<A> {
             backoff: Backoff::new(),
             settings: Settings::new(),
             adapter,
+            credentials: None,
             error: None,
         }
     }
@@ -243,6 +262,17 @@ impl<A: Adapter> Builder<A> {
         self
     }
 
+    /// What connections log in with, for passwords that change: a function that is asked whenever a connection is opened.
+    /// What it gives takes the place of the password in URLs and connect options, those of nodes that are added or
+    /// discovered later included. A pool that exists already keeps its own. Defaults to the URLs' and options' own
+    /// passwords.
+    ///
+    /// Not for SQLite, which has no passwords: that is an error.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
     /// How one of several candidates is chosen. Defaults to [`Sticky`](crate::policy::Sticky) over
     /// [`PeakEwma`](crate::policy::PeakEwma).
     pub fn policy(mut self, policy: impl Policy) -> Self {
@@ -358,11 +388,20 @@ impl<A: Adapter> Builder<A> {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
+        let asks = self.credentials.is_some();
+        if let Some(credentials) = self.credentials.take() {
+            self.adapter.credentials(credentials)?;
+        }
         let mut follower = self.follower();
         let found = self.find_primary(follower.as_mut()).await?;
         let primary = found.primary.clone();
         let (spec, access) = primary.open(&self.adapter, Role::Primary, "primary")?;
         let dialect = A::dialect(access.backend());
+        if asks && dialect == Dialect::Sqlite {
+            let problem = "SQLite's files have no passwords; leave it out";
+            let kind = ConfigErrorKind::Credentials;
+            return Err(ConfigError::new(kind, "credentials", problem));
+        }
         let servers = Servers::primary_alone(dialect, access.backend().clone(), self.limit());
         let start = self.settings.start;
         let mut present = vec![access.backend().clone()];

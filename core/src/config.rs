@@ -38,6 +38,8 @@ pub enum ConfigErrorKind {
     Pool,
     /// A list that must not be empty is.
     EmptyList,
+    /// A function that gives passwords, where none can be used.
+    Credentials,
     /// A text that is no function's name.
     Function,
     /// A key that is too short to sign with.

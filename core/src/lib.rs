@@ -55,6 +55,8 @@ mod clock;
 mod cluster;
 mod config;
 mod context;
+#[cfg(feature = "builder")]
+mod credentials;
 mod decision;
 mod dialect;
 #[cfg(feature = "builder")]
@@ -115,6 +117,8 @@ pub use classify::{Inspection, Sql};
 pub use clock::{Clock, Instant, ManualClock, SystemClock};
 pub use cluster::{Cluster, ClusterBuilder};
 pub use config::{ConfigError, ConfigErrorKind};
+#[cfg(feature = "builder")]
+pub use credentials::{Credentials, CredentialsError, Login, LoginTarget, NodeCredentials};
 /// The attributes, as adapters re-export them: one set for each, which finds this crate through the adapter.
 #[cfg(feature = "macros")]
 #[doc(hidden)]

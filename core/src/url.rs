@@ -144,6 +144,28 @@ pub(crate) fn moved(url: &str, host: &str, port: Option<u16>) -> Option<String> 
     Some(parsed.into())
 }
 
+/// The same URL with another password, and with another user if there is one. `None` if the URL can have none.
+pub(crate) fn with_login(url: &str, user: Option<&str>, password: &str) -> Option<String> {
+    let mut parsed = Url::parse(url).ok()?;
+    if let Some(user) = user {
+        parsed.set_username(&escaped(user)).ok()?;
+    }
+    parsed.set_password(Some(&escaped(password))).ok()?;
+    Some(parsed.into())
+}
+
+/// Percent-encodes all but letters and digits: the `url` crate takes a `%` for the beginning of an escape.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        match byte.is_ascii_alphanumeric() {
+            true => escaped.push(char::from(byte)),
+            false => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
 /// Whether a parameter takes the place of the URL's own host or port.
 fn places(pair: &str) -> bool {
     let (key, _) = pair.split_once('=').unwrap_or((pair, ""));
@@ -249,6 +271,21 @@ mod tests {
             moved("mysql://old/shop?hostaddr=1.2.3.4", "new", None).as_deref(),
             Some("mysql://new/shop")
         );
+    }
+
+    #[test]
+    fn a_login_takes_the_place_of_the_urls_own() {
+        let template = "postgres://app:old@h/shop?sslmode=require";
+        assert_eq!(
+            with_login(template, None, "a%41/:@?#ü").as_deref(),
+            Some("postgres://app:a%2541%2F%3A%40%3F%23%C3%BC@h/shop?sslmode=require")
+        );
+        assert_eq!(
+            with_login(template, Some("b@c"), "new").as_deref(),
+            Some("postgres://b%40c:new@h/shop?sslmode=require")
+        );
+        assert_eq!(with_login("sqlite:data.db", None, "new"), None);
+        assert_eq!(with_login("host=h user=app", None, "new"), None);
     }
 
     #[test]

@@ -32,7 +32,7 @@ use std::{
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tokio::{runtime, time};
 
-use crate::{Failure, Result, mariadb, postgres};
+use crate::{Failure, Result, mariadb, pgbouncer, postgres};
 
 const REQUIRE_SERVERS: &str = "DBROUTER_REQUIRE_SERVERS";
 /// Where it is set, it is printed in the end how long cases took: each chapter's in sum, and the longest ones.
@@ -68,6 +68,8 @@ pub enum Need {
     Postgres,
     /// An installation of MariaDB.
     MariaDb,
+    /// An installation of PgBouncer.
+    PgBouncer,
 }
 
 /// Runs the cases that the command line asks for.
@@ -207,6 +209,7 @@ impl Need {
         let found = match self {
             Self::Postgres => postgres::Binaries::find().map(drop),
             Self::MariaDb => mariadb::Binaries::find().map(drop),
+            Self::PgBouncer => pgbouncer::Binary::find().map(drop),
         };
         found.map_err(|missing| missing.to_string())
     }

@@ -17,6 +17,7 @@ mod failure;
 pub mod harness;
 pub mod history;
 pub mod mariadb;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;
 pub mod server;

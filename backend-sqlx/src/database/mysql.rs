@@ -1,4 +1,4 @@
-use dbrouter::{Answer, Dialect, Fault, Question};
+use dbrouter::{Answer, Dialect, Fault, Login, LoginTarget, Question};
 use sqlx::error::DatabaseError;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError};
 use sqlx::{Executor, MySql};
@@ -16,11 +16,27 @@ impl RoutedDatabase for MySql {
         Some(Self::DIALECT.replica_session())
     }
 
+    fn with_login(options: MySqlConnectOptions, login: &Login) -> MySqlConnectOptions {
+        let options = options.password(login.password());
+        match login.user() {
+            Some(user) => options.username(user),
+            None => options,
+        }
+    }
+
+    fn target(options: &MySqlConnectOptions, node: LoginTarget) -> LoginTarget {
+        match options.get_socket() {
+            Some(_) => node,
+            None => node.at(options.get_host(), options.get_port()),
+        }
+    }
+
     fn fault(error: &dyn DatabaseError) -> Fault {
-        let number = error
-            .try_downcast_ref::<MySqlDatabaseError>()
-            .map_or(0, MySqlDatabaseError::number);
-        Self::DIALECT.fault(&number.to_string(), error.message())
+        Self::DIALECT.fault(&number(error), error.message())
+    }
+
+    fn refuses_login(error: &dyn DatabaseError) -> bool {
+        Self::DIALECT.refuses_login(&number(error))
     }
 
     async fn execute(
@@ -36,4 +52,10 @@ impl RoutedDatabase for MySql {
     ) -> Result<Answer, sqlx::Error> {
         ask::<Self>(connection, question).await
     }
+}
+
+/// The server's own number for an error.
+fn number(error: &dyn DatabaseError) -> String {
+    let error = error.try_downcast_ref::<MySqlDatabaseError>();
+    error.map_or(0, MySqlDatabaseError::number).to_string()
 }

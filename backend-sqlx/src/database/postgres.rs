@@ -1,7 +1,7 @@
-use dbrouter::{Answer, Dialect, Fault, Question};
+use dbrouter::{Answer, Dialect, Fault, Login, LoginTarget, Question};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError};
-use sqlx::{Executor, Postgres};
+use sqlx::{ConnectOptions, Executor, Postgres};
 
 use super::{RoutedDatabase, ask};
 
@@ -16,11 +16,43 @@ impl RoutedDatabase for Postgres {
         ])
     }
 
+    fn refuses_read_only(error: &dyn DatabaseError) -> bool {
+        let code = error.code().unwrap_or_default();
+        Self::DIALECT.refuses_options(&code, error.message())
+    }
+
+    /// Not where sqlx is told to keep no statements, as behind a PgBouncer that lends connections for one transaction at a
+    /// time. Only the URL tells.
+    fn prepares(options: &PgConnectOptions) -> bool {
+        let url = options.to_url_lossy();
+        let none = ("statement-cache-capacity".into(), "0".into());
+        !url.query_pairs().any(|pair| pair == none)
+    }
+
+    fn with_login(options: PgConnectOptions, login: &Login) -> PgConnectOptions {
+        let options = options.password(login.password());
+        match login.user() {
+            Some(user) => options.username(user),
+            None => options,
+        }
+    }
+
+    fn target(options: &PgConnectOptions, node: LoginTarget) -> LoginTarget {
+        match options.get_socket() {
+            Some(_) => node,
+            None => node.at(options.get_host(), options.get_port()),
+        }
+    }
+
     fn fault(error: &dyn DatabaseError) -> Fault {
         match is_stale_plan(error) {
             true => Fault::Missing,
             false => Self::DIALECT.fault(&error.code().unwrap_or_default(), error.message()),
         }
+    }
+
+    fn refuses_login(error: &dyn DatabaseError) -> bool {
+        Self::DIALECT.refuses_login(&error.code().unwrap_or_default())
     }
 
     async fn execute(connection: &mut PgConnection, sql: &'static str) -> Result<(), sqlx::Error> {

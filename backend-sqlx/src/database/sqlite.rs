@@ -1,4 +1,4 @@
-use dbrouter::{Answer, Dialect, Fault, Question};
+use dbrouter::{Answer, Dialect, Fault, Login, LoginTarget, Question};
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Executor, Sqlite};
@@ -12,8 +12,21 @@ impl RoutedDatabase for Sqlite {
         options.pragma("query_only", "ON")
     }
 
+    /// It has none.
+    fn with_login(options: SqliteConnectOptions, _: &Login) -> SqliteConnectOptions {
+        options
+    }
+
+    fn target(_: &SqliteConnectOptions, node: LoginTarget) -> LoginTarget {
+        node
+    }
+
     fn fault(error: &dyn DatabaseError) -> Fault {
         Self::DIALECT.fault(&error.code().unwrap_or_default(), error.message())
+    }
+
+    fn refuses_login(_: &dyn DatabaseError) -> bool {
+        false
     }
 
     async fn execute(

@@ -125,6 +125,47 @@ impl Dialect {
         }
     }
 
+    /// Whether an error that came of opening a connection says that the server, or a PgBouncer in front of it, refuses the
+    /// user or the password. `code` is as for [`fault`](Self::fault).
+    ///
+    /// ```
+    /// use dbrouter::Dialect;
+    ///
+    /// assert!(Dialect::Postgres.refuses_login("28P01"));
+    /// assert!(!Dialect::Postgres.refuses_login("57P03"));
+    /// ```
+    #[must_use]
+    pub fn refuses_login(self, code: &str) -> bool {
+        match self {
+            // PgBouncer has one code for all that it says itself.
+            Self::Postgres => matches!(code, "28000" | "28P01" | "08P01"),
+            // Of accounts that are unknown, have another plugin, have expired or are locked.
+            Self::MariaDb => matches!(code, "1045" | "1698" | "1820" | "1862" | "4151"),
+            Self::Sqlite => false,
+        }
+    }
+
+    /// Whether an error that came of opening a connection says that a PgBouncer refuses the startup parameter `options`,
+    /// by which a replica's connections are made read-only. `code` and `message` are as for [`fault`](Self::fault).
+    ///
+    /// ```
+    /// use dbrouter::Dialect;
+    ///
+    /// assert!(Dialect::Postgres.refuses_options("08P01", "unsupported startup parameter: options"));
+    /// assert!(!Dialect::Postgres.refuses_options("08P01", "unsupported startup parameter: extra_float_digits"));
+    /// ```
+    #[must_use]
+    pub fn refuses_options(self, code: &str, message: &str) -> bool {
+        // From 1.20 on it reads the options, and says "in options: " and the name of the first that it does not know.
+        const REFUSALS: [&str; 2] = [
+            "unsupported startup parameter: options",
+            "unsupported startup parameter in options",
+        ];
+        self == Self::Postgres
+            && code == "08P01"
+            && REFUSALS.iter().any(|refusal| message.contains(refusal))
+    }
+
     /// The statement after which the server refuses writes on a connection, for drivers that cannot open one
     /// so.
     #[must_use]
@@ -312,6 +353,13 @@ impl Question {
     #[must_use]
     pub const fn is_repeated(&self) -> bool {
         matches!(self.sql, Cow::Borrowed(_))
+    }
+
+    /// The same question, which is not to be prepared: for connections that lead through a pooler which lends its own for
+    /// one transaction at a time.
+    #[must_use]
+    pub fn unprepared(&self) -> Self {
+        Self::once(self.sql.to_string(), self.columns)
     }
 
     /// How many columns its one row has; each is text or NULL.

@@ -183,7 +183,7 @@ async fn a_connection_that_takes_longer_than_the_limit_is_there_for_the_next_rea
     let (_, route) = terms.work().acquire().await.unwrap();
     assert_eq!(&**route.node().name(), "replica-1", "within 250 ms");
     drop(route);
-    pass(1300).await;
+    pass(2500).await;
     let (_, route) = terms.work().acquire().await.unwrap();
     let other = Terms::new(&world.db).session().read();
     let (_, another) = other.work().acquire().await.unwrap();

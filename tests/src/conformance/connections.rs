@@ -160,7 +160,7 @@ async fn forgotten_replica<S: Subject>(site: &Site<S>) -> Result<()> {
     )
 }
 
-/// An administrator ends all idle connections, the monitors' as well. Ten writes follow, and ten reads.
+/// An administrator ends all connections, none of which is in use, the monitors' as well. Ten writes follow, and ten reads.
 async fn ended<S: Subject>(site: &Site<S>) -> Result<()> {
     let db = S::root(
         S::builder()
@@ -173,7 +173,7 @@ async fn ended<S: Subject>(site: &Site<S>) -> Result<()> {
         at_once::<S>(&db, How::Stated(Intent::Write), slow_question::<S>(), 5).await?;
         at_once::<S>(&db, How::Stated(Intent::Read), slow_question::<S>(), 5).await?;
         for number in [0, 1] {
-            site.end_idle_connections(number).await?;
+            site.cut_connections(number).await?;
         }
         for write in 1..=10 {
             let (session, version) = (db.session(), 10 * round + write);

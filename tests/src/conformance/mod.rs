@@ -31,6 +31,7 @@ mod affinity;
 mod chaos;
 mod config;
 mod connections;
+mod credentials;
 mod defaults;
 mod failover;
 mod faults;
@@ -97,6 +98,7 @@ pub fn cases<S: Subject>() -> Vec<Case> {
     connections::mount(mount.chapter("connections"));
     chaos::mount(mount.chapter("chaos"));
     waiting::mount(mount.chapter("waiting"));
+    credentials::mount(mount.chapter("credentials"));
     topology::mount(mount.chapter("topology"));
     status::mount(mount.chapter("status"));
     config::mount(mount.chapter("config"));
@@ -121,6 +123,7 @@ enum Need {
     /// Servers of their own, which lag, die and give account.
     Servers,
     Classifies,
+    Credentials,
     Retries,
     Holds,
     HoldsBetween,
@@ -227,6 +230,7 @@ fn support<S: Subject>(need: Need) -> Support {
         }
         Need::Servers | Need::Waits | Need::Postgres | Need::MariaDb => Support::Yes,
         Need::Classifies => capabilities.classifies,
+        Need::Credentials => capabilities.credentials,
         Need::Retries => capabilities.retries,
         Need::Holds => capabilities.holds,
         Need::HoldsBetween => capabilities.holds_between_statements,

@@ -399,23 +399,37 @@ impl<S: Subject> Site<S> {
         self.execute(number, &sql).await
     }
 
-    /// Ends all of the application's connections to a server on which no statement is running.
-    pub async fn end_idle_connections(&self, number: usize) -> Result<()> {
-        let idle = match S::DATABASE {
-            Dialect::MariaDb => {
-                "select cast(id as signed) from information_schema.processlist \
-                 where user = 'app' and command = 'Sleep'"
+    /// Has the servers ask the application for its password, where they do not anyway.
+    pub async fn require_passwords(&self) -> Result<()> {
+        for number in 0..=2 {
+            if let Node::Postgres(node) = self.harm(number)? {
+                node.require_passwords().await?;
             }
-            _ => {
-                "select pid::bigint from pg_stat_activity \
-                 where usename = 'app' and state = 'idle' and pid <> pg_backend_pid()"
-            }
-        };
-        for [connection] in self.numbers::<1>(number, idle).await? {
-            // It may have gone in the meantime.
-            self.end_connection(number, connection).await.ok();
         }
         Ok(())
+    }
+
+    /// Ends all of the application's connections to a server. Returns how many.
+    pub async fn cut_connections(&self, number: usize) -> Result<usize> {
+        let mut admin = self.admin(number).await?;
+        let connections = match S::DATABASE {
+            Dialect::MariaDb => {
+                "select cast(id as signed) from information_schema.processlist where user = 'app'"
+            }
+            _ => "select pid::bigint from pg_stat_activity where usename = 'app'",
+        };
+        let connections = admin.numbers::<1>(connections).await?;
+        for [connection] in &connections {
+            // One that has ended by itself is an error in MariaDB.
+            let end = match S::DATABASE {
+                Dialect::MariaDb => format!(
+                    "begin not atomic declare continue handler for 1094 begin end; kill {connection}; end"
+                ),
+                _ => format!("select pg_terminate_backend({connection})"),
+            };
+            admin.execute(&end).await?;
+        }
+        Ok(connections.len())
     }
 
     /// A replica shows nothing new from now on. SQLite's always do.

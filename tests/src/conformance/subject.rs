@@ -71,6 +71,8 @@ pub trait Subject: Sized + Send + Sync + 'static {
 pub struct Capabilities {
     /// The intent of a statement is found out from the statement.
     pub classifies: Support,
+    /// Connections are opened with what a function says.
+    pub credentials: Support,
     /// A read whose node fails before its first row is run again elsewhere.
     pub retries: Support,
     /// A connection can be kept for several statements.
@@ -94,6 +96,7 @@ impl Default for Capabilities {
     fn default() -> Self {
         Self {
             classifies: Support::Yes,
+            credentials: Support::Yes,
             retries: Support::Yes,
             holds: Support::Yes,
             holds_between_statements: Support::Yes,

@@ -25,7 +25,7 @@ impl Binaries {
             server: "MariaDB",
             variable: "MARIADB_BIN",
             programs: &SERVERS,
-            initialiser: INITIALISERS[0],
+            initialiser: Some(INITIALISERS[0]),
         };
         search.run(installed(), Self::in_folder)
     }

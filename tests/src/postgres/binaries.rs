@@ -20,7 +20,7 @@ impl Binaries {
             server: "PostgreSQL",
             variable: "PG_BIN",
             programs: &["postgres"],
-            initialiser: "initdb",
+            initialiser: Some("initdb"),
         };
         search.run(installed(), Self::in_folder)
     }

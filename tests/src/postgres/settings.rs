@@ -1,10 +1,12 @@
+use std::fs;
+
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use sqlx::{AssertSqlSafe, PgConnection, query, query_scalar};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, query, query_scalar};
 
-use super::Node;
+use super::{APP_PASSWORD, Node};
 use crate::{Result, wait};
 
 impl Node {
@@ -25,6 +27,25 @@ impl Node {
             Ok(())
         };
         self.in_time("reload its configuration", reloaded).await
+    }
+
+    /// Asks the application for its password from now on, which it trusts by default. Returns when it does.
+    pub async fn require_passwords(&self) -> Result<()> {
+        let file = self.data().join("pg_hba.conf");
+        let trusting = fs::read_to_string(&file)?;
+        let asking = format!("host all app 127.0.0.1/32 scram-sha-256\n{trusting}");
+        self.account().write(&file, &asking)?;
+        query("SELECT pg_reload_conf()")
+            .execute(&mut self.admin().await?)
+            .await?;
+        let wrong = self.url().replace(APP_PASSWORD, "wrong");
+        let asks = async {
+            while PgConnection::connect(&wrong).await.is_ok() {
+                wait::pause().await;
+            }
+            Ok(())
+        };
+        self.in_time("ask for a password", asks).await
     }
 
     /// The number of client connections that this role has open here.

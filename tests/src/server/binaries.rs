@@ -20,8 +20,8 @@ pub(crate) struct Search<'a> {
     pub(crate) variable: &'a str,
     /// The names that the server's program may have.
     pub(crate) programs: &'a [&'a str],
-    /// What makes a data directory, for people.
-    pub(crate) initialiser: &'a str,
+    /// What makes a data directory, for people, where there are some.
+    pub(crate) initialiser: Option<&'a str>,
 }
 
 impl Search<'_> {
@@ -38,13 +38,15 @@ impl Search<'_> {
             programs,
             initialiser,
         } = self;
+        let initialiser = initialiser.map(|name| format!(" and {name}"));
         if let Some(folder) = env::var_os(variable) {
             let folder = PathBuf::from(folder);
             return in_folder(&folder).ok_or_else(|| Missing {
                 reason: format!(
-                    "{variable}={} has no working {} and {initialiser}",
+                    "{variable}={} has no working {}{}",
                     folder.display(),
-                    programs[0]
+                    programs[0],
+                    initialiser.unwrap_or_default()
                 ),
             });
         }

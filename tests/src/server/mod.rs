@@ -37,7 +37,9 @@ pub(crate) use account::Account;
 pub use binaries::Missing;
 pub use cluster::{Cluster, ClusterBuilder};
 pub use home::Home;
+pub(crate) use home::Plot;
 pub use node::{APP_PASSWORD, Node};
+pub(crate) use process::Server;
 pub use served::{Served, StatementCount};
 
 use crate::Result;

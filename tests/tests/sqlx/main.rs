@@ -4,6 +4,7 @@ mod cancellation;
 mod classifier;
 mod config;
 mod conformance;
+mod credentials;
 mod discovery;
 mod drop_in;
 mod embedded;
@@ -14,6 +15,7 @@ mod jobs;
 mod journeys;
 mod monotonic;
 mod outside;
+mod pgbouncer;
 mod processes;
 mod reader;
 mod routing;
@@ -40,12 +42,14 @@ fn main() -> ExitCode {
         sessions::cases(),
         failover::cases(),
         hooks::cases(),
+        credentials::cases(),
         cancellation::cases(),
         journeys::cases(),
         processes::cases(),
         jobs::cases(),
         monotonic::cases(),
         outside::cases(),
+        pgbouncer::cases(),
         standstill::cases(),
         config::cases(),
         discovery::cases(),

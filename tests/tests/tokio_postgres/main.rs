@@ -36,6 +36,7 @@ impl Subject for OnPostgres {
     fn capabilities() -> Capabilities {
         let reason = "this adapter hands out the primary's connections as they are";
         Capabilities {
+            credentials: Support::No("its pools take the password that they are opened with"),
             takes_pools: Support::No("it makes its pools itself"),
             refuses_stated_writes: Support::No(reason),
             ..Capabilities::default()
