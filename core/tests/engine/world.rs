@@ -58,6 +58,8 @@ struct State {
     /// When it was asked at leisure, and what it answers then.
     consulted: Vec<time::Instant>,
     knows: Option<&'static str>,
+    /// What it answers to [`SIGN`].
+    sign: &'static str,
     /// Its pool has no connection to give.
     full: bool,
     /// Its pool waits for a connection that does not come.
@@ -151,6 +153,9 @@ pub(crate) enum Waiting {
     Fails,
 }
 
+/// Asks a server whether what it knows has changed.
+pub(crate) const SIGN: Question = Question::new("has anything changed", 1);
+
 impl Server {
     pub(crate) fn primary() -> Self {
         Self(Arc::new(Mutex::new(State {
@@ -172,6 +177,7 @@ impl Server {
             asked: Vec::new(),
             consulted: Vec::new(),
             knows: None,
+            sign: "as it was",
             full: false,
             stuck: false,
             refuses: false,
@@ -383,7 +389,12 @@ impl Server {
         self.state().knows = Some(what);
     }
 
-    /// When it was asked at leisure.
+    /// What it answers to [`SIGN`] from now on.
+    pub(crate) fn sign(&self, sign: &'static str) {
+        self.state().sign = sign;
+    }
+
+    /// When it was asked at leisure, [`SIGN`] not counted.
     pub(crate) fn consulted(&self) -> Vec<time::Instant> {
         self.state().consulted.clone()
     }
@@ -486,8 +497,11 @@ impl Backend for Server {
         }
     }
 
-    async fn ask(&self, _: &Question) -> Result<Answer, Failure> {
+    async fn ask(&self, question: &Question) -> Result<Answer, Failure> {
         let mut state = self.state();
+        if *question == SIGN {
+            return Ok([Some(state.sign.to_owned())].into_iter().collect());
+        }
         state.consulted.push(time::Instant::now());
         let knows = state.knows.ok_or(Failure("no such relation"))?;
         Ok([Some(knows.to_owned())].into_iter().collect())

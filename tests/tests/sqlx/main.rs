@@ -1,6 +1,7 @@
 //! What `dbrouter-sqlx` promises, on real servers.
 
 mod cancellation;
+mod catalog;
 mod classifier;
 mod config;
 mod conformance;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         failover::cases(),
         hooks::cases(),
         cancellation::cases(),
+        catalog::cases(),
         journeys::cases(),
         processes::cases(),
         jobs::cases(),
