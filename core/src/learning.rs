@@ -18,6 +18,8 @@ pub(crate) struct Lesson {
     learnt: bool,
     /// The node that told it, and its answer to the classifier's [sign](crate::Classifier::sign) from before.
     sign: Option<(NodeId, Answer)>,
+    /// The question that this node failed to answer after that.
+    rest: Option<Question>,
 }
 
 impl Lesson {
@@ -66,17 +68,22 @@ impl Lesson {
             Some(sign) => Some((node.id(), answer_of(shared, &node, &sign).await?)),
             None => None,
         };
-        if sign.is_some() && self.sign == sign {
-            return Ok(());
-        }
-        self.sign = None;
-        let mut next = Some(question);
-        while let Some(question) = next {
-            next = shared
-                .classifier
-                .learn(&answer_of(shared, &node, &question).await?);
-        }
+        let rest = self.rest.take();
+        let mut next = match sign.is_some() && self.sign == sign {
+            true => rest,
+            false => Some(question),
+        };
         self.sign = sign;
+        while let Some(question) = next {
+            match answer_of(shared, &node, &question).await {
+                Ok(answer) => next = shared.classifier.learn(&answer),
+                Err(problem) => {
+                    // What was answered so far is not asked again.
+                    self.rest = Some(question);
+                    return Err(problem);
+                }
+            }
+        }
         Ok(())
     }
 }

@@ -119,7 +119,7 @@ pub trait Classifier: Send + Sync + 'static {
     }
 
     /// Takes in what a server answered to the [`question`](Self::question). Returns the question for what that answer
-    /// leaves out, which the same server is asked next and whose answer is taken in as well; `None` if nothing is left
+    /// leaves out, which the same server is asked next, until it answers or its [`sign`](Self::sign) has changed; `None` if nothing is left
     /// out. Defaults to doing nothing.
     fn learn(&self, answer: &Answer) -> Option<Question> {
         let _ = answer;
