@@ -9,8 +9,8 @@ pub(super) const SYSTEM_SCHEMA: &str = "pg_catalog";
 /// Asks what a statement can call or read that is no read, in all schemas: what is visible may differ from one
 /// connection to the next. Its columns are those of [`Catalog`].
 ///
-/// It tells of the system's functions and at most 2,000 of the user's, 500 views and so on, those of the lowest object identifiers, and its last column
-/// says where [the next one](question_beyond) begins. So each stays within a statement timeout, however many there
+/// It tells of the system's functions and at most 2,000 of the user's, 500 views and so on, those of the lowest object
+/// identifiers, and its last column says where [the next one](question_beyond) begins. So each stays within a statement timeout, however many there
 /// are. Only the user's own objects are looked into. No subquery runs once for each row of a table, and none selects rows
 /// by anything that the planner takes for many: with a cost of more than 100,000 by its estimate the question would be
 /// compiled, which takes longer than to run it.
