@@ -98,15 +98,17 @@ impl Options {
         let sql = if self.hints { sql } else { sql.without_hints() };
         match (&self.database_url, sql.question()) {
             (None, _) => {}
-            (Some(url), Some(question)) if self.dialect.starts_with("postgres") => {
+            (Some(url), mut next @ Some(_)) if self.dialect.starts_with("postgres") => {
                 let connecting = PgConnection::connect(url).await;
                 let mut connection =
                     connecting.map_err(|error| format!("--database-url: {error}"))?;
-                let row = sqlx::query(AssertSqlSafe(question.sql()))
-                    .fetch_one(&mut connection)
-                    .await?;
-                let columns = (0..question.columns()).map(|column| row.try_get(column));
-                sql.learn(&columns.collect::<sqlx::Result<_>>()?);
+                while let Some(question) = next {
+                    let row = sqlx::query(AssertSqlSafe(question.sql()))
+                        .fetch_one(&mut connection)
+                        .await?;
+                    let columns = (0..question.columns()).map(|column| row.try_get(column));
+                    next = sql.learn(&columns.collect::<sqlx::Result<_>>()?);
+                }
             }
             (Some(_), _) => {
                 let dialect = &self.dialect;

@@ -28,7 +28,7 @@ use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::{Answer, LogStanding, Position, Question, Report, Timeline, Written};
 use crate::freshness::Commits;
 use crate::health::{Health, Sign};
-use crate::learning::{keep_learning, learn};
+use crate::learning::Lesson;
 use crate::live::Alias;
 use crate::node::{Node, NodeId};
 use crate::observer::Event;
@@ -65,8 +65,8 @@ pub(crate) struct Monitor<B: Backend> {
     lines: HashMap<NodeId, Line<B>>,
     /// How many questions have been sent.
     sent: Count,
-    /// The classifier knows what it wants to know of the server.
-    learnt: bool,
+    /// What the classifier was told of the server.
+    lesson: Lesson,
 }
 
 /// What all nodes of the cluster have in common.
@@ -193,7 +193,7 @@ impl<B: Backend> Monitor<B> {
             questions: JoinSet::new(),
             lines: HashMap::new(),
             sent: 0,
-            learnt: false,
+            lesson: Lesson::default(),
         }
     }
 
@@ -231,7 +231,7 @@ impl<B: Backend> Monitor<B> {
             }
             _ => {}
         }
-        self.learnt = learn(&self.shared).await;
+        self.lesson.learn(&self.shared).await;
         Ok(())
     }
 
@@ -316,8 +316,9 @@ impl<B: Backend> Monitor<B> {
     }
 
     /// Watches the nodes, and teaches the classifier, for ever.
-    pub(crate) async fn run(self) {
-        let mut learning = pin!(keep_learning(Arc::clone(&self.shared), self.learnt));
+    pub(crate) async fn run(mut self) {
+        let lesson = std::mem::take(&mut self.lesson);
+        let mut learning = pin!(lesson.keep_learning(Arc::clone(&self.shared)));
         let mut watching = pin!(self.watch());
         poll_fn(|cx| match learning.as_mut().poll(cx) {
             Poll::Pending => watching.as_mut().poll(cx),

@@ -180,9 +180,10 @@ impl Functions {
         }
         functions.withdraw();
         functions.complete = true;
-        functions.reserved = lines(catalog.reserved).collect();
-        functions.relations = lines(catalog.relations)
-            .map(|name| (name, Effect::Local))
+        functions.reserved = catalog.reserved().map(boxed).collect();
+        functions.relations = catalog
+            .relations()
+            .map(|name| (boxed(name), Effect::Local))
             .collect();
         functions.override_with(overrides);
         functions.spread(catalog, overrides);
@@ -192,7 +193,7 @@ impl Functions {
                 let effect = functions.effect(Some(schema.as_bytes()), name.as_bytes());
                 effect != Some(Effect::Reads)
             })
-            .map(|(_, name)| name.as_bytes().into())
+            .map(|(_, name)| boxed(name))
             .collect();
         functions.override_with(overrides);
         functions
@@ -203,19 +204,25 @@ impl Functions {
     fn spread(&mut self, catalog: &Catalog<'_>, overrides: &Overrides) {
         let is_settled = |item: &Item<'_>| match item {
             Item::Function { schema, name } => overrides.read(schema, name),
-            Item::Operator(_) | Item::Relation(_) => false,
+            Item::Named(_) | Item::Operator(_) | Item::Relation(_) => false,
         };
         let mut uses: Vec<_> = catalog.uses().collect();
         uses.retain(|(user, _)| !is_settled(user));
+        let mut named = self.named(&uses);
         loop {
             let before = uses.len();
             // What is no read has no need to be looked at again.
             uses.retain(|(user, used)| {
                 let effect = self
-                    .effect_of(used)
+                    .effect_of(used, &named)
                     .filter(|effect| *effect != Effect::Reads);
                 if let Some(effect) = effect {
                     self.taint(user, effect);
+                    if let Item::Function { name, .. } = user
+                        && let Some(known) = named.get_mut(name.as_bytes())
+                    {
+                        *known = effect.max(*known);
+                    }
                 }
                 effect.is_none()
             });
@@ -225,8 +232,30 @@ impl Functions {
         }
     }
 
-    fn effect_of(&self, item: &Item<'_>) -> Option<Effect> {
+    /// The worst of the functions of each name that is used whatever its schema.
+    fn named<'a>(&self, uses: &[(Item<'a>, Item<'a>)]) -> Named<'a> {
+        let mut named: Named<'a> = uses
+            .iter()
+            .filter_map(|(_, used)| match used {
+                Item::Named(name) if postgres::runs_text(postgres::SYSTEM_SCHEMA, name) => {
+                    Some((name.as_bytes(), Effect::Volatile))
+                }
+                Item::Named(name) => Some((name.as_bytes(), Effect::Reads)),
+                _ => None,
+            })
+            .collect();
+        for (key, effect) in &self.qualified {
+            let name = key.rsplit(|byte| SEPARATOR.contains(byte)).next();
+            if let Some(known) = name.and_then(|name| named.get_mut(name)) {
+                *known = (*known).max(*effect);
+            }
+        }
+        named
+    }
+
+    fn effect_of(&self, item: &Item<'_>, named: &Named<'_>) -> Option<Effect> {
         match item {
+            Item::Named(name) => named.get(name.as_bytes()).copied(),
             Item::Function { schema, name } if postgres::runs_text(schema, name) => {
                 Some(Effect::Volatile)
             }
@@ -245,9 +274,11 @@ impl Functions {
     fn taint(&mut self, item: &Item<'_>, effect: Effect) {
         match item {
             Item::Function { schema, name } => self.take_in(Some(schema), name, effect),
-            Item::Operator(name) => self.operators.push(name.as_bytes().into()),
+            // A name alone uses nothing.
+            Item::Named(_) => {}
+            Item::Operator(name) => self.operators.push(boxed(name)),
             Item::Relation(name) => {
-                let known = self.relations.entry(name.as_bytes().into());
+                let known = self.relations.entry(boxed(name));
                 known
                     .and_modify(|known| *known = (*known).max(effect))
                     .or_insert(effect);
@@ -366,9 +397,12 @@ impl Functions {
     }
 }
 
-fn lines(text: &str) -> impl Iterator<Item = Box<[u8]>> {
-    text.lines().map(|line| line.as_bytes().into())
+fn boxed(name: &str) -> Box<[u8]> {
+    name.as_bytes().into()
 }
+
+/// What functions of a name do at worst.
+type Named<'a> = HashMap<&'a [u8], Effect, RandomState>;
 
 /// Between schema and name: a dot may be in a quoted name.
 const SEPARATOR: &[u8] = b"\0";

@@ -105,15 +105,25 @@ pub trait Classifier: Send + Sync + 'static {
     }
 
     /// What the classifier wants to know of the server. The router's monitor asks it before the router is
-    /// handed out, and again every [`refresh`](crate::MonitorSettings::refresh): the primary, or while that
-    /// does not answer a replica. Defaults to nothing.
+    /// handed out, and again every [`refresh`](crate::MonitorSettings::refresh), unless the [`sign`](Self::sign) says that
+    /// nothing has changed: the primary, or while that does not answer a replica. Defaults to nothing.
     fn question(&self) -> Option<Question> {
         None
     }
 
-    /// Takes in what a server answered to the [`question`](Self::question). Defaults to doing nothing.
-    fn learn(&self, answer: &Answer) {
+    /// A question that costs the server less than [`question`](Self::question), and is answered otherwise as soon as
+    /// that would be. While a node's answer to it stays the same, that node is not asked the other one again. Defaults
+    /// to none: then it always is.
+    fn sign(&self) -> Option<Question> {
+        None
+    }
+
+    /// Takes in what a server answered to the [`question`](Self::question). Returns the question for what that answer
+    /// leaves out, which the same server is asked next, until it answers or its [`sign`](Self::sign) has changed; `None` if nothing is left
+    /// out. Defaults to doing nothing.
+    fn learn(&self, answer: &Answer) -> Option<Question> {
         let _ = answer;
+        None
     }
 }
 

@@ -9,9 +9,11 @@ pub(super) const SYSTEM_SCHEMA: &str = "pg_catalog";
 /// Asks what a statement can call or read that is no read, in all schemas: what is visible may differ from one
 /// connection to the next. Its columns are those of [`Catalog`].
 ///
-/// It is asked again and again by each process, so it costs little: no subquery runs once for each row of a table
-/// (with more than 100,000 by the planner's estimate it would also be compiled, which takes longer than to run it),
-/// and only the user's own objects are looked into.
+/// It tells of the system's functions and at most 2,000 of the user's, 500 views and so on, those of the lowest object
+/// identifiers, and its last column says where [the next one](question_beyond) begins. So each stays within a statement timeout, however many there
+/// are. Only the user's own objects are looked into. No subquery runs once for each row of a table, and none selects rows
+/// by anything that the planner takes for many: with a cost of more than 100,000 by its estimate the question would be
+/// compiled, which takes longer than to run it.
 ///
 /// * Functions: a line each, with a letter, the schema and the name, and for a volatile one the extension that it
 ///   belongs to. The system's types and the user's are called in order to cast. Names with blanks are left out; they
@@ -19,28 +21,53 @@ pub(super) const SYSTEM_SCHEMA: &str = "pg_catalog";
 /// * Uses: what a view's query, a table's policies, a function's body or its arguments' defaults, an aggregate and an
 ///   operator mention. The server keeps the first ones as trees of nodes (of `pg_depend` the system's own objects
 ///   are left out), which name what they call by its number. Of a body that is a string, the words are compared:
-///   what is mentioned in a comment counts, what is put together at run time does not.
-pub(super) const QUESTION: Question = Question::new(include_str!("catalog.sql"), 6);
+///   what is mentioned in a comment counts, what is put together at run time does not. Such a word means functions of
+///   that name in any schema.
+pub(super) const QUESTION: Question = Question::new(include_str!("catalog.sql"), COLUMNS);
 
-/// The answer to [`QUESTION`].
+const COLUMNS: usize = 7;
+
+/// Asks for what changes when the answer to [`QUESTION`] does: how many rows there are of each kind that it reads, and
+/// the sum of the numbers of the transactions that wrote them. A row that was changed is a new one, with a later number.
+/// Temporary relations are left out: some applications make them all the time. So is what belongs to an extension: a
+/// function that joins or leaves one does the same as before.
+///
+/// What would cost less is not sound. The server's counts of changed rows arrive late, or never from a connection that
+/// is idle afterwards. The highest object identifier is not raised by `ALTER`. The highest transaction number is not raised
+/// by a transaction that began earlier and is committed later.
+pub(super) const SIGN: Question = Question::new(include_str!("sign.sql"), 1);
+
+/// Where [`QUESTION`] begins.
+const START: &str = "'0'::oid";
+
+/// The highest number among what an answer tells of, if there is more.
+pub(super) fn reached(answer: &Answer) -> Option<u32> {
+    answer.column(COLUMNS - 1)?.parse().ok()
+}
+
+/// [`QUESTION`], for what has a higher number.
+pub(super) fn question_beyond(number: u32) -> Question {
+    let sql = QUESTION.sql().replace(START, &format!("'{number}'::oid"));
+    Question::once(sql, COLUMNS)
+}
+
+/// The answers to [`QUESTION`] and those that follow it.
 #[derive(Debug)]
 pub(super) struct Catalog<'a> {
     /// Whether a backslash in a plain string is just that.
     pub(super) standard_strings: bool,
-    functions: &'a str,
-    /// Functions that can be called for one row, by schema and name.
-    attributes: &'a str,
-    /// Sequences and unlogged tables.
-    pub(super) relations: &'a str,
-    uses: &'a str,
-    /// Keywords that cannot be names of functions.
-    pub(super) reserved: &'a str,
+    answers: &'a [Answer],
 }
 
 /// What uses something, or is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Item<'a> {
-    Function { schema: &'a str, name: &'a str },
+    Function {
+        schema: &'a str,
+        name: &'a str,
+    },
+    /// A function of that name in any schema.
+    Named(&'a str),
     Operator(&'a str),
     Relation(&'a str),
 }
@@ -49,6 +76,7 @@ impl<'a> Item<'a> {
     fn of(kind: &str, schema: &'a str, name: &'a str) -> Option<Self> {
         Some(match kind {
             "f" => Self::Function { schema, name },
+            "n" => Self::Named(name),
             "o" => Self::Operator(name),
             "r" => Self::Relation(name),
             _ => return None,
@@ -66,36 +94,23 @@ pub(super) struct Function<'a> {
 }
 
 impl<'a> Catalog<'a> {
-    /// `None` if that is no such answer.
-    pub(super) fn of(answer: &'a Answer) -> Option<Self> {
-        let functions = answer.column(1).filter(|lines| !lines.is_empty())?;
+    /// `None` if these are no such answers.
+    pub(super) fn of(answers: &'a [Answer]) -> Option<Self> {
+        let first = answers.first()?;
+        first.column(1).filter(|lines| !lines.is_empty())?;
         Some(Self {
-            standard_strings: answer.column(0)? == "on",
-            functions,
-            attributes: answer.column(2).unwrap_or(""),
-            relations: answer.column(3).unwrap_or(""),
-            uses: answer.column(4).unwrap_or(""),
-            reserved: answer.column(5).unwrap_or(""),
+            standard_strings: first.column(0)? == "on",
+            answers,
         })
     }
 
-    pub(super) fn attributes(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.attributes
-            .lines()
-            .filter_map(|line| line.split_once('\t'))
-    }
-
-    /// What uses what.
-    pub(super) fn uses(&self) -> impl Iterator<Item = (Item<'a>, Item<'a>)> {
-        self.uses.lines().filter_map(|line| {
-            let mut fields = line.split('\t');
-            let mut item = || Item::of(fields.next()?, fields.next()?, fields.next()?);
-            Some((item()?, item()?))
-        })
+    fn lines(&self, column: usize) -> impl Iterator<Item = &'a str> {
+        let columns = self.answers.iter();
+        columns.flat_map(move |answer| answer.column(column).unwrap_or("").lines())
     }
 
     pub(super) fn functions(&self) -> impl Iterator<Item = Function<'a>> {
-        self.functions.lines().filter_map(|line| {
+        self.lines(1).filter_map(|line| {
             let mut fields = line.split(' ');
             let volatile = fields.next()? != "r";
             let (schema, name) = (fields.next()?, fields.next()?);
@@ -107,6 +122,30 @@ impl<'a> Catalog<'a> {
                 extension,
             })
         })
+    }
+
+    /// Functions that can be called for one row, by schema and name.
+    pub(super) fn attributes(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.lines(2).filter_map(|line| line.split_once('\t'))
+    }
+
+    /// Sequences and unlogged tables.
+    pub(super) fn relations(&self) -> impl Iterator<Item = &'a str> {
+        self.lines(3)
+    }
+
+    /// What uses what.
+    pub(super) fn uses(&self) -> impl Iterator<Item = (Item<'a>, Item<'a>)> {
+        self.lines(4).filter_map(|line| {
+            let mut fields = line.split('\t');
+            let mut item = || Item::of(fields.next()?, fields.next()?, fields.next()?);
+            Some((item()?, item()?))
+        })
+    }
+
+    /// Keywords that cannot be names of functions.
+    pub(super) fn reserved(&self) -> impl Iterator<Item = &'a str> {
+        self.lines(5)
     }
 }
 
@@ -233,6 +272,8 @@ const LOCAL: &[&str] = &[
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
 
     #[test]
@@ -260,7 +301,7 @@ mod tests {
             .map(|column| Some(column.to_owned()))
             .into_iter()
             .collect();
-        let catalog = Catalog::of(&answer).unwrap();
+        let catalog = Catalog::of(slice::from_ref(&answer)).unwrap();
         assert!(catalog.standard_strings);
         let may_change: Vec<_> = catalog
             .functions()
@@ -278,8 +319,8 @@ mod tests {
     #[test]
     fn what_is_no_catalog_is_refused() {
         let empty: Answer = [].into_iter().collect();
-        assert!(Catalog::of(&empty).is_none());
+        assert!(Catalog::of(&[empty]).is_none());
         let without_functions: Answer = [Some("on".to_owned()), None].into_iter().collect();
-        assert!(Catalog::of(&without_functions).is_none());
+        assert!(Catalog::of(&[without_functions]).is_none());
     }
 }

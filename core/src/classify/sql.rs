@@ -1,7 +1,9 @@
 //! The classifier of this crate: tokens, an allow-list, and the functions of the server's catalog.
 
 use std::fmt;
+use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -49,8 +51,8 @@ const SQL_MODE: Question = Question::new("SELECT CAST(@@GLOBAL.sql_mode AS CHAR)
 /// **Functions.** On PostgreSQL the server's own catalog decides, the user's functions included: immutable
 /// and stable ones are reads, volatile ones are not, but for a short list of harmless ones such as
 /// `random()`. One volatile overload taints its name, in whatever schema it is, because the search path of a
-/// connection is not known. The router's monitor reads the catalog when it starts, and again every
-/// [`refresh`](crate::MonitorSettings::refresh). For MySQL, MariaDB and SQLite there is a reviewed list of
+/// connection is not known. The router's monitor reads the catalog when it starts, and again when it has changed,
+/// which it looks for every [`refresh`](crate::MonitorSettings::refresh). For MySQL, MariaDB and SQLite there is a reviewed list of
 /// what comes with the server; [`reading`](Self::reading) adds your own. What depends on the connection or
 /// the server, such as `lastval()`, `pg_backend_pid()` or `pg_stat_activity`, is never a read.
 ///
@@ -94,6 +96,8 @@ pub struct Sql {
     generation: AtomicU64,
     /// The hash of the catalog that the functions were last taken from.
     learnt: AtomicU64,
+    /// The first answers of a catalog that was not told in one.
+    answers: Mutex<Vec<Answer>>,
     cache: Cache,
 }
 
@@ -142,6 +146,7 @@ impl Sql {
             hints: true,
             generation: AtomicU64::new(0),
             learnt: AtomicU64::new(0),
+            answers: Mutex::default(),
             cache: Cache::new(),
         }
     }
@@ -223,6 +228,46 @@ impl Sql {
         })
     }
 
+    /// Takes in a catalog, or a part of it. Returns the question for the next part.
+    fn learn_catalog(&self, answer: &Answer) -> Option<Question> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if answer.column(0).is_some() {
+            answers.clear();
+        }
+        let before = answers.last().and_then(postgres::reached);
+        let reached = postgres::reached(answer).filter(|reached| before < Some(*reached));
+        if reached.is_some() || !answers.is_empty() {
+            answers.push(answer.clone());
+        }
+        if let Some(reached) = reached {
+            return Some(postgres::question_beyond(reached));
+        }
+        let answers = std::mem::take(&mut *answers);
+        let all = match answers.is_empty() {
+            true => slice::from_ref(answer),
+            false => &answers,
+        };
+        self.learn_from(all, || {
+            Some(Functions::of_catalog(&Catalog::of(all)?, &self.overrides))
+        });
+        None
+    }
+
+    /// Takes over the functions that were made of some answers, unless these are the same as before.
+    fn learn_from(&self, answers: &[Answer], functions: impl FnOnce() -> Option<Functions>) {
+        let columns = answers.iter().flat_map(Answer::columns).flatten();
+        let hash = columns.fold(1, |hash, column| {
+            stable_hash(column.as_bytes()).rotate_left(1) ^ u64::rotate_left(hash, 7)
+        });
+        if self.learnt.load(Ordering::Relaxed) == hash {
+            return;
+        }
+        if let Some(functions) = functions() {
+            self.learnt.store(hash, Ordering::Relaxed);
+            self.take_over(functions);
+        }
+    }
+
     fn take_over(&self, functions: Functions) {
         self.functions.store(functions.into());
         self.generation.fetch_add(1, Ordering::Release);
@@ -297,25 +342,23 @@ impl Classifier for Sql {
         }
     }
 
-    fn learn(&self, answer: &Answer) {
-        let functions = || match self.grammar {
-            Grammar::Postgres => {
-                let catalog = Catalog::of(answer)?;
-                Some(Functions::of_catalog(&catalog, &self.overrides))
-            }
-            Grammar::MySql => Some(Functions::under_mode(answer.column(0)?, &self.overrides)),
-            Grammar::Sqlite => None,
-        };
-        let hash = answer.columns().flatten().fold(1, |hash, column| {
-            stable_hash(column.as_bytes()).rotate_left(1) ^ u64::rotate_left(hash, 7)
-        });
-        if self.learnt.load(Ordering::Relaxed) == hash {
-            return;
+    fn sign(&self) -> Option<Question> {
+        match self.grammar {
+            Grammar::Postgres => Some(postgres::SIGN),
+            // What they are asked costs as little as a sign.
+            Grammar::MySql | Grammar::Sqlite => None,
         }
-        if let Some(functions) = functions() {
-            self.learnt.store(hash, Ordering::Relaxed);
-            self.take_over(functions);
+    }
+
+    fn learn(&self, answer: &Answer) -> Option<Question> {
+        match self.grammar {
+            Grammar::Postgres => return self.learn_catalog(answer),
+            Grammar::MySql => self.learn_from(slice::from_ref(answer), || {
+                Some(Functions::under_mode(answer.column(0)?, &self.overrides))
+            }),
+            Grammar::Sqlite => {}
         }
+        None
     }
 }
 

@@ -673,6 +673,57 @@ fn what_is_learnt_replaces_what_is_cached() {
 }
 
 #[test]
+fn a_catalog_in_parts_is_taken_in_whole() {
+    let part = |strings: Option<&str>, functions: &str, uses: &str, reached: Option<&str>| {
+        let columns = [
+            strings,
+            Some(functions),
+            None,
+            None,
+            Some(uses),
+            None,
+            reached,
+        ];
+        let columns = columns.map(|column| column.map(str::to_owned));
+        columns.into_iter().collect::<Answer>()
+    };
+    let sql = Sql::postgres().reading(["geo.here"]);
+    // The functions that are meant by a name alone are told later.
+    let uses = "f\ta\tprice\tn\t\ttouch\nf\ta\ttax\tn\t\tround\nf\ta\tnear\tn\t\there\n\
+                f\ta\tdeep\tn\t\tprice";
+    let functions = "r pg_catalog round\nr a price\nr a tax\nr a near\nr a deep\nr a touch";
+    let first = part(Some("on"), functions, uses, Some("20000"));
+    let beyond = |number: &str| {
+        let next = sql.learn(&first).unwrap();
+        assert!(next.sql().contains("'20000'::oid"), "{}", next.sql());
+        assert!(!next.is_repeated());
+        sql.learn(&part(None, "v b touch\nv geo here", "", Some(number)))
+    };
+    // Until the last part nothing is known.
+    assert!(beyond("30000").unwrap().sql().contains("'30000'::oid"));
+    assert_eq!(sql.classify("select tax(1)").intent, Intent::Write);
+    assert!(sql.learn(&part(None, "r c last", "", None)).is_none());
+    let known = || {
+        assert_reads(
+            &sql,
+            &["select tax(1), near(2), a.touch(3), geo.here(4), last(5)"],
+        );
+        let verdicts = [
+            ("select price(1)", Cause::Volatile, "price"),
+            ("select a.deep(1)", Cause::Volatile, "deep"),
+        ];
+        assert_verdicts(&sql, &verdicts);
+    };
+    known();
+    // One that was broken off, and one that goes round in circles.
+    assert!(sql.learn(&first).is_some());
+    assert!(beyond("30000").is_some());
+    assert!(sql.learn(&part(None, "r c last", "", None)).is_none());
+    known();
+    assert!(beyond("20000").is_none());
+}
+
+#[test]
 fn the_server_says_how_strings_are_read() {
     let sql = Sql::postgres();
     let text = r"select 'a\'";

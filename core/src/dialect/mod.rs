@@ -337,7 +337,7 @@ impl Question {
     }
 
     /// A question that is asked like that only once.
-    fn once(sql: String, columns: usize) -> Self {
+    pub(crate) fn once(sql: String, columns: usize) -> Self {
         let sql = Cow::Owned(sql);
         Self { sql, columns }
     }

@@ -8,7 +8,7 @@ use dbrouter::{
     Settings, Start,
 };
 
-use crate::world::{Mood, Server, TO_LEARN, builder, pass, settings};
+use crate::world::{Mood, SIGN, Server, TO_LEARN, builder, pass, settings};
 
 /// Remembers what it was told.
 #[derive(Clone, Default)]
@@ -29,13 +29,36 @@ impl Classifier for Pupil {
         Some(Question::new(TO_LEARN, 1))
     }
 
-    fn learn(&self, answer: &Answer) {
+    fn learn(&self, answer: &Answer) -> Option<Question> {
         let column = answer.columns().next().flatten().unwrap_or_default();
         self.0.lock().unwrap().push(column.to_owned());
+        None
     }
 }
 
-fn taught(pupil: &Pupil) -> Settings {
+/// The same, and asks nothing again that has not changed.
+#[derive(Clone, Default)]
+struct Attentive(Pupil);
+
+impl Classifier for Attentive {
+    fn classify(&self, sql: &str) -> Classification {
+        self.0.classify(sql)
+    }
+
+    fn question(&self) -> Option<Question> {
+        self.0.question()
+    }
+
+    fn sign(&self) -> Option<Question> {
+        Some(SIGN)
+    }
+
+    fn learn(&self, answer: &Answer) -> Option<Question> {
+        self.0.learn(answer)
+    }
+}
+
+fn taught(pupil: &(impl Classifier + Clone)) -> Settings {
     let monitor = MonitorSettings::new().refresh(Duration::from_secs(10));
     settings().monitor(monitor).classifier(pupil.clone())
 }
@@ -113,4 +136,47 @@ async fn a_router_that_gets_its_first_replica_begins_to_learn() {
     db.add_replica(&NodeSpec::new(), replica).unwrap();
     pass(1_100).await;
     assert_eq!(pupil.told(), ["one"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn is_asked_again_when_the_sign_has_changed() {
+    let pupil = Attentive::default();
+    let primary = Server::primary();
+    let _db = builder(taught(&pupil))
+        .primary(NodeSpec::new(), primary.clone())
+        .replica(NodeSpec::new(), Server::standby_of(&primary))
+        .connect()
+        .await
+        .unwrap();
+    // It could not be asked, whatever the sign.
+    pass(1_500).await;
+    assert_eq!(primary.consulted().len(), 2);
+    primary.knows("one");
+    pass(60_000).await;
+    assert_eq!(
+        (primary.consulted().len(), pupil.0.told()),
+        (3, vec!["one".to_owned()])
+    );
+    primary.knows("two");
+    primary.sign("changed");
+    pass(60_000).await;
+    assert_eq!(pupil.0.told(), ["one", "two"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_node_is_asked_even_if_its_sign_is_the_same() {
+    let pupil = Attentive::default();
+    let primary = Server::primary();
+    let replica = Server::standby_of(&primary);
+    primary.knows("of the primary");
+    replica.knows("of the replica");
+    let _db = builder(taught(&pupil))
+        .primary(NodeSpec::new(), primary.clone())
+        .replica(NodeSpec::new(), replica)
+        .connect()
+        .await
+        .unwrap();
+    primary.mood(Mood::Refusing);
+    pass(20_000).await;
+    assert_eq!(pupil.0.told(), ["of the primary", "of the replica"]);
 }

@@ -58,6 +58,8 @@ struct State {
     /// When it was asked at leisure, and what it answers then.
     consulted: Vec<time::Instant>,
     knows: Option<&'static str>,
+    /// What it answers to [`SIGN`].
+    sign: &'static str,
     /// Its pool has no connection to give.
     full: bool,
     /// Its pool waits for a connection that does not come.
@@ -174,6 +176,9 @@ pub(crate) enum Waiting {
     Fails,
 }
 
+/// Asks a server whether what it knows has changed.
+pub(crate) const SIGN: Question = Question::new("has anything changed", 1);
+
 impl Server {
     pub(crate) fn primary() -> Self {
         Self(Arc::new(Mutex::new(State {
@@ -195,6 +200,7 @@ impl Server {
             asked: Vec::new(),
             consulted: Vec::new(),
             knows: None,
+            sign: "as it was",
             full: false,
             stuck: false,
             refuses: false,
@@ -426,7 +432,12 @@ impl Server {
         self.state().knows = Some(what);
     }
 
-    /// When it was asked at leisure.
+    /// What it answers to [`SIGN`] from now on.
+    pub(crate) fn sign(&self, sign: &'static str) {
+        self.state().sign = sign;
+    }
+
+    /// When it was asked at leisure, [`SIGN`] not counted.
     pub(crate) fn consulted(&self) -> Vec<time::Instant> {
         self.state().consulted.clone()
     }
@@ -512,12 +523,21 @@ impl Backend for Server {
     }
 
     fn pressure(&self) -> Pressure {
-        let most = self.state().pool.most;
+        let (full, most, idle) = {
+            let state = self.state();
+            (state.full, state.pool.most, state.pool.idle.len() as u32)
+        };
+        let max = most.unwrap_or(10);
+        let in_use = match (full, most) {
+            (true, _) => max,
+            (false, Some(_)) => self.lent(),
+            (false, None) => 2,
+        };
         Pressure {
-            in_use: most.map_or(2, |_| self.lent()),
-            idle: self.state().pool.idle.len() as u32,
+            in_use,
+            idle,
             waiting: None,
-            max: most.unwrap_or(10),
+            max,
         }
     }
 
@@ -556,6 +576,10 @@ impl Backend for Server {
 impl Server {
     async fn answer_to(&self, question: &Question) -> Result<Answer, Failure> {
         // What a classifier asks, and not the monitor.
+        if *question == SIGN {
+            let sign = self.state().sign;
+            return Ok([Some(sign.to_owned())].into_iter().collect());
+        }
         if question.sql() == TO_LEARN || question.sql().contains("pg_proc") {
             let mut state = self.state();
             state.consulted.push(time::Instant::now());

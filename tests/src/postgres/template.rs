@@ -10,33 +10,31 @@ use crate::{
     server::{APP_PASSWORD, Account, Home, Installation, Layout, template},
 };
 
-/// What all nodes have in common.
+/// What all nodes have in common. All else is as the vendor has it.
 ///
 /// Nothing here may make a case prove less than production would: durability is given up, since
-/// machines do not fail during a test, but never what is written to the log or how it travels.
+/// machines do not fail during a test, but never what is written to the log or how it travels, and
+/// nothing that decides how long a question takes.
 const CONFIGURATION: &str = "
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
+# Many nodes run at once.
 shared_buffers = 16MB
+min_wal_size = 8MB
+max_wal_size = 128MB
 # In the data directory, which goes when the cluster goes; elsewhere a killed server would leave it
 # behind.
 dynamic_shared_memory_type = mmap
 fsync = off
-# As pg_rewind needs them.
-full_page_writes = on
+# As pg_rewind needs it.
 wal_log_hints = on
-wal_level = replica
-hot_standby = on
+# A standby that was away finds what it has missed.
 wal_keep_size = 64MB
-min_wal_size = 8MB
-max_wal_size = 128MB
-wal_receiver_status_interval = 1s
 # How soon a standby tries again to reach its primary; the default of 5 s is for networks.
 wal_retrieve_retry_interval = 100ms
-# Nothing but the case's own work moves the log.
+# Nothing but the case's own work moves the log: cases of `sessions` and `waiting` are about a log that
+# stands still.
 autovacuum = off
-jit = off
-max_parallel_workers_per_gather = 0
 ";
 
 const ACCOUNTING: &str = "

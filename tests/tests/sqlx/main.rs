@@ -1,6 +1,7 @@
 //! What `dbrouter-sqlx` promises, on real servers.
 
 mod cancellation;
+mod catalog;
 mod classifier;
 mod config;
 mod conformance;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         hooks::cases(),
         credentials::cases(),
         cancellation::cases(),
+        catalog::cases(),
         journeys::cases(),
         processes::cases(),
         jobs::cases(),
