@@ -5,7 +5,7 @@ use std::future::Future;
 
 use dbrouter::{
     Answer, Backend, ConfigError, ConfigErrorKind, Dialect, Fault, Pressure, Question, Role,
-    RouteError, ServerCheck,
+    RouteError, ServerCheck, run_to_end,
 };
 use dbrouter_sqlx::PoolOptions;
 use sea_orm::{
@@ -116,9 +116,8 @@ impl SeaOrmBackend {
         )
     }
 
-    /// Begins a transaction in a task of its own, so that it is never left half-begun: SeaORM's `begin` is
-    /// sqlx's, which leaves its connection inside the transaction if it is dropped while it waits for the
-    /// server's answer.
+    /// Begins a transaction, to the end of that even if it is dropped: SeaORM's `begin` is sqlx's, which leaves its
+    /// connection inside the transaction if it is dropped while it waits for the server's answer.
     ///
     /// In one that is to be read-only the server refuses writes. SQLite has no such transactions: there the connection
     /// refuses them until it has ended.
@@ -140,20 +139,16 @@ impl SeaOrmBackend {
             options.isolation_level = None;
         }
         let connection = self.connection.clone();
-        async move {
-            let begun = tokio::spawn(async move {
-                let mut open = Open::new(match takes_lock {
-                    true => begin_writing(&connection, options).await?,
-                    false => connection.begin_with_options(options).await?,
-                });
-                if refuses_writes {
-                    open.refuse_writes().await?;
-                }
-                Ok(open)
+        run_to_end(async move {
+            let mut open = Open::new(match takes_lock {
+                true => begin_writing(&connection, options).await?,
+                false => connection.begin_with_options(options).await?,
             });
-            let crashed = |_| Err(error::of_connection(sqlx::Error::WorkerCrashed));
-            begun.await.unwrap_or_else(crashed)
-        }
+            if refuses_writes {
+                open.refuse_writes().await?;
+            }
+            Ok(open)
+        })
     }
 }
 

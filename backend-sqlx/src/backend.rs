@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use dbrouter::{Answer, Backend, Dialect, Fault, Pressure, Question, RouteError};
+use dbrouter::{Answer, Backend, Dialect, Fault, Pressure, Question, RouteError, run_to_end};
 use sqlx::{ConnectOptions, Connection, Pool, Transaction};
 use tokio::sync::Mutex;
 
@@ -87,15 +87,15 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         &self.lanes
     }
 
-    /// Begins a transaction in a task of its own, so that it is never left half-begun. In sqlx 0.9 a `begin`
-    /// that is dropped while it waits for the server's answer leaves its connection inside the transaction,
-    /// and hands it to the next caller, whose statements are then never committed.
+    /// Begins a transaction, to the end of that even if it is dropped. In sqlx 0.9 a `begin` that is dropped while it
+    /// waits for the server's answer leaves its connection inside the transaction, and hands it to the next caller, whose
+    /// statements are then never committed.
     fn begin(
         &self,
         statement: &'static str,
     ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send + use<DB> {
         let pool = self.pool.clone();
-        in_a_task(async move { pool.begin_with(statement).await })
+        run_to_end(async move { pool.begin_with(statement).await })
     }
 
     /// As [`begin`](Self::begin), a transaction that may write.
@@ -111,7 +111,7 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         how: &'static str,
     ) -> impl Future<Output = Result<Open<DB>, sqlx::Error>> + Send + use<DB> {
         let (pool, access) = (self.pool.clone(), self.access);
-        in_a_task(async move {
+        run_to_end(async move {
             let mut open = Open::new(pool.begin_with(how).await?);
             if access == Access::Unrestricted {
                 open.refuse_writes().await?;
@@ -130,7 +130,7 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
 pub(crate) fn begin_writing<DB: RoutedDatabase>(
     pool: Pool<DB>,
 ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send {
-    in_a_task(async move {
+    run_to_end(async move {
         let Some(statement) = DB::DIALECT.begin_writing() else {
             return pool.begin().await;
         };
@@ -140,13 +140,6 @@ pub(crate) fn begin_writing<DB: RoutedDatabase>(
             begun => begun,
         }
     })
-}
-
-async fn in_a_task<T: Send + 'static>(
-    begin: impl Future<Output = Result<T, sqlx::Error>> + Send + 'static,
-) -> Result<T, sqlx::Error> {
-    let begun = tokio::spawn(begin);
-    begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 impl<DB: RoutedDatabase> Clone for SqlxBackend<DB> {
