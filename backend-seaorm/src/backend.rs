@@ -219,6 +219,10 @@ impl Backend for SeaOrmBackend {
         )
     }
 
+    async fn forget_prepared(connection: &mut Connection) -> bool {
+        connection.forget_prepared().await
+    }
+
     async fn probe(&self, question: &Question) -> Result<Answer, DbErr> {
         by_driver!(&self.pool, NodePool,
             node => node.probe(question).await.map_err(error::of_connection),

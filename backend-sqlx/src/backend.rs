@@ -213,6 +213,10 @@ impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
         begun.await.map(Lease::within)
     }
 
+    async fn forget_prepared(connection: &mut Lease<DB>) -> bool {
+        connection.forget_prepared().await
+    }
+
     async fn probe(&self, question: &Question) -> Result<Answer, sqlx::Error> {
         let mut place = self.probe.lock().await;
         let mut connection = match place.take() {

@@ -38,6 +38,7 @@ mod identity;
 mod not_replayed;
 mod policies;
 mod preferences;
+mod prepared;
 mod routing;
 mod scopes;
 mod sessions;
@@ -100,6 +101,7 @@ pub fn cases<S: Subject>() -> Vec<Case> {
     config::mount(mount.chapter("config"));
     defaults::mount(mount.chapter("defaults"));
     not_replayed::mount(mount.chapter("not_replayed"));
+    prepared::mount(mount.chapter("prepared"));
     mount.cases
 }
 
