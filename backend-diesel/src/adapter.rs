@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbrouter::{
-    Adapter, BoxFuture, Cluster, ConfigError, ConfigErrorKind, Dialect, Role, ServerCheck,
+    Adapter, BoxFuture, Cluster, ConfigError, ConfigErrorKind, Dialect, Role, ServerCheck, runtimes,
 };
 use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::pooled_connection::{
@@ -273,6 +273,7 @@ pub(crate) struct Connect<C> {
 
 impl<C: RoutedConnection> Connect<C> {
     pub(crate) async fn connect(&self) -> ConnectionResult<C> {
+        runtimes::opened();
         let mut connection = match &self.setup {
             Some(setup) => setup(&self.url).await?,
             None => C::open(&self.url).await?,

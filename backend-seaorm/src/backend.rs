@@ -138,6 +138,10 @@ impl SeaOrmBackend {
             options.access_mode = None;
             options.isolation_level = None;
         }
+        by_driver!(&self.pool, NodePool,
+            node => node.sweep(),
+            NodePool::Other => {}
+        );
         let connection = self.connection.clone();
         run_to_end(async move {
             let mut open = Open::new(match takes_lock {

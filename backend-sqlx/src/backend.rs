@@ -3,9 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use dbrouter::{Answer, Backend, Dialect, Fault, Pressure, Question, RouteError, run_to_end};
+use dbrouter::{
+    Answer, Backend, Dialect, Fault, Pressure, Question, RouteError, run_to_end, runtimes,
+};
 use sqlx::{ConnectOptions, Connection, Pool, Transaction};
+use tokio::runtime::{Handle, Id};
 use tokio::sync::Mutex;
 
 use crate::connection::Lease;
@@ -19,11 +23,13 @@ use crate::transaction::Open;
 /// [`Node::backend`](dbrouter::Node::backend).
 pub struct SqlxBackend<DB: RoutedDatabase> {
     pool: Pool<DB>,
-    /// The monitor's connection. It is taken out while it is in use, so that one whose question was
-    /// dropped half-way is never asked another.
-    probe: Arc<Mutex<Option<DB::Connection>>>,
+    /// The monitor's connection, and the runtime in which it was opened. It is taken out while it is in use, so that one
+    /// whose question was dropped half-way is never asked another.
+    probe: Arc<Mutex<Option<(Id, DB::Connection)>>>,
     lanes: Arc<Lanes<DB>>,
     access: Access,
+    /// How many [runtimes] had ended when the pool was last swept.
+    swept: Arc<AtomicU64>,
 }
 
 /// Whether the pool's connections were opened to refuse writes.
@@ -49,6 +55,7 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
             probe: Arc::new(Mutex::new(None)),
             lanes: Arc::new(Lanes::new(after_release)),
             access: Access::Unrestricted,
+            swept: Arc::new(AtomicU64::new(runtimes::ends())),
         }
     }
 
@@ -83,6 +90,21 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         &self.pool
     }
 
+    /// Closes the pool's idle connections if a Tokio runtime has ended since that was last done: those that were opened in it
+    /// are dead. (SQLite's belong to threads of their own.) Whatever takes a connection from the pool calls this before.
+    pub fn sweep(&self) {
+        let ends = runtimes::ends();
+        if DB::DIALECT != Dialect::Sqlite
+            && self.swept.load(Ordering::Relaxed) != ends
+            && self.swept.swap(ends, Ordering::Relaxed) != ends
+        {
+            while let Some(connection) = self.pool.try_acquire() {
+                drop(connection.detach());
+            }
+            self.lanes.sweep();
+        }
+    }
+
     pub(crate) fn lanes(&self) -> &Lanes<DB> {
         &self.lanes
     }
@@ -94,6 +116,7 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         &self,
         statement: &'static str,
     ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send + use<DB> {
+        self.sweep();
         let pool = self.pool.clone();
         run_to_end(async move { pool.begin_with(statement).await })
     }
@@ -102,6 +125,7 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
     pub(crate) fn begin_writing(
         &self,
     ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send + use<DB> {
+        self.sweep();
         begin_writing(self.pool.clone())
     }
 
@@ -110,6 +134,7 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         &self,
         how: &'static str,
     ) -> impl Future<Output = Result<Open<DB>, sqlx::Error>> + Send + use<DB> {
+        self.sweep();
         let (pool, access) = (self.pool.clone(), self.access);
         run_to_end(async move {
             let mut open = Open::new(pool.begin_with(how).await?);
@@ -150,6 +175,7 @@ impl<DB: RoutedDatabase> Clone for SqlxBackend<DB> {
             probe,
             lanes,
             access: self.access,
+            swept: Arc::clone(&self.swept),
         }
     }
 }
@@ -191,6 +217,7 @@ impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
     }
 
     async fn acquire(&self) -> Result<Lease<DB>, sqlx::Error> {
+        self.sweep();
         self.pool.acquire().await.map(Lease::new)
     }
 
@@ -219,12 +246,14 @@ impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
 
     async fn probe(&self, question: &Question) -> Result<Answer, sqlx::Error> {
         let mut place = self.probe.lock().await;
+        let here = Handle::current().id();
         let mut connection = match place.take() {
-            Some(connection) => connection,
-            None => self.connect().await?,
+            Some((home, connection)) if home == here => connection,
+            // That of a runtime which has ended.
+            Some(_) | None => self.connect().await?,
         };
         let answer = DB::ask(&mut connection, question).await?;
-        *place = Some(connection);
+        *place = Some((here, connection));
         Ok(answer)
     }
 

@@ -139,7 +139,10 @@ async fn unseen_transaction<'a, DB: RoutedDatabase>(
 ) -> Result<Transaction<'a, DB>, Error> {
     let begin = |backend: &SqlxBackend<DB>| {
         let backend = backend.clone();
-        async move { backend.lanes().begin(backend.pool()).await }
+        async move {
+            backend.sweep();
+            backend.lanes().begin(backend.pool()).await
+        }
     };
     let (begun, route) = work.of_connection().begin(begin).await?;
     Ok(begun.on(route))

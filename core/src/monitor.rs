@@ -27,6 +27,7 @@ use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::{Answer, Dialect, LogStanding, Position, Question, Report, Timeline, Written};
 use crate::freshness::Commits;
 use crate::health::{Health, Sign};
+use crate::keeper::Lasting;
 use crate::learning::{keep_learning, learn};
 use crate::live::Alias;
 use crate::node::{Node, NodeId};
@@ -36,6 +37,7 @@ use crate::settings::Start;
 use crate::standstill::Standstill;
 use crate::topology::Topology;
 use crate::vocabulary::{Fault, Role};
+use crate::work::BoxFuture;
 
 use self::following::Following;
 use self::problem::Problem;
@@ -234,14 +236,43 @@ impl<B: Backend> Monitor<B> {
         if primaries.is_empty() || replicas.is_empty() || self.shared.history.timeline().is_none() {
             return;
         }
-        for nodes in [primaries, replicas] {
-            nodes.into_iter().for_each(|node| self.ask(node));
-            while let Some(reply) = self.questions.join_next().await {
-                if let Some((node, Err(problem))) = self.learn_from(reply) {
-                    self.lose(&node, &problem);
-                }
+        self.ask_all(primaries).await;
+        self.ask_all(replicas).await;
+    }
+
+    /// Asks nodes, and takes in what they reply.
+    async fn ask_all(&mut self, nodes: impl IntoIterator<Item = &Arc<Node<B>>>) {
+        nodes.into_iter().for_each(|node| self.ask(node));
+        while let Some(reply) = self.questions.join_next().await {
+            if let Some((node, Err(problem))) = self.learn_from(reply) {
+                self.lose(&node, &problem);
             }
         }
+    }
+
+    /// Meets all nodes again, after nobody has watched them for a while: what was known of them may hold no longer.
+    async fn meet_again(&mut self) {
+        // Those of the former runtime will not be replied to.
+        self.questions = JoinSet::new();
+        let topology = self.shared.topology.load_full();
+        let (dialect, limit) = (self.shared.dialect, self.shared.settings.monitor.timeout);
+        let mut former = JoinSet::new();
+        for node in &topology.nodes {
+            self.watches
+                .entry(node.id())
+                .or_default()
+                .following
+                .begin_again();
+            self.unmeet(node);
+            // The connection on which it was asked may have ended with the runtime. That is no sign of the node's.
+            let node = Arc::clone(node);
+            former.spawn(async move { answer_of(&node, &dialect.locate(), limit).await.is_ok() });
+        }
+        while former.join_next().await.is_some() {}
+        self.ask_all([topology.primary()]).await;
+        self.ask_all(topology.replicas()).await;
+        self.see_who_follows().await;
+        self.learnt = false;
     }
 
     /// What is wrong with the node that is configured as the primary, if it must be one.
@@ -278,7 +309,7 @@ impl<B: Backend> Monitor<B> {
     }
 
     /// Watches the nodes, and teaches the classifier, for ever.
-    pub(crate) async fn run(self) {
+    async fn work(&mut self) {
         let mut learning = pin!(keep_learning(Arc::clone(&self.shared), self.learnt));
         let mut watching = pin!(self.watch());
         poll_fn(|cx| match learning.as_mut().poll(cx) {
@@ -288,7 +319,7 @@ impl<B: Backend> Monitor<B> {
         .await;
     }
 
-    async fn watch(mut self) {
+    async fn watch(&mut self) {
         loop {
             let next = self.ask_what_is_due();
             if let Some(reply) = self.reply_before(next).await
@@ -949,24 +980,30 @@ impl<B: Backend> Monitor<B> {
         });
     }
 
-    /// The node does not answer, or not as it should. When it is back it must say who it is, and prove
-    /// anew where it stands: a standby that crashed comes back with an older state than it has shown.
-    fn lose(&mut self, node: &Arc<Node<B>>, problem: &Problem) {
+    /// The next time that the node answers it must say who it is, and prove anew where it stands.
+    fn unmeet(&mut self, node: &Arc<Node<B>>) {
         let watch = self.watches.entry(node.id()).or_default();
-        watch.fruitless = watch.fruitless.saturating_add(1);
         watch.met = false;
         watch.waits = Waits::No;
         watch.flush = Flush::No;
-        if !matches!(problem, Problem::Beyond(_)) {
-            // It may be another server, or have been rebuilt, when it answers again.
-            watch.following.begin_again();
-        }
         if std::mem::take(&mut watch.answers) {
             self.find_aliases(&self.shared.topology.load_full());
         }
         self.contests(node, false);
         // While the primary has not told who it is, a replica serves without having been met.
         self.disprove(node);
+    }
+
+    /// The node does not answer, or not as it should. When it is back it must say who it is, and prove
+    /// anew where it stands: a standby that crashed comes back with an older state than it has shown.
+    fn lose(&mut self, node: &Arc<Node<B>>, problem: &Problem) {
+        let watch = self.watches.entry(node.id()).or_default();
+        watch.fruitless = watch.fruitless.saturating_add(1);
+        if !matches!(problem, Problem::Beyond(_)) {
+            // It may be another server, or have been rebuilt, when it answers again.
+            watch.following.begin_again();
+        }
+        self.unmeet(node);
         let watch = self.watches.entry(node.id()).or_default();
         let is_refused = problem.is_of_a_stranger() || matches!(problem, Problem::Beyond(_));
         if is_refused && !std::mem::replace(&mut watch.refused, true) {
@@ -985,6 +1022,16 @@ impl<B: Backend> Monitor<B> {
         if before != after {
             self.tell(node, before, after);
         }
+    }
+}
+
+impl<B: Backend> Lasting for Monitor<B> {
+    fn run(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(self.work())
+    }
+
+    fn catch_up(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(self.meet_again())
     }
 }
 

@@ -38,7 +38,7 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 ///
 /// # Contract
 ///
-/// * No node gets the same work twice.
+/// * No node gets the same work twice, but for a read that is prepared anew there.
 /// * Only a read is run again, and only if its node is at fault: unreachable, without room, or in a
 ///   conflict with replication. A write is never sent again where it may have had an effect.
 /// * A statement that was *taken* for a read and that a replica refuses as a write runs once, on the
@@ -73,6 +73,8 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 /// * Where [writes are forbidden](crate::scope::without_writes) a write gets no connection, whether it was known
 ///   to be one or a replica had to say so.
 /// * It may be dropped at any time.
+/// * If the runtime has ended in which the nodes were watched, it has them watched in its own, and is routed when they have
+///   been asked again.
 /// * A connection that the session keeps ([`Hold`]) is used only where the work has been routed to, and was left
 ///   by a statement that succeeded, to its end: a connection on which `operation` has returned a result, or its
 ///   stream has ended, is ready for the next statement. If it turns out broken, that is a failure of its node

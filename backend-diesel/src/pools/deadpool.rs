@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dbrouter::{ConfigError, ConfigErrorKind, IntoNode, NodeOptions, Pressure};
+use dbrouter::{ConfigError, ConfigErrorKind, IntoNode, NodeOptions, Pressure, runtimes};
 use deadpool::Runtime;
 use deadpool::managed::{Hook, HookError, Manager, Object, TimeoutType};
 use diesel_async::pooled_connection::{
@@ -117,17 +117,18 @@ where
     }
 }
 
-/// Pings a connection that was not taken from the pool for longer than `window`.
+/// Pings a connection that was not taken from the pool for longer than `window`, or whose runtime may have ended.
 fn ping<C>(window: Duration) -> Hook<AsyncDieselConnectionManager<C>>
 where
     C: RoutedConnection,
     AsyncDieselConnectionManager<C>: Manager<Type = C, Error = PoolError>,
 {
     Hook::async_fn(move |connection: &mut C, metrics| {
-        let idle = metrics.last_used();
+        let (idle, age) = (metrics.last_used(), metrics.age());
         Box::pin(async move {
             // One that is in a transaction, or known to be closed, is turned away without being asked.
-            if idle <= window || connection.is_broken() {
+            let is_fresh = idle <= window && !runtimes::have_ended_within(age);
+            if is_fresh || connection.is_broken() {
                 return Ok(());
             }
             match timeout(PING, connection.batch_execute("SELECT 1")).await {

@@ -40,6 +40,7 @@ mod policies;
 mod preferences;
 mod prepared;
 mod routing;
+mod runtimes;
 mod scopes;
 mod sessions;
 mod site;
@@ -102,6 +103,7 @@ pub fn cases<S: Subject>() -> Vec<Case> {
     defaults::mount(mount.chapter("defaults"));
     not_replayed::mount(mount.chapter("not_replayed"));
     prepared::mount(mount.chapter("prepared"));
+    runtimes::mount(mount.chapter("runtimes"));
     mount.cases
 }
 

@@ -2,6 +2,7 @@
 //! pools, once more for each other pool; and what concerns diesel alone.
 
 mod conformance;
+mod testing;
 mod web;
 
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         cases::<mariadb::Mounted>(),
         of_pools::<bb8_postgres::Mounted>(),
         of_pools::<mobc_postgres::Mounted>(),
+        testing::cases(),
         web::cases(),
     ];
     dbrouter_tests::conformance::run(cases.into_iter().flatten())

@@ -22,6 +22,7 @@ mod sessions;
 mod standstill;
 mod statements;
 mod support;
+mod testing;
 mod web;
 
 use std::process::ExitCode;
@@ -32,7 +33,7 @@ use sqlx::{MySql, Postgres, Sqlite};
 use conformance::Mounted;
 
 fn main() -> ExitCode {
-    if let Some(code) = reader::run() {
+    if let Some(code) = reader::run().or_else(testing::run) {
         return code;
     }
     let cases = [
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         errors::cases(),
         classifier::cases(),
         safety_net::cases(),
+        testing::cases(),
         web::cases(),
         suite::cases::<Mounted<Sqlite>>(),
         suite::cases::<Mounted<Postgres>>(),
