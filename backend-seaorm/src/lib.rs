@@ -173,8 +173,8 @@
 //! one router in a static serves them all. When the runtime has ended that watched the nodes, the next piece of work has them
 //! watched in its own, and waits until they have been asked again;
 //! [`Status::unwatched`](dbrouter::Status::unwatched) says that nobody watches meanwhile. Connections are dead when the runtime
-//! has ended in which they were opened. Pools that the router opens hand out none of those; of a connection of your own leave
-//! `test_before_acquire` as it is. A transaction or a stream must end in the runtime in which it began.
+//! has ended in which they were opened. The router takes none of those from a pool. A transaction or a stream must end in the runtime in
+//! which it began, and so must a session that keeps its connection for life.
 //!
 //! For a database of one test, and for SeaORM's mocks, there is [`RoutedConnection::single`]; the pool of `#[sqlx::test]`
 //! becomes a `DatabaseConnection` by `into()`. To see what replicas are like, give the same URL as primary and as replica: they

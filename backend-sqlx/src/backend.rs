@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dbrouter::{
     Answer, Backend, Dialect, Fault, Pressure, Question, RouteError, run_to_end, runtimes,
 };
-use sqlx::{ConnectOptions, Connection, Pool, Transaction};
+use sqlx::{ConnectOptions, Connection, Database, Pool, Transaction};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::Mutex;
 
@@ -23,14 +23,17 @@ use crate::transaction::Open;
 /// [`Node::backend`](dbrouter::Node::backend).
 pub struct SqlxBackend<DB: RoutedDatabase> {
     pool: Pool<DB>,
-    /// The monitor's connection, and the runtime in which it was opened. It is taken out while it is in use, so that one
-    /// whose question was dropped half-way is never asked another.
-    probe: Arc<Mutex<Option<(Id, DB::Connection)>>>,
+    /// The monitor's connection. It is taken out while it is in use, so that one whose question was
+    /// dropped half-way is never asked another.
+    probe: Arc<Mutex<Option<Probe<DB>>>>,
     lanes: Arc<Lanes<DB>>,
     access: Access,
     /// How many [runtimes] had ended when the pool was last swept.
     swept: Arc<AtomicU64>,
 }
+
+/// The monitor's connection, and the runtime in which it was opened.
+type Probe<DB> = (Id, <DB as Database>::Connection);
 
 /// Whether the pool's connections were opened to refuse writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,9 +96,12 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
     /// Closes the pool's idle connections if a Tokio runtime has ended since that was last done: those that were opened in it
     /// are dead. (SQLite's belong to threads of their own.) Whatever takes a connection from the pool calls this before.
     pub fn sweep(&self) {
+        if DB::DIALECT == Dialect::Sqlite {
+            return;
+        }
+        runtimes::opened();
         let ends = runtimes::ends();
-        if DB::DIALECT != Dialect::Sqlite
-            && self.swept.load(Ordering::Relaxed) != ends
+        if self.swept.load(Ordering::Relaxed) != ends
             && self.swept.swap(ends, Ordering::Relaxed) != ends
         {
             while let Some(connection) = self.pool.try_acquire() {

@@ -167,9 +167,8 @@
 //! A router may be used in one Tokio runtime after the other, as in a binary of `#[tokio::test]`s, which have a runtime each.
 //! When the one has ended that watched the nodes, the next piece of work has them watched in its own, and waits until they have
 //! been asked again; [`Status::unwatched`](dbrouter::Status::unwatched) says that nobody watches meanwhile. Connections are dead
-//! when the runtime has ended in which they were opened. Pools that the router opens hand out none of those; of a pool of your
-//! own leave [`test_before_acquire`](sqlx::pool::PoolOptions::test_before_acquire) as it is. A connection, a transaction or a
-//! stream must end in the runtime in which it began.
+//! when the runtime has ended in which they were opened. The router takes none of those from a pool. A connection, a transaction or a stream
+//! must end in the runtime in which it began, and so must a session that keeps its connection for life.
 //!
 //! ```no_run
 //! # #[cfg(feature = "postgres")] mod example {

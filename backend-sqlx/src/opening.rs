@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dbrouter::{ServerCheck, runtimes};
+use dbrouter::ServerCheck;
 use sqlx::pool::PoolConnectionMetadata;
 use sqlx::{ConnectOptions, Connection, Pool};
 
@@ -54,7 +54,6 @@ impl<DB: RoutedDatabase> Opening<DB> {
         connection: &mut DB::Connection,
         meta: PoolConnectionMetadata,
     ) -> Result<(), sqlx::Error> {
-        runtimes::opened();
         self.lead(connection).await?;
         if let Some(hook) = &self.hook {
             hook(connection, meta).await?;

@@ -5,6 +5,7 @@
 //! still be read. Pools do not tell where a connection was opened; so an adapter notes where connections are [opened], and closes
 //! those that are older than the last [end](ends) of such a runtime. While none ends, that costs one relaxed load.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,12 +23,20 @@ static ENDED: AtomicU64 = AtomicU64::new(0);
 
 static BEGUN: LazyLock<Instant> = LazyLock::new(now);
 
-/// Notes that a connection is opened here.
+thread_local! {
+    /// The last one in which this thread has opened a connection.
+    static HERE: Cell<Option<Id>> = const { Cell::new(None) };
+}
+
+/// Notes that a connection is opened here, or may be.
 pub fn opened() {
     let Ok(runtime) = Handle::try_current() else {
         return;
     };
     let id = runtime.id();
+    if HERE.replace(Some(id)) == Some(id) {
+        return;
+    }
     {
         let mut known = known();
         if known.contains(&id) {

@@ -5,6 +5,7 @@
 
 use std::env;
 use std::process::{Command, ExitCode};
+use std::thread;
 
 use dbrouter_sqlx::{NodeOptions, RoutedPool};
 use dbrouter_tests::Result;
@@ -12,15 +13,23 @@ use dbrouter_tests::harness::Case;
 use dbrouter_tests::postgres::Cluster;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::testing::{TestArgs, TestFn};
-use sqlx::{Executor, PgPool, Postgres};
+use sqlx::{Acquire, Executor, PgPool, Postgres};
+
+use tokio::runtime::Builder;
 
 use crate::support::{check, on_postgres};
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![on_postgres(
-        "testing::routers_in_sqlxs_own_tests_leave_no_database_behind",
-        sqlxs_own_tests,
-    )]
+    vec![
+        on_postgres(
+            "testing::routers_in_sqlxs_own_tests_leave_no_database_behind",
+            sqlxs_own_tests,
+        ),
+        on_postgres(
+            "testing::a_pool_of_the_applications_own_is_used_in_one_runtime_after_the_other",
+            one_pool_in_several_runtimes,
+        ),
+    ]
 }
 
 /// Where it is set, this binary is the process in which the tests run.
@@ -38,6 +47,37 @@ async fn sqlxs_own_tests() -> Result<()> {
     let mut admin = cluster.primary().admin().await?;
     let left: i64 = sqlx::query_scalar(left).fetch_one(&mut admin).await?;
     check(left == 0, format!("{left} databases are left: {said}"))
+}
+
+/// By sqlx itself, such a pool hands out connections that are dead.
+async fn one_pool_in_several_runtimes() -> Result<()> {
+    let cluster = Cluster::start(0).await?;
+    let options: PgConnectOptions = cluster.primary().url().parse()?;
+    let all = || -> Result<()> {
+        let open = async || Ok(PgPoolOptions::new().connect_with(options).await?);
+        let db = RoutedPool::single(in_a_runtime(open())?);
+        for _ in 0..10 {
+            in_a_runtime(async {
+                let read = || sqlx::query("select 1").fetch_one(&db);
+                tokio::try_join!(read(), read(), read())?;
+                let mut tx = db.begin().await?;
+                tx.execute("select 1").await?;
+                tx.commit().await?;
+                let mut tx = Acquire::begin(&db).await?;
+                tx.execute("select 1").await?;
+                Ok(tx.commit().await?)
+            })?;
+        }
+        Ok(())
+    };
+    // There is no runtime within another.
+    let done = thread::scope(|scope| scope.spawn(all).join());
+    done.unwrap_or_else(|_| Err("the thread panicked".into()))
+}
+
+fn in_a_runtime<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(future)
 }
 
 // -- in the process in which the tests run -------------------------------------------------------
