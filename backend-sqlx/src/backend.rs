@@ -3,11 +3,9 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use dbrouter::{
-    Answer, Backend, Dialect, Fault, Pressure, Question, RouteError, run_to_end, runtimes,
-};
+use dbrouter::runtimes::Homes;
+use dbrouter::{Answer, Backend, Dialect, Fault, Pressure, Question, RouteError, run_to_end};
 use sqlx::{ConnectOptions, Connection, Database, Pool, Transaction};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::Mutex;
@@ -28,8 +26,7 @@ pub struct SqlxBackend<DB: RoutedDatabase> {
     probe: Arc<Mutex<Option<Probe<DB>>>>,
     lanes: Arc<Lanes<DB>>,
     access: Access,
-    /// How many [runtimes] had ended when the pool was last swept.
-    swept: Arc<AtomicU64>,
+    homes: Arc<Homes>,
 }
 
 /// The monitor's connection, and the runtime in which it was opened.
@@ -58,7 +55,7 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
             probe: Arc::new(Mutex::new(None)),
             lanes: Arc::new(Lanes::new(after_release)),
             access: Access::Unrestricted,
-            swept: Arc::new(AtomicU64::new(runtimes::ends())),
+            homes: Arc::default(),
         }
     }
 
@@ -93,17 +90,10 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         &self.pool
     }
 
-    /// Closes the pool's idle connections if a Tokio runtime has ended since that was last done: those that were opened in it
+    /// Closes the pool's idle connections if a Tokio runtime has ended in which the pool was used: those that were opened in it
     /// are dead. (SQLite's belong to threads of their own.) Whatever takes a connection from the pool calls this before.
     pub fn sweep(&self) {
-        if DB::DIALECT == Dialect::Sqlite {
-            return;
-        }
-        runtimes::opened();
-        let ends = runtimes::ends();
-        if self.swept.load(Ordering::Relaxed) != ends
-            && self.swept.swap(ends, Ordering::Relaxed) != ends
-        {
+        if DB::DIALECT != Dialect::Sqlite && self.homes.enter() {
             while let Some(connection) = self.pool.try_acquire() {
                 drop(connection.detach());
             }
@@ -181,7 +171,7 @@ impl<DB: RoutedDatabase> Clone for SqlxBackend<DB> {
             probe,
             lanes,
             access: self.access,
-            swept: Arc::clone(&self.swept),
+            homes: Arc::clone(&self.homes),
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! A socket belongs to the runtime in which it was opened, and is dead when that has ended. A pool that is then used in another
 //! runtime, such as the next test's, must not hand it out. To ask the server does not tell: an answer that is there at once may
-//! still be read. Pools do not tell where a connection was opened; so an adapter notes where connections are [opened], and closes
-//! those that are older than the last [end](ends) of such a runtime. While none ends, that costs one relaxed load.
+//! still be read. Pools do not tell where a connection was opened; so an adapter notes in which runtimes a pool is [used](Homes),
+//! and closes what is idle in it when one of them has ended. Or it notes where connections are [opened], and asks those that are
+//! [older](have_ended_within) than the last end.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,11 +53,42 @@ pub fn opened() {
     });
 }
 
-/// How many runtimes in which connections were opened have ended so far.
-#[inline]
-#[must_use]
-pub fn ends() -> u64 {
-    ENDS.load(Ordering::Relaxed)
+/// The runtimes in which connections of one pool were opened.
+#[derive(Debug, Default)]
+pub struct Homes(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    homes: Vec<Id>,
+    /// How many runtimes had ended when that was last looked at.
+    ends: u64,
+}
+
+impl Homes {
+    /// Notes that a connection may be opened here, and returns whether one of the pool's runtimes has ended since the last
+    /// call.
+    #[must_use]
+    pub fn enter(&self) -> bool {
+        let Ok(runtime) = Handle::try_current() else {
+            return false;
+        };
+        opened();
+        let ends = ENDS.load(Ordering::Relaxed);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut has_ended = false;
+        if known.ends != ends {
+            known.ends = ends;
+            let living = self::known();
+            let before = known.homes.len();
+            known.homes.retain(|home| living.contains(home));
+            has_ended = known.homes.len() < before;
+        }
+        let here = runtime.id();
+        if !known.homes.contains(&here) {
+            known.homes.push(here);
+        }
+        has_ended
+    }
 }
 
 /// Whether a runtime in which connections were opened has ended within the life of a connection of this age.
