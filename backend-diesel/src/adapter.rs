@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use dbrouter::{
     Adapter, BoxFuture, Cluster, ConfigError, ConfigErrorKind, Credentials, CredentialsError,
-    Dialect, Login, LoginTarget, NodeCredentials, Role, ServerCheck,
+    Dialect, Login, LoginTarget, NodeCredentials, Role, ServerCheck, runtimes,
 };
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel::{ConnectionError, ConnectionResult};
@@ -295,6 +295,7 @@ pub(crate) struct Connect<C> {
 
 impl<C: RoutedConnection> Connect<C> {
     pub(crate) async fn connect(&self) -> ConnectionResult<C> {
+        runtimes::opened();
         let mut connection = self.log_in().await?;
         if self.is_read_only() && self.needs_a_statement(&mut connection).await? {
             let prepared = connection.batch_execute(C::DIALECT.replica_session()).await;

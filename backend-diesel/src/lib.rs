@@ -190,6 +190,35 @@
 //! # }
 //! ```
 //!
+//! # An application's own tests
+//!
+//! In diesel's test transaction nothing is ever committed. Give its pool a single connection, and the router the pool: then all
+//! handles and sessions see what the test has written, and when the pool is dropped it is gone.
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "deadpool", feature = "postgres"))] mod example {
+//! # use dbrouter_diesel::{RoutedPool, diesel_async};
+//! use diesel_async::pooled_connection::{AsyncDieselConnectionManager, deadpool::Pool};
+//! use diesel_async::{AsyncConnection, AsyncPgConnection};
+//!
+//! async fn of_a_test() -> Result<RoutedPool<Pool<AsyncPgConnection>>, Box<dyn std::error::Error>> {
+//!     let manager = AsyncDieselConnectionManager::new("postgres://app@localhost/shop");
+//!     let pool = Pool::builder(manager).max_size(1).build()?;
+//!     pool.get().await?.begin_test_transaction().await?;
+//!     Ok(RoutedPool::single(pool))
+//! }
+//! # }
+//! ```
+//!
+//! The router's transactions are savepoints there. Those that only read do not refuse writes: the test's own transaction may
+//! write. Whoever waits for a second guard while he holds the first waits for ever, or for as long as the pool says.
+//!
+//! A router may be used in one Tokio runtime after the other, as in a binary of `#[tokio::test]`s, which have a runtime each: so
+//! one router in a static serves them all. When the runtime has ended that watched the nodes, the next piece of work has them
+//! watched in its own, and waits until they have been asked again;
+//! [`Status::unwatched`](dbrouter::Status::unwatched) says that nobody watches meanwhile. Connections are dead when the runtime
+//! has ended in which they were opened; the pools see that. A guard must end in the runtime in which it was taken.
+//!
 //! # Features
 //!
 //! `deadpool` (on by default), `bb8` and `mobc` turn on the pools; `postgres`, `mysql` (for MariaDB) and `sqlite`

@@ -244,6 +244,13 @@ impl<P: Pool> Routed<P> {
                     Reading::ReadOnly => connection.begin_read_only().await,
                     Reading::Snapshot => connection.begin_snapshot().await,
                 };
+                let begun = match begun {
+                    // A test's, which is never committed: diesel's pools keep no others.
+                    Err(DieselError::AlreadyInTransaction) => {
+                        Manager::<P>::begin_transaction(&mut *connection).await
+                    }
+                    begun => begun,
+                };
                 begun.map_err(Error::query).map(|()| connection)
             }
         };

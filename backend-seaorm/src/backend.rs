@@ -5,7 +5,7 @@ use std::future::Future;
 
 use dbrouter::{
     Answer, Backend, ConfigError, ConfigErrorKind, Credentials, Dialect, Fault, Pressure, Question,
-    Role, RouteError, ServerCheck,
+    Role, RouteError, ServerCheck, run_to_end,
 };
 use dbrouter_sqlx::PoolOptions;
 use sea_orm::{
@@ -120,9 +120,8 @@ impl SeaOrmBackend {
         )
     }
 
-    /// Begins a transaction in a task of its own, so that it is never left half-begun: SeaORM's `begin` is
-    /// sqlx's, which leaves its connection inside the transaction if it is dropped while it waits for the
-    /// server's answer.
+    /// Begins a transaction, to the end of that even if it is dropped: SeaORM's `begin` is sqlx's, which leaves its
+    /// connection inside the transaction if it is dropped while it waits for the server's answer.
     ///
     /// In one that is to be read-only the server refuses writes. SQLite has no such transactions: there the connection
     /// refuses them until it has ended.
@@ -143,29 +142,27 @@ impl SeaOrmBackend {
             options.access_mode = None;
             options.isolation_level = None;
         }
+        by_driver!(&self.pool, NodePool,
+            node => node.sweep(),
+            NodePool::Other => {}
+        );
         let Self { connection, pool } = self.clone();
-        async move {
-            let begun = tokio::spawn(async move {
-                let mut open = Open::new(match takes_lock {
-                    true => begin_writing(&connection, options).await?,
-                    false => {
-                        let begin = || connection.begin_with_options(options);
-                        by_driver!(&pool, NodePool,
-                            node => {
-                                node.take_by(error::of_sqlx, error::of_connection, begin).await?
-                            },
-                            NodePool::Other => begin().await?,
-                        )
-                    }
-                });
-                if refuses_writes {
-                    open.refuse_writes().await?;
+        run_to_end(async move {
+            let mut open = Open::new(match takes_lock {
+                true => begin_writing(&connection, options).await?,
+                false => {
+                    let begin = || connection.begin_with_options(options);
+                    by_driver!(&pool, NodePool,
+                        node => node.take_by(error::of_sqlx, error::of_connection, begin).await?,
+                        NodePool::Other => begin().await?,
+                    )
                 }
-                Ok(open)
             });
-            let crashed = |_| Err(error::of_connection(sqlx::Error::WorkerCrashed));
-            begun.await.unwrap_or_else(crashed)
-        }
+            if refuses_writes {
+                open.refuse_writes().await?;
+            }
+            Ok(open)
+        })
     }
 }
 
@@ -235,6 +232,10 @@ impl Backend for SeaOrmBackend {
             node => node.acquire_read_only_once().await.map(Into::into).map_err(error::of_acquire),
             NodePool::Other => self.acquire().await,
         )
+    }
+
+    async fn forget_prepared(connection: &mut Connection) -> bool {
+        connection.forget_prepared().await
     }
 
     async fn open_probe(&self) -> Result<Probe, DbErr> {

@@ -1,6 +1,7 @@
 //! What runs on a connection: SeaORM's statements, with its results and its errors, on sqlx's connections.
 
-use dbrouter::{BoxFuture, BoxStream};
+use dbrouter::{Backend, BoxFuture, BoxStream};
+use dbrouter_sqlx::{Lease, RoutedDatabase, SqlxBackend};
 use futures_util::{TryFutureExt, TryStreamExt};
 use sea_orm::sea_query::Values;
 use sea_orm::{ConnectionTrait, DbErr, ExecResult, QueryResult, Statement, StreamTrait};
@@ -17,6 +18,10 @@ where
 {
     let values = statement.values.unwrap_or_else(|| Values(Vec::new()));
     sqlx::query_with(AssertSqlSafe(statement.sql), SqlxValues(values))
+}
+
+async fn forget_prepared<DB: RoutedDatabase>(lease: &mut Lease<DB>) -> bool {
+    SqlxBackend::forget_prepared(lease).await
 }
 
 impl Connection {
@@ -71,6 +76,14 @@ impl Connection {
                 Ok(rows.map_err(error::of_query)?.into_iter().map(Into::into).collect())
             }),
             Self::Other(connection) => connection.query_all_raw(statement),
+        )
+    }
+
+    /// See [`Backend::forget_prepared`].
+    pub(crate) async fn forget_prepared(&mut self) -> bool {
+        by_driver!(self, Self,
+            connection => forget_prepared(connection).await,
+            Self::Other(_) => false,
         )
     }
 

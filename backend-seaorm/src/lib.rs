@@ -167,6 +167,19 @@
 //! # }
 //! ```
 //!
+//! # An application's own tests
+//!
+//! A router may be used in one Tokio runtime after the other, as in a binary of `#[tokio::test]`s, which have a runtime each: so
+//! one router in a static serves them all. When the runtime has ended that watched the nodes, the next piece of work has them
+//! watched in its own, and waits until they have been asked again;
+//! [`Status::unwatched`](dbrouter::Status::unwatched) says that nobody watches meanwhile. Connections are dead when the runtime
+//! has ended in which they were opened. The router takes none of those from a pool. A transaction or a stream must end in the runtime in
+//! which it began, and so must a session that keeps its connection for life.
+//!
+//! For a database of one test, and for SeaORM's mocks, there is [`RoutedConnection::single`]; the pool of `#[sqlx::test]`
+//! becomes a `DatabaseConnection` by `into()`. To see what replicas are like, give the same URL as primary and as replica: they
+//! count as one server.
+//!
 //! # Features
 //!
 //! `postgres`, `mysql` and `sqlite` turn on SeaORM's drivers and make them routable. `entity-registry`,

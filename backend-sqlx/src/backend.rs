@@ -4,7 +4,8 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use dbrouter::{Answer, Backend, Dialect, Fault, Pressure, Question, RouteError};
+use dbrouter::runtimes::Homes;
+use dbrouter::{Answer, Backend, Dialect, Fault, Pressure, Question, RouteError, run_to_end};
 use sqlx::{ConnectOptions, Connection, Pool, Transaction};
 
 use crate::connecting::{Connecting, PLAIN, Wraps};
@@ -24,6 +25,7 @@ pub struct SqlxBackend<DB: RoutedDatabase> {
     /// Whether statements may be prepared.
     prepares: bool,
     access: Access,
+    homes: Arc<Homes>,
 }
 
 /// A connection of the router's monitor.
@@ -64,6 +66,7 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
             connecting,
             lanes: Arc::new(Lanes::new(after_release)),
             access: Access::Unrestricted,
+            homes: Arc::default(),
         }
     }
 
@@ -99,6 +102,17 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         &self.pool
     }
 
+    /// Closes the pool's idle connections if a Tokio runtime has ended in which the pool was used: those that were opened in it
+    /// are dead. (SQLite's belong to threads of their own.) Whatever takes a connection from the pool calls this before.
+    pub fn sweep(&self) {
+        if DB::DIALECT != Dialect::Sqlite && self.homes.enter() {
+            while let Some(connection) = self.pool.try_acquire() {
+                drop(connection.detach());
+            }
+            self.lanes.sweep();
+        }
+    }
+
     pub(crate) fn lanes(&self) -> &Lanes<DB> {
         &self.lanes
     }
@@ -128,15 +142,16 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         self.connecting.take(&self.pool, wraps, take).await
     }
 
-    /// Begins a transaction in a task of its own, so that it is never left half-begun. In sqlx 0.9 a `begin`
-    /// that is dropped while it waits for the server's answer leaves its connection inside the transaction,
-    /// and hands it to the next caller, whose statements are then never committed.
+    /// Begins a transaction, to the end of that even if it is dropped. In sqlx 0.9 a `begin` that is dropped while it
+    /// waits for the server's answer leaves its connection inside the transaction, and hands it to the next caller, whose
+    /// statements are then never committed.
     fn begin(
         &self,
         statement: &'static str,
     ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send + use<DB> {
+        self.sweep();
         let (pool, connecting) = (self.pool.clone(), self.connecting.clone());
-        in_a_task(async move {
+        run_to_end(async move {
             let begin = || pool.begin_with(statement);
             connecting.take(&pool, PLAIN, begin).await
         })
@@ -146,6 +161,7 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
     pub(crate) fn begin_writing(
         &self,
     ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send + use<DB> {
+        self.sweep();
         begin_writing(self.pool.clone(), self.connecting.clone())
     }
 
@@ -154,8 +170,9 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         &self,
         how: &'static str,
     ) -> impl Future<Output = Result<Open<DB>, sqlx::Error>> + Send + use<DB> {
+        self.sweep();
         let (pool, connecting, access) = (self.pool.clone(), self.connecting.clone(), self.access);
-        in_a_task(async move {
+        run_to_end(async move {
             let begun = connecting.take(&pool, PLAIN, || pool.begin_with(how)).await;
             let mut open = Open::new(begun?);
             if access == Access::Unrestricted {
@@ -171,7 +188,7 @@ pub(crate) fn begin_writing<DB: RoutedDatabase>(
     pool: Pool<DB>,
     connecting: Connecting<DB>,
 ) -> impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send {
-    in_a_task(async move {
+    run_to_end(async move {
         let Some(statement) = DB::DIALECT.begin_writing() else {
             return connecting.take(&pool, PLAIN, || pool.begin()).await;
         };
@@ -183,13 +200,6 @@ pub(crate) fn begin_writing<DB: RoutedDatabase>(
     })
 }
 
-async fn in_a_task<T: Send + 'static>(
-    begin: impl Future<Output = Result<T, sqlx::Error>> + Send + 'static,
-) -> Result<T, sqlx::Error> {
-    let begun = tokio::spawn(begin);
-    begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
-}
-
 impl<DB: RoutedDatabase> Clone for SqlxBackend<DB> {
     fn clone(&self) -> Self {
         Self {
@@ -198,6 +208,7 @@ impl<DB: RoutedDatabase> Clone for SqlxBackend<DB> {
             connecting: self.connecting.clone(),
             prepares: self.prepares,
             access: self.access,
+            homes: Arc::clone(&self.homes),
         }
     }
 }
@@ -240,6 +251,7 @@ impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
     }
 
     async fn acquire(&self) -> Result<Lease<DB>, sqlx::Error> {
+        self.sweep();
         let take = || self.pool.acquire();
         let taken = self.connecting.take(&self.pool, PLAIN, take).await;
         taken.map(Lease::new)
@@ -262,6 +274,10 @@ impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
         }
         let begun = self.begin(DB::DIALECT.begin_read_only());
         begun.await.map(Lease::within)
+    }
+
+    async fn forget_prepared(connection: &mut Lease<DB>) -> bool {
+        connection.forget_prepared().await
     }
 
     async fn open_probe(&self) -> Result<Probe<DB>, sqlx::Error> {

@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use dbrouter::{Decision, Pings, Route, Work};
 use futures_core::future::BoxFuture;
 use sqlx::pool::PoolConnection;
-use sqlx::{Acquire, Transaction};
+use sqlx::{Acquire, Connection as _, Transaction};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -53,6 +53,19 @@ impl<DB: RoutedDatabase> Lease<DB> {
     /// In a transaction that only reads.
     pub(crate) fn within(transaction: Transaction<'static, DB>) -> Self {
         Self(Lent::Within(transaction))
+    }
+
+    /// See [`Backend::forget_prepared`](dbrouter::Backend::forget_prepared).
+    pub(crate) async fn forget_prepared(&mut self) -> bool {
+        if self.clear_cached_statements().await.is_err() {
+            return false;
+        }
+        match self.0 {
+            // It has failed, and runs nothing more until it is another one. (PostgreSQL before version 12 knows no such
+            // statement.)
+            Lent::Within(_) => DB::execute(self, "ROLLBACK AND CHAIN").await.is_ok(),
+            Lent::AsItIs(_) | Lent::Refusing(_) => true,
+        }
     }
 
     /// Has the server refuse writes on the connection until it is given back.

@@ -10,6 +10,7 @@ mod sqlite;
 use std::future::Future;
 
 use dbrouter::{Answer, Dialect, Fault, Login, LoginTarget, Question};
+use sqlx::database::HasStatementCache;
 use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, ColumnIndex, Decode, Executor, IntoArguments, Row, Type};
 use sqlx::{ConnectOptions, Connection, Database};
@@ -22,7 +23,7 @@ pub(crate) type Options<DB> = <<DB as Database>::Connection as Connection>::Opti
     message = "`{Self}` cannot be routed",
     note = "turn on the feature of `dbrouter-sqlx` that is named after the database"
 )]
-pub trait RoutedDatabase: Database<Arguments: Clone> {
+pub trait RoutedDatabase: Database<Arguments: Clone> + HasStatementCache {
     /// The kind of server.
     const DIALECT: Dialect;
 

@@ -140,6 +140,7 @@ async fn unseen_transaction<'a, DB: RoutedDatabase>(
     let begin = |backend: &SqlxBackend<DB>| {
         let backend = backend.clone();
         async move {
+            backend.sweep();
             let (pool, connecting) = (backend.pool(), backend.connecting());
             backend.lanes().begin(pool, connecting).await
         }

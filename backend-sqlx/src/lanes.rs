@@ -100,6 +100,11 @@ impl<DB: RoutedDatabase> Lanes<DB> {
         }
     }
 
+    /// Gives up the lanes that are free: their connections may be dead.
+    pub(crate) fn sweep(&self) {
+        lock(&self.lanes).retain(|lane| lock(&lane.occupant).is_some());
+    }
+
     fn occupy(
         &self,
         pool: &Pool<DB>,

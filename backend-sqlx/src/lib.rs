@@ -156,6 +156,43 @@
 //! # }
 //! ```
 //!
+//! # An application's own tests
+//!
+//! | tests that | use |
+//! | --- | --- |
+//! | have a database each, by [`sqlx::test`] | [`RoutedPool::single`] over the pool that they are given. A test that is given options builds a router from [`with_options`](dbrouter::NodeOptions::with_options); it must [close](RoutedPool::close) that at its end, or the database cannot be dropped |
+//! | share one router, in a static | it, as it is: see below |
+//! | are to see what replicas are like | the same URL as primary and as replica, which count as one server. Real lag needs real replicas |
+//!
+//! A router may be used in one Tokio runtime after the other, as in a binary of `#[tokio::test]`s, which have a runtime each.
+//! When the one has ended that watched the nodes, the next piece of work has them watched in its own, and waits until they have
+//! been asked again; [`Status::unwatched`](dbrouter::Status::unwatched) says that nobody watches meanwhile. Connections are dead
+//! when the runtime has ended in which they were opened. The router takes none of those from a pool. A connection, a transaction or a stream
+//! must end in the runtime in which it began, and so must a session that keeps its connection for life.
+//!
+//! ```no_run
+//! # #[cfg(feature = "postgres")] mod example {
+//! use dbrouter_sqlx::RoutedPool;
+//! use sqlx::{PgPool, Postgres};
+//! use tokio::sync::OnceCell;
+//!
+//! #[sqlx::test]
+//! async fn in_a_database_of_its_own(pool: PgPool) -> sqlx::Result<()> {
+//!     let db = RoutedPool::single(pool);
+//!     sqlx::query("create table orders (item text)").execute(&db).await?;
+//!     Ok(())
+//! }
+//!
+//! static DB: OnceCell<RoutedPool<Postgres>> = OnceCell::const_new();
+//!
+//! /// The router of all other tests.
+//! async fn db() -> &'static RoutedPool<Postgres> {
+//!     let connect = || async { RoutedPool::from_env().connect().await.expect("there are servers") };
+//!     DB.get_or_init(connect).await
+//! }
+//! # }
+//! ```
+//!
 //! # Features
 //!
 //! `postgres`, `mysql` and `sqlite` turn on sqlx's drivers and make them routable; `axum` gives each request of a web

@@ -1,11 +1,11 @@
 //! The engine: one router's nodes, settings and sessions, and the monitor that watches the nodes.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use crate::classify::{Classification, Classifier};
 use crate::config::{ConfigError, ConfigErrorKind};
@@ -15,6 +15,7 @@ use crate::dialect::Dialect;
 use crate::fallback::Places;
 use crate::history::History;
 use crate::hold::Hold;
+use crate::keeper::Keeper;
 use crate::live::Admission;
 use crate::misjudged::Misjudged;
 use crate::monitor::Monitor;
@@ -38,9 +39,11 @@ pub struct Cluster<B: Backend>(Arc<Handle<B>>);
 struct Handle<B: Backend> {
     shared: Arc<Shared<B>>,
     root: SessionState,
-    monitor: OnceLock<AbortHandle>,
+    monitor: Keeper,
     /// The task that follows the source of the nodes.
-    discovery: OnceLock<AbortHandle>,
+    discovery: Keeper,
+    /// Held by the work that has these tasks run again.
+    resuming: tokio::sync::Mutex<()>,
 }
 
 /// A router that is not kept alive by this.
@@ -140,11 +143,8 @@ impl<B: Backend> Shared<B> {
 
 impl<B: Backend> Drop for Handle<B> {
     fn drop(&mut self) {
-        for task in [&self.monitor, &self.discovery] {
-            if let Some(task) = task.get() {
-                task.abort();
-            }
-        }
+        self.monitor.end();
+        self.discovery.end();
     }
 }
 
@@ -196,10 +196,11 @@ impl<B: Backend> Cluster<B> {
             changing: Mutex::new(()),
         };
         Self(Arc::new(Handle {
-            shared: Arc::new(shared),
             root,
-            monitor: OnceLock::new(),
-            discovery: OnceLock::new(),
+            monitor: Keeper::new(&shared.context),
+            discovery: Keeper::new(&shared.context),
+            resuming: tokio::sync::Mutex::new(()),
+            shared: Arc::new(shared),
         }))
     }
 
@@ -476,10 +477,8 @@ impl<B: Backend> Cluster<B> {
 
     /// Runs what follows the source of the nodes, until the last handle is dropped.
     #[cfg(feature = "builder")]
-    pub(crate) fn follow(&self, source: impl Future<Output = ()> + Send + 'static) {
-        self.0
-            .discovery
-            .get_or_init(|| tokio::spawn(source).abort_handle());
+    pub(crate) fn follow(&self, source: impl crate::keeper::Lasting + 'static) {
+        self.0.discovery.start(|| Box::new(source));
     }
 
     /// Lets no more work onto a node until it is [enabled](Self::enable) again. Work in flight on it
@@ -530,14 +529,43 @@ impl<B: Backend> Cluster<B> {
 
     /// Starts the monitor, if there is none yet. Only inside a Tokio runtime.
     pub(crate) fn be_watched(&self) {
-        self.0
-            .monitor
-            .get_or_init(|| self.watch(Monitor::new(Arc::clone(self.shared()))));
+        self.watch(|| Monitor::new(Arc::clone(self.shared())));
     }
 
-    fn watch(&self, monitor: Monitor<B>) -> AbortHandle {
+    fn watch(&self, monitor: impl FnOnce() -> Monitor<B>) {
         self.shared().context.wake.watch();
-        tokio::spawn(monitor.run()).abort_handle()
+        self.0.monitor.start(|| Box::new(monitor()));
+    }
+
+    /// If the runtime has ended in which the nodes were watched, they are watched in this one from now on, and have all
+    /// been asked again before this returns.
+    #[inline]
+    pub(crate) async fn be_watched_again(&self) {
+        if self.shared().context.wake.is_left() {
+            // On the heap, as what is seldom done.
+            Box::pin(self.resume()).await;
+        }
+    }
+
+    async fn resume(&self) {
+        /// More questions one after the other than that takes.
+        const QUESTIONS: u32 = 6;
+        if inside_a_runtime().is_err() {
+            return;
+        }
+        let patience = self.shared().settings.monitor.timeout;
+        let turn = timeout(patience.saturating_mul(QUESTIONS), self.0.resuming.lock());
+        let Ok(_one_at_a_time) = turn.await else {
+            return;
+        };
+        self.0.monitor.resume().await;
+        self.0.discovery.resume().await;
+        let wake = &self.shared().context.wake;
+        wake.end_leave();
+        if self.0.monitor.is_left() || self.0.discovery.is_left() {
+            // This runtime ends, too.
+            wake.leave();
+        }
     }
 
     /// The kind of server that the nodes are.
@@ -631,6 +659,7 @@ impl<B: Backend> Router for Cluster<B> {
             misjudged: shared.misjudged.count(),
             policy_out_of_range: count(&counters.policy_out_of_range),
             monitor_rounds: count(&counters.rounds),
+            unwatched: shared.context.wake.is_left(),
             dropped_events: shared.context.events.dropped(),
             discovery: shared
                 .discovery
@@ -705,7 +734,7 @@ impl<B: Backend> ClusterBuilder<B> {
         let mut monitor = Monitor::new(Arc::clone(cluster.shared()));
         monitor.attach().await?;
         if has_replicas || cluster.nodes().iter().any(|node| !node.is_healthy()) {
-            cluster.0.monitor.get_or_init(|| cluster.watch(monitor));
+            cluster.watch(|| monitor);
         }
         Ok(cluster)
     }

@@ -68,6 +68,7 @@ impl<B: Backend> Cluster<B> {
         Handle::try_current().ok()?;
         // A router without replicas needs no monitor for itself.
         self.be_watched();
+        self.be_watched_again().await;
         shared.context.wake.ask(instant);
         let place = shared.history.place_after(instant);
         timeout(shared.settings.monitor.timeout, place).await.ok()

@@ -28,6 +28,7 @@ use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::{Answer, LogStanding, Position, Question, Report, Timeline, Written};
 use crate::freshness::Commits;
 use crate::health::{Health, Sign};
+use crate::keeper::Lasting;
 use crate::learning::Lesson;
 use crate::live::Alias;
 use crate::node::{Node, NodeId};
@@ -37,6 +38,7 @@ use crate::settings::Start;
 use crate::standstill::Standstill;
 use crate::topology::Topology;
 use crate::vocabulary::Role;
+use crate::work::BoxFuture;
 
 use self::following::Following;
 pub(crate) use self::line::CONNECTING;
@@ -272,14 +274,35 @@ impl<B: Backend> Monitor<B> {
         if primaries.is_empty() || replicas.is_empty() || self.shared.history.timeline().is_none() {
             return;
         }
-        for nodes in [primaries, replicas] {
-            nodes.into_iter().for_each(|node| self.ask(node));
-            while let Some(reply) = self.questions.join_next().await {
-                if let Some((node, Err(problem))) = self.learn_from(reply) {
-                    self.lose(&node, &problem);
-                }
+        self.ask_all(primaries).await;
+        self.ask_all(replicas).await;
+    }
+
+    /// Asks nodes, and takes in what they reply.
+    async fn ask_all(&mut self, nodes: impl IntoIterator<Item = &Arc<Node<B>>>) {
+        nodes.into_iter().for_each(|node| self.ask(node));
+        while let Some(reply) = self.questions.join_next().await {
+            if let Some((node, Err(problem))) = self.learn_from(reply) {
+                self.lose(&node, &problem);
             }
         }
+    }
+
+    /// Meets all nodes again, after nobody has watched them for a while: what was known of them may hold no longer.
+    async fn meet_again(&mut self) {
+        // Those of the former runtime will not be replied to.
+        self.questions = JoinSet::new();
+        let topology = self.shared.topology.load_full();
+        // Their connections have ended with the runtime. That is no sign of the nodes'.
+        self.lines.clear();
+        for node in &topology.nodes {
+            let watch = self.watches.entry(node.id()).or_default();
+            watch.following.begin_again();
+            self.unmeet(node);
+        }
+        self.ask_all([topology.primary()]).await;
+        self.ask_all(topology.replicas()).await;
+        self.see_who_follows().await;
     }
 
     /// What is wrong with the node that is configured as the primary, if it must be one.
@@ -316,7 +339,7 @@ impl<B: Backend> Monitor<B> {
     }
 
     /// Watches the nodes, and teaches the classifier, for ever.
-    pub(crate) async fn run(mut self) {
+    async fn work(&mut self) {
         let lesson = std::mem::take(&mut self.lesson);
         let mut learning = pin!(lesson.keep_learning(Arc::clone(&self.shared)));
         let mut watching = pin!(self.watch());
@@ -327,7 +350,7 @@ impl<B: Backend> Monitor<B> {
         .await;
     }
 
-    async fn watch(mut self) {
+    async fn watch(&mut self) {
         loop {
             let next = self.ask_what_is_due();
             if let Some(reply) = self.reply_before(next).await
@@ -606,7 +629,7 @@ impl<B: Backend> Monitor<B> {
             self.disprove(node);
         }
         if was_closed {
-            self.lose_track(node);
+            self.unmeet(node);
             self.watches.entry(id).or_default().following.begin_again();
         }
         let watch = self.watches.entry(id).or_default();
@@ -1017,8 +1040,8 @@ impl<B: Backend> Monitor<B> {
         });
     }
 
-    /// The connection to the node is lost. What it said on it holds no longer.
-    fn lose_track(&mut self, node: &Arc<Node<B>>) {
+    /// The next time that the node answers it must say who it is, and prove anew where it stands.
+    fn unmeet(&mut self, node: &Arc<Node<B>>) {
         let watch = self.watches.entry(node.id()).or_default();
         watch.met = false;
         watch.waits = Waits::No;
@@ -1040,7 +1063,7 @@ impl<B: Backend> Monitor<B> {
             // It may be another server, or have been rebuilt, when it answers again.
             watch.following.begin_again();
         }
-        self.lose_track(node);
+        self.unmeet(node);
         let watch = self.watches.entry(node.id()).or_default();
         let is_refused = problem.is_of_a_stranger() || matches!(problem, Problem::Beyond(_));
         if is_refused && !std::mem::replace(&mut watch.refused, true) {
@@ -1059,6 +1082,16 @@ impl<B: Backend> Monitor<B> {
         if before != after {
             self.tell(node, before, after);
         }
+    }
+}
+
+impl<B: Backend> Lasting for Monitor<B> {
+    fn run(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(self.work())
+    }
+
+    fn catch_up(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(self.meet_again())
     }
 }
 

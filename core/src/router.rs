@@ -1,6 +1,6 @@
 //! The traits that hold the project together: what an adapter writes, and what it then offers.
 
-use std::future::Future;
+use std::future::{Future, ready};
 
 use crate::decision::RouteError;
 use crate::dialect::{Answer, Question};
@@ -56,6 +56,8 @@ pub trait Router: Send + Sync + 'static {
 ///   long for its answer as the monitor's [interval](crate::MonitorSettings::interval) is.
 /// * The backend of a replica opens its connections read-only and at an isolation level that replicas take, where it is
 ///   the one who opens them: see [`Dialect::replica_session`](crate::Dialect::replica_session).
+/// * After `forget_prepared` has returned `true`, the connection is one on which statements run again, and still one on
+///   which the server refuses writes, if it was.
 /// * On a connection from `acquire_read_only` or `acquire_read_only_once` the server refuses writes, whatever it does on
 ///   others of the same pool. However it is given back, in the midst of a statement or of its own opening, the next
 ///   who gets it from `acquire` may write. An adapter that leaves these to their defaults promises none of that.
@@ -98,6 +100,14 @@ pub trait Backend: Clone + Send + Sync + 'static {
         &self,
     ) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send {
         self.acquire_read_only()
+    }
+
+    /// Has the connection forget what it has prepared, after a statement failed on it with [`Fault::Prepared`]. Returns
+    /// whether the same statement would be prepared anew there; it is then run once more, if it is a read. Defaults to
+    /// `false`, which is right for connections that prepare nothing by themselves.
+    fn forget_prepared(connection: &mut Self::Connection) -> impl Future<Output = bool> + Send {
+        let _ = connection;
+        ready(false)
     }
 
     /// Opens a connection of the monitor's own: none of the pool's, and it waits for none of those.

@@ -31,6 +31,9 @@ pub struct Status {
     pub policy_out_of_range: u64,
     /// Questions about its log position that the monitor has asked the primary.
     pub monitor_rounds: u64,
+    /// Whether nobody watches the nodes, because the Tokio runtime has ended in which the router was connected. The next
+    /// piece of work has all nodes asked before it goes on, and watched from then on, in its own runtime.
+    pub unwatched: bool,
     /// Events that [observers](crate::observer::Observer) had no time for.
     pub dropped_events: u64,
     /// How the source of the nodes does, if there is one.
@@ -202,6 +205,13 @@ impl fmt::Display for Status {
             if let Some(other) = &node.same_server_as {
                 writeln!(f, "{} leads to the same server as {other}", node.name)?;
             }
+        }
+        if self.unwatched {
+            writeln!(
+                f,
+                "nobody watches the nodes: the runtime in which they were watched has ended; the next piece of work has them \
+                 watched in its own"
+            )?;
         }
         let discovery = self.discovery.as_ref();
         if let Some(error) = discovery.and_then(|discovery| discovery.last_error.as_ref()) {

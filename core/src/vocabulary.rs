@@ -106,6 +106,9 @@ pub enum Fault {
     /// function, an extension, a privilege, a role, a setting. A replica may not have replayed the change yet that
     /// brings it.
     Missing,
+    /// A statement that the connection has prepared is out of date, such as after a migration, or the server does not know
+    /// it any longer. Neither the node nor the statement's text is at fault: prepared again it succeeds.
+    Prepared,
     /// The node cancelled the statement in favour of replication, or its connection cannot run any; elsewhere it may
     /// succeed.
     Conflict,

@@ -20,6 +20,7 @@ pub(crate) struct Wake {
     /// Rung by the monitor when a replica has become fresher.
     proof: Notify,
     watched: AtomicBool,
+    left: AtomicBool,
 }
 
 impl Wake {
@@ -31,6 +32,7 @@ impl Wake {
             awaiting: AtomicU32::new(0),
             proof: Notify::new(),
             watched: AtomicBool::new(false),
+            left: AtomicBool::new(false),
         }
     }
 
@@ -42,6 +44,23 @@ impl Wake {
     /// Whether there is a monitor, who alone can find a lost node again.
     pub(crate) fn is_watched(&self) -> bool {
         self.watched.load(Ordering::Relaxed)
+    }
+
+    /// A task of the router's has ended with its runtime. Work that waits for what it does looks again.
+    pub(crate) fn leave(&self) {
+        self.left.store(true, Ordering::Release);
+        self.proved();
+    }
+
+    /// The tasks of the router's run again.
+    pub(crate) fn end_leave(&self) {
+        self.left.store(false, Ordering::Release);
+    }
+
+    /// Whether a task of the router's has ended with its runtime.
+    #[inline]
+    pub(crate) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
     }
 
     /// Asks for replicas that are fresh as of `instant`.

@@ -40,7 +40,7 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 ///
 /// # Contract
 ///
-/// * No node gets the same work twice.
+/// * No node gets the same work twice, but for a read that is prepared anew there.
 /// * Only a read is run again, and only if its node is at fault: unreachable, without room, or in a
 ///   conflict with replication. A write is never sent again where it may have had an effect.
 /// * A statement that was *taken* for a read and that a replica refuses as a write runs once, on the
@@ -57,6 +57,10 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 /// * A read that a replica could not run for want of something that it may not have replayed yet
 ///   ([`Fault::Missing`]) is asked of the primary, once. It is never remembered as a write, and the primary's own
 ///   error is the caller's.
+/// * A read that fails because of what its connection has [prepared](Fault::Prepared) is run once more on the same
+///   connection, which has [forgotten](Backend::forget_prepared) that, and then on another node. A write is not: what has
+///   been sent may be more than one statement, or a procedure, and part of it may have had its effect. Its connection
+///   forgets as well.
 /// * A statement that breaks its connection on one node and fails on another, while neither is found gone, is at fault
 ///   itself, and costs neither node its place.
 /// * Work that had to wait for a connection is checked against the topology again before anything is sent on it: a
@@ -71,6 +75,8 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 /// * Where [writes are forbidden](crate::scope::without_writes) a write gets no connection, whether it was known
 ///   to be one or a replica had to say so.
 /// * It may be dropped at any time.
+/// * If the runtime has ended in which the nodes were watched, it has them watched in its own, and is routed when they have
+///   been asked again.
 /// * A connection that the session keeps ([`Hold`]) is used only where the work has been routed to, and was left
 ///   by a statement that succeeded, to its end: a connection on which `operation` has returned a result, or its
 ///   stream has ended, is ready for the next statement. If it turns out broken, that is a failure of its node
@@ -269,7 +275,14 @@ impl<B: Backend> Work<B> {
             let (mut connection, route) = work.lease().await?;
             let began = work.session.now();
             let running = operation(connection.get(), route.intent());
-            match work.while_there(&route, began, running).await {
+            let mut ran = work.while_there(&route, began, running).await;
+            if is_of_prepared::<B>(ran.as_ref().and_then(|ran| ran.as_ref().err()))
+                && work.prepares_anew(connection.get(), &route, began).await
+            {
+                let running = operation(connection.get(), route.intent());
+                ran = work.while_there(&route, began, running).await;
+            }
+            match ran {
                 Some(Ok(result)) => {
                     route.took(began);
                     work.done(sql);
@@ -300,7 +313,19 @@ impl<B: Backend> Work<B> {
                 let (mut connection, route) = work.lease().await?;
                 let began = work.session.now();
                 let mut results = operation(connection.get(), route.intent());
-                let Some(mut item) = work.while_there(&route, began, next(&mut results)).await else {
+                let mut first = work.while_there(&route, began, next(&mut results)).await;
+                if is_of_prepared::<B>(first.as_ref().and_then(|item| item.as_ref()?.as_ref().err())) {
+                    drop(results);
+                    if !work.prepares_anew(connection.get(), &route, began).await {
+                        if let Some(Some(Err(error))) = first {
+                            work.failed(sql.as_ref(), route, began, error)?;
+                        }
+                        continue;
+                    }
+                    results = operation(connection.get(), route.intent());
+                    first = work.while_there(&route, began, next(&mut results)).await;
+                }
+                let Some(mut item) = first else {
                     drop(results);
                     work.abandon(route, began);
                     continue;
@@ -563,6 +588,19 @@ impl<B: Backend> Work<B> {
                 return Some(result);
             }
         }
+    }
+
+    /// Whether a statement that has failed because of what its connection had prepared is to be run once more there.
+    async fn prepares_anew(
+        &self,
+        connection: &mut B::Connection,
+        route: &Route<B>,
+        sent: Instant,
+    ) -> bool {
+        // On the heap, as what is seldom done.
+        let forgetting = Box::pin(B::forget_prepared(connection));
+        let forgotten = Box::pin(self.while_there(route, sent, forgetting)).await;
+        forgotten == Some(true) && route.intent() == Intent::Read
     }
 
     /// Leaves the node out from now on. If it stands still, so are the others that do: the work would hang there, too.
@@ -923,7 +961,7 @@ impl<B: Backend> Work<B> {
     fn go_on(&mut self, route: &Route<B>, fault: Fault, error: B::Error) -> Result<(), B::Error> {
         // A primary is in no conflict with recovery; what it calls one is between its clients.
         let elsewhere = match fault {
-            Fault::Unavailable | Fault::Busy => true,
+            Fault::Unavailable | Fault::Busy | Fault::Prepared => true,
             Fault::Conflict => route.node().role() != Role::Primary,
             Fault::ReadOnly | Fault::Unsupported | Fault::Missing | Fault::Other => false,
         };
@@ -956,6 +994,11 @@ impl<B: Backend> Work<B> {
 /// Polls a future once.
 async fn polled_once<F: Future>(careful: bool, future: &mut Pin<&mut F>) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(polled_for(careful, || future.as_mut().poll(cx)))).await
+}
+
+/// Whether an error is about what the connection had prepared.
+fn is_of_prepared<B: Backend>(error: Option<&B::Error>) -> bool {
+    error.is_some_and(|error| B::fault(error) == Fault::Prepared)
 }
 
 async fn next<T>(stream: &mut BoxStream<'_, T>) -> Option<T> {

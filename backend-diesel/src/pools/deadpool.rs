@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbrouter::{ConfigError, ConfigErrorKind, Dead, IntoNode, NodeOptions, Pings, Pressure};
+use dbrouter::{
+    ConfigError, ConfigErrorKind, Dead, IntoNode, NodeOptions, Pings, Pressure, runtimes,
+};
 use deadpool::Runtime;
 use deadpool::managed::{Hook, HookError, Manager, Object, TimeoutType};
 use diesel_async::pooled_connection::{
@@ -114,7 +116,7 @@ where
     }
 }
 
-/// Pings a connection that was not taken from the pool for longer than `window`.
+/// Pings a connection that was not taken from the pool for longer than `window`, or whose runtime may have ended.
 fn ping<C>(window: Duration) -> Hook<AsyncDieselConnectionManager<C>>
 where
     C: RoutedConnection,
@@ -122,7 +124,11 @@ where
 {
     let pings = Arc::new(Pings::new(Some(window)));
     Hook::async_fn(move |connection: &mut C, metrics| {
-        let idle = metrics.last_used();
+        // One of a runtime that has ended may be dead however short it was idle.
+        let idle = match runtimes::have_ended_within(metrics.age()) {
+            true => Duration::MAX,
+            false => metrics.last_used(),
+        };
         let pings = Arc::clone(&pings);
         Box::pin(async move {
             // One that is in a transaction, or known to be closed, is turned away without being asked.

@@ -46,7 +46,7 @@ impl RoutedDatabase for Postgres {
 
     fn fault(error: &dyn DatabaseError) -> Fault {
         match is_stale_plan(error) {
-            true => Fault::Missing,
+            true => Fault::Prepared,
             false => Self::DIALECT.fault(&error.code().unwrap_or_default(), error.message()),
         }
     }

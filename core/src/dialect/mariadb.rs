@@ -152,9 +152,10 @@ pub(super) fn fault(code: &str, message: &str) -> Fault {
         // A transaction, a whole server, or a storage engine that only reads.
         1792 | 1836 | 1874 => Fault::ReadOnly,
         1290 => Fault::Unsupported,
-        // A lock that replication holds, too. A table that replication changed under a snapshot or under a prepared
-        // statement.
-        1020 | 1205 | 1213 | 1412 | 1615 | 1689 => Fault::Conflict,
+        // A lock that replication holds, too. A table that replication changed under a snapshot.
+        1020 | 1205 | 1213 | 1412 | 1689 => Fault::Conflict,
+        // A prepared statement that the server does not know, or whose tables changed again and again.
+        1243 | 1615 => Fault::Prepared,
         number if NOT_REPLAYED.contains(&number) => Fault::Missing,
         _ => Fault::Other,
     }
@@ -250,8 +251,8 @@ mod tests {
 
     #[test]
     fn each_number_says_whose_fault_an_error_is() {
-        use Fault::{Busy, Conflict, Missing, Other, ReadOnly, Unavailable, Unsupported};
-        let table: [(Fault, &[u32]); 7] = [
+        use Fault::{Busy, Conflict, Missing, Other, Prepared, ReadOnly, Unavailable, Unsupported};
+        let table: [(Fault, &[u32]); 8] = [
             (
                 Unavailable,
                 &[
@@ -262,7 +263,8 @@ mod tests {
             (Busy, &[1040, 1135, 1203, 1226, 1461]),
             (ReadOnly, &[1792, 1836, 1874]),
             (Unsupported, &[1290]),
-            (Conflict, &[1020, 1205, 1213, 1412, 1615, 1689]),
+            (Conflict, &[1020, 1205, 1213, 1412, 1689]),
+            (Prepared, &[1243, 1615]),
             (
                 Missing,
                 &[

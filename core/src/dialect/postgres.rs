@@ -188,8 +188,11 @@ pub(super) fn fault(code: &str, message: &str) -> Fault {
         "40001" | "40P01" | "55P03" | "57P04" | "72000" => Fault::Conflict,
         // A hot standby refuses every statement at this isolation level. It is the connection's, not the statement's.
         "0A000" if says(&["serializable mode in a hot standby"]) => Fault::Conflict,
-        // A prepared statement that is older than a change of its tables; a materialized view that is not filled yet.
-        "0A000" if says(&["cached plan must not change result type"]) => Fault::Missing,
+        // A prepared statement that is older than a change of its tables, that the server does not know, or whose name
+        // somebody else has given to another one, as behind a pooler.
+        "0A000" if says(&["cached plan must not change result type"]) => Fault::Prepared,
+        "26000" | "42P05" => Fault::Prepared,
+        // A materialized view that is not filled yet.
         "55000" if says(&["has not been populated"]) => Fault::Missing,
         // What recovery does not allow, not every time as a read-only transaction.
         "0A000" | "55000" => Fault::Unsupported,
@@ -412,8 +415,8 @@ mod tests {
 
     #[test]
     fn each_code_says_whose_fault_an_error_is() {
-        use Fault::{Busy, Conflict, Missing, Other, ReadOnly, Unavailable, Unsupported};
-        let table: [(Fault, &[&str]); 7] = [
+        use Fault::{Busy, Conflict, Missing, Other, Prepared, ReadOnly, Unavailable, Unsupported};
+        let table: [(Fault, &[&str]); 8] = [
             (
                 Unavailable,
                 &[
@@ -422,6 +425,7 @@ mod tests {
             ),
             (Busy, &["53300"]),
             (ReadOnly, &["25006"]),
+            (Prepared, &["26000", "42P05"]),
             (Conflict, &["40001", "40P01", "55P03", "57P04", "72000"]),
             (Unsupported, &["0A000", "55000"]),
             (
@@ -440,11 +444,11 @@ mod tests {
                     "00000", "02000", "03000", "08P01", "09000", "21000", "22000", "22001",
                     "22012", "22021", "2201B", "2202E", "22P05", "23000", "23503", "23505",
                     "23P01", "24000", "25000", "25001", "25P01", "25P02", "25P03", "25P04",
-                    "26000", "27000", "2D000", "34000", "39000", "3B001", "40000", "40002",
-                    "40003", "42601", "42602", "42622", "42712", "42939", "42P02", "42P03",
-                    "42P05", "42P19", "44000", "53000", "53100", "53200", "53400", "54000",
-                    "54001", "54023", "55006", "55P02", "57000", "57014", "F0000", "P0000",
-                    "P0002", "P0003", "P0004", "", "nonsense",
+                    "27000", "2D000", "34000", "39000", "3B001", "40000", "40002", "40003",
+                    "42601", "42602", "42622", "42712", "42939", "42P02", "42P03", "42P19",
+                    "44000", "53000", "53100", "53200", "53400", "54000", "54001", "54023",
+                    "55006", "55P02", "57000", "57014", "F0000", "P0000", "P0002", "P0003",
+                    "P0004", "", "nonsense",
                 ],
             ),
         ];
@@ -457,7 +461,7 @@ mod tests {
 
     #[test]
     fn where_one_code_has_several_meanings_the_message_decides() {
-        use Fault::{Busy, Conflict, Missing, Other, Unavailable, Unsupported};
+        use Fault::{Busy, Conflict, Missing, Other, Prepared, Unavailable, Unsupported};
         for (code, message, expected) in [
             (
                 "0A000",
@@ -469,7 +473,7 @@ mod tests {
                 "cannot access temporary or unlogged relations during recovery",
                 Unsupported,
             ),
-            ("0A000", "cached plan must not change result type", Missing),
+            ("0A000", "cached plan must not change result type", Prepared),
             ("55000", "recovery is in progress", Unsupported),
             (
                 "55000",

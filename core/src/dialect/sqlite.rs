@@ -33,6 +33,8 @@ const LOCKED: u32 = 6;
 const READONLY: u32 = 8;
 const IO_ERROR: u32 = 10;
 const CANNOT_OPEN: u32 = 14;
+/// The schema changed again and again while the statement was prepared anew.
+const SCHEMA: u32 = 17;
 /// Several connections raced for the locks of the write-ahead log.
 const PROTOCOL: u32 = 15;
 
@@ -42,6 +44,7 @@ pub(super) fn fault(code: &str, message: &str) -> Fault {
         BUSY | LOCKED | PROTOCOL => Fault::Busy,
         READONLY => Fault::ReadOnly,
         IO_ERROR | CANNOT_OPEN => Fault::Unavailable,
+        SCHEMA => Fault::Prepared,
         // A temporary table, an attached database, a function: the writer may have it.
         ERROR if message.starts_with("no such ") => Fault::Missing,
         _ => Fault::Other,
@@ -59,10 +62,11 @@ mod tests {
             (Fault::Busy, &["5", "6", "15", "517"][..]),
             (Fault::ReadOnly, &["8", "1032"]),
             (Fault::Unavailable, &["10", "14", "266"]),
+            (Fault::Prepared, &["17"]),
             (
                 Fault::Other,
                 &[
-                    "0", "1", "3", "7", "9", "11", "13", "17", "18", "19", "20", "23", "26", "x",
+                    "0", "1", "3", "7", "9", "11", "13", "18", "19", "20", "23", "26", "x",
                 ],
             ),
         ] {

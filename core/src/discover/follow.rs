@@ -1,5 +1,6 @@
 //! A source of nodes: its first set, and the task that follows it.
 
+use std::future::ready;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +15,13 @@ use crate::builder::Adapter;
 use crate::cluster::{Cluster, Shared};
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::Dialect;
+use crate::keeper::Lasting;
 use crate::observer::Event;
 use crate::options::NodeOptions;
 use crate::settings::Start;
 use crate::status::DiscoveryStatus;
 use crate::url;
+use crate::work::BoxFuture;
 
 /// How long the first set may take. Sources limit their own time; this is for those that do not.
 const FIRST: Duration = Duration::from_secs(30);
@@ -163,46 +166,71 @@ impl<A: Adapter> Follower<A> {
             true => backoff.failed(),
             false => Duration::ZERO,
         };
-        cluster.follow(run(self.source, backoff, pause, nodes, shared));
+        cluster.follow(Following {
+            source: self.source,
+            backoff,
+            pause,
+            nodes,
+            shared,
+        });
     }
 }
 
-async fn run<A: Adapter>(
-    mut source: Box<dyn Source>,
-    mut backoff: Backoff,
-    mut pause: Duration,
-    mut nodes: Nodes<A>,
+/// A source that is followed.
+struct Following<A: Adapter> {
+    source: Box<dyn Source>,
+    backoff: Backoff,
+    /// Before the source is asked again.
+    pause: Duration,
+    nodes: Nodes<A>,
     shared: Arc<Shared<A::Backend>>,
-) {
-    let servers = Servers::of(Arc::clone(&shared));
-    loop {
-        let found = {
-            let next = pin!(async {
-                sleep(pause).await;
-                source.next(&servers).await
-            });
-            nodes.work_until(next).await
-        };
-        match found {
-            Ok(set) => {
-                backoff.succeeded();
-                pause = Duration::ZERO;
-                match nodes.become_those_of(set).await {
-                    None => record(&shared, DiscoveryStatus::succeeded),
-                    Some(fault) => record(&shared, |status| {
-                        status.succeeded();
-                        status.last_error = Some(fault);
-                    }),
+}
+
+impl<A: Adapter> Following<A> {
+    async fn follow(&mut self) {
+        let servers = Servers::of(Arc::clone(&self.shared));
+        loop {
+            let found = {
+                let (source, pause) = (&mut self.source, self.pause);
+                let next = pin!(async {
+                    sleep(pause).await;
+                    source.next(&servers).await
+                });
+                self.nodes.work_until(next).await
+            };
+            match found {
+                Ok(set) => {
+                    self.backoff.succeeded();
+                    self.pause = Duration::ZERO;
+                    match self.nodes.become_those_of(set).await {
+                        None => record(&self.shared, DiscoveryStatus::succeeded),
+                        Some(fault) => record(&self.shared, |status| {
+                            status.succeeded();
+                            status.last_error = Some(fault);
+                        }),
+                    }
+                }
+                Err(error) => {
+                    let problem = error.in_full();
+                    self.shared.context.events.emit(|| Event::NotDiscovered {
+                        problem: problem.clone().into(),
+                    });
+                    record(&self.shared, |status| status.failed(&problem));
+                    self.pause = self.backoff.failed();
                 }
             }
-            Err(error) => {
-                let problem = error.in_full();
-                shared.context.events.emit(|| Event::NotDiscovered {
-                    problem: problem.clone().into(),
-                });
-                record(&shared, |status| status.failed(&problem));
-                pause = backoff.failed();
-            }
         }
+    }
+}
+
+impl<A: Adapter> Lasting for Following<A> {
+    fn run(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(self.follow())
+    }
+
+    fn catch_up(&mut self) -> BoxFuture<'_, ()> {
+        self.pause = Duration::ZERO;
+        self.nodes.go_on_draining();
+        Box::pin(ready(()))
     }
 }

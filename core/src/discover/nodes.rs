@@ -277,6 +277,21 @@ impl<A: Adapter> Nodes<A> {
         }
     }
 
+    /// Waits again for what was draining when the task ended that waited for it.
+    pub(super) fn go_on_draining(&mut self) {
+        self.drains = JoinSet::new();
+        let Some(cluster) = self.cluster.upgrade() else {
+            return;
+        };
+        for (name, member) in &self.members {
+            if member.state == State::Leaving
+                && let Some(node) = cluster.node(name)
+            {
+                self.drains.spawn(drained(self.cluster.clone(), node));
+            }
+        }
+    }
+
     /// A drain has ended. Returns whether the node is to come back as another.
     fn left(&mut self, drained: Drained) -> bool {
         let Drained { id, name, end } = drained;

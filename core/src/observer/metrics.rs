@@ -190,6 +190,7 @@ fn name(fault: Fault) -> &'static str {
         Fault::ReadOnly => "read-only",
         Fault::Unsupported => "unsupported",
         Fault::Missing => "missing",
+        Fault::Prepared => "prepared",
         Fault::Conflict => "conflict",
         Fault::Other => "other",
     }

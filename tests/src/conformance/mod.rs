@@ -40,7 +40,9 @@ mod identity;
 mod not_replayed;
 mod policies;
 mod preferences;
+mod prepared;
 mod routing;
+mod runtimes;
 mod scopes;
 mod sessions;
 mod site;
@@ -104,6 +106,8 @@ pub fn cases<S: Subject>() -> Vec<Case> {
     config::mount(mount.chapter("config"));
     defaults::mount(mount.chapter("defaults"));
     not_replayed::mount(mount.chapter("not_replayed"));
+    prepared::mount(mount.chapter("prepared"));
+    runtimes::mount(mount.chapter("runtimes"));
     mount.cases
 }
 

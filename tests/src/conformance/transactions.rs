@@ -1,5 +1,7 @@
 //! Transactions: what the session sees of them, however they end (contracts: `Router`, `Work`).
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use dbrouter::{Dialect, Preference, Reason};
 use tokio::sync::oneshot;
 
@@ -38,6 +40,11 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
             "cancelled_at_any_point_they_leave_nothing_behind",
             &[],
             cancelled_leave_nothing,
+        )
+        .case(
+            "the_first_to_begin_gets_the_first_connection",
+            &[],
+            first_to_begin,
         )
         .case(
             "read_only_ones_run_on_a_replica",
@@ -269,6 +276,33 @@ async fn cancelled_leave_nothing<S: Subject>(site: &Site<S>) -> Result<()> {
         status.nodes.iter().all(|node| node.in_flight == 0)
     })
     .await
+}
+
+/// As in the ORM's own pool: in a pool of one, two that begin one after the other.
+async fn first_to_begin<S: Subject>(site: &Site<S>) -> Result<()> {
+    const PAIRS: usize = 500;
+    let builder = site.builder().pool_options(S::pool(1, super::PATIENCE));
+    let db = S::root(builder.connect().await?);
+    let mut overtaken = 0;
+    for _ in 0..PAIRS {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let begins = |number: usize| {
+            let order = Arc::clone(&order);
+            let noted = body(move |_| {
+                let mut order = order.lock().unwrap_or_else(PoisonError::into_inner);
+                order.push(number);
+                Box::pin(async { Ok(()) })
+            });
+            let session = db.session();
+            async move { session.transact(noted).await }
+        };
+        // The first is polled before the second is.
+        tokio::try_join!(begins(1), begins(2))?;
+        let order = order.lock().unwrap_or_else(PoisonError::into_inner);
+        overtaken += usize::from(*order != [1, 2]);
+    }
+    let said = format!("in {overtaken} of {PAIRS} pairs the second began first");
+    check(overtaken == 0, said)
 }
 
 async fn read_only_on_a_replica<S: Subject>(site: &Site<S>) -> Result<()> {

@@ -3,6 +3,7 @@
 
 mod conformance;
 mod pgbouncer;
+mod testing;
 mod web;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         of_pools::<bb8_postgres::Mounted>(),
         of_pools::<mobc_postgres::Mounted>(),
         pgbouncer::cases(),
+        testing::cases(),
         web::cases(),
     ];
     dbrouter_tests::conformance::run(cases.into_iter().flatten())

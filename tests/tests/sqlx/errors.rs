@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use dbrouter_sqlx::dbrouter::{Health, Reason, Status};
-use dbrouter_sqlx::{NodeOptions, RoutedPool};
+use dbrouter_sqlx::{NodeOptions, PoolOptions, RoutedPool};
 use dbrouter_tests::harness::Case;
 use dbrouter_tests::mariadb;
 use dbrouter_tests::{Failure, Result};
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Database, MySql, PgPool, Postgres};
 
 use crate::support::{check, cluster, code, node, on_mariadb, on_postgres, router, until};
@@ -32,6 +33,10 @@ pub(crate) fn cases() -> Vec<Case> {
         on_postgres(
             "errors::a_pool_of_the_callers_that_standbys_refuse_to_serve_leaves_its_reads_to_the_primary",
             pool_at_a_refused_level,
+        ),
+        on_postgres(
+            "errors::what_was_prepared_before_a_migration_fails_one_write_for_each_connection",
+            prepared_before_a_migration,
         ),
     ]
 }
@@ -240,4 +245,37 @@ async fn pool_at_a_refused_level() -> Result<()> {
     let status = db.status();
     let failures: u64 = status.nodes.iter().map(|node| node.failures).sum();
     check(status.misjudged == 0 && failures == 0, status.to_string())
+}
+
+/// sqlx's own pool fails each time, reads and writes. (transact-rs/sqlx#1250)
+async fn prepared_before_a_migration() -> Result<()> {
+    const READS: &str = "select * from kv where id = 1";
+    const WRITES: &str = "insert into kv values ($1, 0) returning *";
+    let cluster = cluster().await?;
+    let own = PgPoolOptions::new().max_connections(1);
+    let own = own.connect(&cluster.primary().url()).await?;
+    let options = PoolOptions::new().max_connections(1);
+    let db = router(&cluster).pool_options(options).connect().await?;
+    let write = async |id: i32| sqlx::query(WRITES).bind(id).fetch_one(&db).await;
+    sqlx::query(READS).fetch_one(&own).await?;
+    sqlx::query(READS).fetch_one(&db).await?;
+    write(100).await?;
+    let migrate = "alter table kv add column note text";
+    sqlx::query(migrate).execute(&db).await?;
+    cluster.wait_caught_up().await?;
+
+    let (mut of_the_pool, mut of_the_router) = (0, 0);
+    for _ in 0..100 {
+        of_the_pool += u32::from(sqlx::query(READS).fetch_one(&own).await.is_err());
+        of_the_router += u32::from(sqlx::query(READS).fetch_one(&db).await.is_err());
+    }
+    check(
+        (of_the_pool, of_the_router) == (100, 0),
+        format!("of 100 reads each: {of_the_pool} of sqlx's pool and {of_the_router} failed"),
+    )?;
+    let failed = write(101).await.err().as_ref().and_then(code);
+    check(failed.as_deref() == Some("0A000"), format!("{failed:?}"))?;
+    write(101).await?;
+    let status = db.status();
+    check(status.misjudged == 0, status.to_string())
 }

@@ -25,6 +25,7 @@ mod sessions;
 mod standstill;
 mod statements;
 mod support;
+mod testing;
 mod web;
 
 use std::process::ExitCode;
@@ -35,7 +36,7 @@ use sqlx::{MySql, Postgres, Sqlite};
 use conformance::Mounted;
 
 fn main() -> ExitCode {
-    if let Some(code) = reader::run() {
+    if let Some(code) = reader::run().or_else(testing::run) {
         return code;
     }
     let cases = [
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         errors::cases(),
         classifier::cases(),
         safety_net::cases(),
+        testing::cases(),
         web::cases(),
         suite::cases::<Mounted<Sqlite>>(),
         suite::cases::<Mounted<Postgres>>(),
