@@ -34,8 +34,8 @@ pub(crate) struct Server(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     mood: Mood,
-    /// The monitor's connection is broken: its next question fails.
-    broken: bool,
+    /// The monitor's connections up to this one have been closed.
+    closed: u32,
     latency: Duration,
     standby: bool,
     waiting: Waiting,
@@ -183,7 +183,7 @@ impl Server {
     pub(crate) fn primary() -> Self {
         Self(Arc::new(Mutex::new(State {
             mood: Mood::Answering,
-            broken: false,
+            closed: 0,
             latency: Duration::ZERO,
             standby: false,
             waiting: Waiting::Unknown,
@@ -401,7 +401,8 @@ impl Server {
 
     /// The server has been restarted: connections to it are broken.
     pub(crate) fn restart(&self) {
-        self.state().broken = true;
+        let mut state = self.state();
+        state.closed = state.probes;
     }
 
     /// The position up to which a read sees the log.
@@ -569,12 +570,12 @@ impl Backend for Server {
         if probe.number <= probe.server.state().forgotten {
             std::future::pending::<()>().await;
         }
-        probe.server.answer_to(question).await
+        probe.server.answer_to(probe.number, question).await
     }
 }
 
 impl Server {
-    async fn answer_to(&self, question: &Question) -> Result<Answer, Failure> {
+    async fn answer_to(&self, number: u32, question: &Question) -> Result<Answer, Failure> {
         // What a classifier asks, and not the monitor.
         if *question == SIGN {
             let sign = self.state().sign;
@@ -599,8 +600,8 @@ impl Server {
         };
         time::sleep(latency / 2).await;
         let (mood, broken) = {
-            let mut state = self.state();
-            (state.mood, std::mem::take(&mut state.broken))
+            let state = self.state();
+            (state.mood, number <= state.closed)
         };
         let server = self.server();
         let mood = match mood {
