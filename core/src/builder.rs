@@ -256,7 +256,8 @@ impl<A: Adapter> Builder<A> {
     /// A connection is pinged when it is taken from its pool if it was idle for longer than this; `None`
     /// leaves it to the pool's own options. Defaults to 500 ms, as HikariCP does: a ping at every checkout
     /// costs a round trip on every statement, and a connection that was in use half a second ago is very
-    /// probably alive.
+    /// probably alive. Where nothing can be run again (a write, a transaction, a connection to keep) one that was idle for
+    /// longer than [5 ms](crate::Pings::CAREFUL) is pinged. A ping gets [a second](crate::Pings::LIMIT).
     pub fn ping_after(mut self, idle: impl Into<Option<Duration>>) -> Self {
         self.adapter.ping_after(idle.into());
         self

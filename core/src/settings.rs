@@ -113,13 +113,14 @@ impl Settings {
         self
     }
 
-    /// How long a read waits for a connection of one node while another node would serve it. After that it goes
-    /// there, and if the pool was not simply full, the node is suspect: a server that is frozen, or behind a network
-    /// that swallows packets, refuses nothing, and a pool would wait for it for 30 s. Where no other node would serve
-    /// the read, it waits as long as the pool says.
+    /// How long a read waits for a connection of one node while another node would serve it, if the pool is not simply
+    /// full. After that it goes there: a server that is frozen, or behind a network that swallows packets, refuses nothing,
+    /// and a pool would wait for it for 30 s. If the server has not answered the monitor meanwhile, the node is suspect;
+    /// if it has, and nobody has a connection of the pool, it is the pool that [fails](crate::Node::pool_error). Where no
+    /// other node would serve the read, it waits as long as the pool says.
     ///
-    /// Defaults to 250 ms: a connection within a region takes a few milliseconds, with TLS and a distant client some
-    /// tens.
+    /// Defaults to 250 ms, to which ten of the node's round trips are added: a connection within a region takes a few
+    /// milliseconds to open, and one to another continent a second or two.
     #[must_use]
     pub fn acquire_limit(mut self, limit: Duration) -> Self {
         self.acquire_limit = limit;
@@ -416,8 +417,10 @@ impl MonitorSettings {
         self
     }
 
-    /// How long a node may take to answer, connecting included, before it counts as lost. Defaults
-    /// to 1 s: far above any answer of a working server in the same region.
+    /// How long a node may take to answer before it counts as lost. Defaults to 1 s: far above any answer of a working
+    /// server in the same region. A node gets four of its round trips more. If the connection that the monitor keeps has
+    /// given no answer for half of that time, the node is asked on another one as well: a firewall may have forgotten the
+    /// first. Connecting may take up to 10 s; a node that is being connected to counts as lost after the limit.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

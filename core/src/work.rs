@@ -782,15 +782,14 @@ impl<B: Backend> Work<B> {
                     continue;
                 }
                 Ok(Some(first)) => return first,
-                // Somebody's work has ended.
-                Ok(None) => {}
                 Err(_) if waiting.is_none() => {
                     if was_fit {
                         node.doubt();
                     }
                     waiting = Some(node.holders.wait(Self::is_overloaded(node)));
                 }
-                Err(_) => {}
+                // Somebody's work has ended, or it is time to look.
+                Ok(None) | Err(_) => {}
             }
             pause = Self::LOOK;
             if Self::is_full(node) {
