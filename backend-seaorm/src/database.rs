@@ -83,6 +83,9 @@ macro_rules! drivers {
         enum Driver {
             $(#[cfg(feature = $feature)]
             $driver(dbrouter_sqlx::Probe<sqlx::$driver>),)*
+            /// So that there is something to match without any driver.
+            #[expect(dead_code, reason = "there is no such value")]
+            None(std::convert::Infallible),
         }
 
         impl Probe {
@@ -103,6 +106,7 @@ macro_rules! drivers {
                     Driver::$driver(probe) => {
                         SqlxBackend::<sqlx::$driver>::ask(probe, question).await
                     })*
+                    Driver::None(none) => match (*none, question) {},
                 }
             }
 
@@ -110,6 +114,7 @@ macro_rules! drivers {
                 match self.0 {
                     $(#[cfg(feature = $feature)]
                     Driver::$driver(probe) => SqlxBackend::<sqlx::$driver>::close_probe(probe).await,)*
+                    Driver::None(none) => match none {},
                 }
             }
         }
