@@ -1,9 +1,11 @@
 //! Connections as the world has them: forgotten by a firewall, ended by the server, few, far away, refused (contracts:
 //! `Work`, `Backend`). Each is a situation that somebody has reported of another router, or of a pool.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use dbrouter::{Dialect, Health, Intent, NodeOptions, Router};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{Handle, How, Mount, Need, Site, Subject, check, expect, until};
@@ -317,6 +319,12 @@ async fn refused<S: Subject>(site: &Site<S>) -> Result<()> {
     })
     .await?;
     proxy.set(Mode::Refuse);
+    let is_refused = async || {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port()))
+            .await
+            .is_err()
+    };
+    check(wait::until(is_refused).await, "connections are not refused")?;
     for _ in 0..50 {
         let session = db.session();
         expect("version", within("a read", session.get(7)).await?, Some(0))?;

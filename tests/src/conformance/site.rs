@@ -571,20 +571,20 @@ impl<S: Subject> Site<S> {
     }
 
     /// The application may have so many connections to the primary, and to its replicas as far as they are told; as many
-    /// as it likes, if that is `None`.
-    pub async fn limit_connections(&self, primary: usize, most: Option<u32>) -> Result<()> {
-        match (S::DATABASE, most) {
+    /// as it likes, if that is `None`. The administrator's connection must have been opened before they were few.
+    pub async fn limit_connections(admin: &mut Connection, most: Option<u32>) -> Result<()> {
+        let limit = match (S::DATABASE, most) {
+            // Fewer cannot be set.
             (Dialect::MariaDb, most) => {
-                // Fewer cannot be set.
-                let most = most.map_or(151, |most| most.max(10)).to_string();
-                self.set(primary, "max_connections", &most).await
+                let most = most.map_or(151, |most| most.max(10));
+                format!("set global max_connections = {most}")
             }
             (_, most) => {
                 let most = most.map_or(-1, i64::from);
-                let alter = format!("alter role app connection limit {most}");
-                self.administer(primary, &alter).await
+                format!("alter role app connection limit {most}")
             }
-        }
+        };
+        admin.execute(&limit).await
     }
 
     /// Stops the process of PostgreSQL's that flushes the log of asynchronous commits.

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::log::{self, Loss};
 use super::{Record, server};
 use crate::Result;
+use crate::any::Connection;
 use crate::conformance::{Handle, Site, Subject, until};
 use crate::history::{Ability, Key, Outage, Predecessor, Promotion, Version};
 use crate::proxy::{Mode, Proxy};
@@ -237,6 +238,8 @@ pub(super) struct Chaos<'a, S: Subject> {
     strikes: usize,
     /// The second address of a server, and the name of the node that has it.
     second: Option<(Proxy, String)>,
+    /// The administrator's connection to a server that takes few.
+    admin: Option<Connection>,
 }
 
 impl<'a, S: Subject> Chaos<'a, S> {
@@ -255,6 +258,7 @@ impl<'a, S: Subject> Chaos<'a, S> {
             losses: Vec::new(),
             strikes: 0,
             second: None,
+            admin: None,
         }
     }
 
@@ -354,7 +358,12 @@ impl<'a, S: Subject> Chaos<'a, S> {
                 Ok(())
             }
             Fault::Login => self.site.refuse_logins(number, true).await,
-            Fault::Few => self.site.limit_connections(number, Some(6)).await,
+            Fault::Few => {
+                let mut admin = self.site.admin(number).await?;
+                Site::<S>::limit_connections(&mut admin, Some(6)).await?;
+                self.admin = Some(admin);
+                Ok(())
+            }
             Fault::TwoNames => self.add_name(number).await,
             Fault::LogWriter => {
                 let off = self.site.set(number, "synchronous_commit", "off");
@@ -383,7 +392,10 @@ impl<'a, S: Subject> Chaos<'a, S> {
                 Ok(())
             }
             Fault::Login => self.site.refuse_logins(number, false).await,
-            Fault::Few => self.site.limit_connections(number, None).await,
+            Fault::Few => match self.admin.take() {
+                Some(mut admin) => Site::<S>::limit_connections(&mut admin, None).await,
+                None => Ok(()),
+            },
             Fault::TwoNames => self.remove_name(),
             Fault::LogWriter => {
                 self.site.thaw_wal_writer(number).await?;
