@@ -202,7 +202,8 @@
 //! use diesel_async::{AsyncConnection, AsyncPgConnection};
 //!
 //! async fn of_a_test() -> Result<RoutedPool<Pool<AsyncPgConnection>>, Box<dyn std::error::Error>> {
-//!     let manager = AsyncDieselConnectionManager::new("postgres://app@localhost/shop");
+//!     let url = "postgres://app@localhost/shop";
+//!     let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(url);
 //!     let pool = Pool::builder(manager).max_size(1).build()?;
 //!     pool.get().await?.begin_test_transaction().await?;
 //!     Ok(RoutedPool::single(pool))
