@@ -151,7 +151,8 @@ async fn under_load<S: Subject>(
     fails().await?;
     until(db, "known to be lost", |status| {
         let node = status.node(site.name(1));
-        node.is_some_and(|node| node.health == Health::Ejected)
+        // Where the monitor's connection has come through, it is the pool that gives none.
+        node.is_some_and(|node| node.health == Health::Ejected || node.pool_error.is_some())
             || readers.tasks.iter().any(JoinHandle::is_finished)
     })
     .await?;
@@ -212,7 +213,7 @@ async fn refusing<S: Subject>(site: &Site<S>) -> Result<()> {
         proxy.set(Mode::Reset);
         until(&db, "noticed", |status| {
             let node = status.node(site.name(1));
-            node.is_some_and(|node| !node.healthy)
+            node.is_some_and(|node| !node.healthy || node.pool_error.is_some())
         })
         .await?;
         proxy.set(Mode::Refuse);
