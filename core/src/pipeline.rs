@@ -452,13 +452,13 @@ impl<B> Pipeline<'_, B> {
             Some(WhyNot::Admission(standing.admission))
         } else if self.request.excludes(member.id) {
             Some(WhyNot::JustFailed)
+        } else if standing.supply == Supply::Fails
+            && fitness == Fitness::Required
+            && standing.health.is_fit()
+        {
+            Some(WhyNot::NoConnection)
         } else {
             match (standing.health, fitness) {
-                (Health::Healthy | Health::Recovering, Fitness::Required)
-                    if standing.supply == Supply::Fails =>
-                {
-                    Some(WhyNot::NoConnection)
-                }
                 (Health::Healthy | Health::Recovering, _)
                 | (Health::Suspect | Health::New, Fitness::Possible)
                 | (_, Fitness::Ignored) => None,
