@@ -299,6 +299,7 @@ impl<B: Backend> Monitor<B> {
             let watch = self.watches.entry(node.id()).or_default();
             watch.following.begin_again();
             self.unmeet(node);
+            node.forget_pool_error();
         }
         self.ask_all([topology.primary()]).await;
         self.ask_all(topology.replicas()).await;

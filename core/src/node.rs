@@ -334,6 +334,11 @@ impl<B> Node<B> {
         self.vitals.pool_error()
     }
 
+    /// What the pool could not do says nothing any longer: another one has taken its place, or another runtime.
+    pub(crate) fn forget_pool_error(&self) {
+        self.vitals.set_pool_error(None, &self.live);
+    }
+
     /// The name of another node that leads to the same server, if this one is only a second name of that server: an
     /// address given twice, or one that has moved. It is no second server then: reads go to it only where the other
     /// node may not serve them.
@@ -536,7 +541,7 @@ impl<B> Node<B> {
     /// Another pool has taken the place of this one: work that waits for this pool goes on to that one.
     pub(crate) fn replace(&self) {
         self.holders.stop();
-        self.vitals.set_pool_error(None, &self.live);
+        self.forget_pool_error();
         self.vitals.change();
     }
 

@@ -31,9 +31,12 @@ thread_local! {
 
 /// Notes that a connection is opened here, or may be.
 pub fn opened() {
-    let Ok(runtime) = Handle::try_current() else {
-        return;
-    };
+    if let Ok(runtime) = Handle::try_current() {
+        opened_in(&runtime);
+    }
+}
+
+fn opened_in(runtime: &Handle) {
     let id = runtime.id();
     if HERE.replace(Some(id)) == Some(id) {
         return;
@@ -72,7 +75,7 @@ impl Homes {
         let Ok(runtime) = Handle::try_current() else {
             return false;
         };
-        opened();
+        opened_in(&runtime);
         let ends = ENDS.load(Ordering::Relaxed);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut has_ended = false;

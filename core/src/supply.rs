@@ -76,7 +76,7 @@ impl<B: Backend> Node<B> {
     /// anybody waits is there for the next ones.
     pub(crate) fn open_in_background(self: &Arc<Self>) {
         if !self.opening.swap(true, Ordering::AcqRel) {
-            tokio::spawn(keep_opening(Arc::downgrade(self)));
+            tokio::spawn(keep_opening(Opening(Arc::downgrade(self))));
         }
     }
 }
@@ -103,20 +103,34 @@ async fn acquire<B: Backend>(backend: &B) -> Result<B::Connection, B::Error> {
     }
 }
 
+/// A connection of the node's pool is being opened, until this is dropped: with its runtime, if that ends before.
+struct Opening<B>(Weak<Node<B>>);
+
+impl<B> Drop for Opening<B> {
+    fn drop(&mut self) {
+        if let Some(node) = self.0.upgrade() {
+            node.opening.store(false, Ordering::Release);
+        }
+    }
+}
+
 /// Takes one connection from the pool and gives it back, however often that fails, unless nobody needs the pool any longer.
-async fn keep_opening<B: Backend>(node: Weak<Node<B>>) {
+async fn keep_opening<B: Backend>(opening: Opening<B>) {
     let mut pause = FIRST_PAUSE;
     loop {
-        let Some(backend) = node.upgrade().map(|node| node.backend().clone()) else {
+        let Some(backend) = opening.0.upgrade().map(|node| node.backend().clone()) else {
             return;
         };
         let acquired = acquire(&backend).await;
         drop(backend);
-        let Some(node) = node.upgrade() else { return };
+        let Some(node) = opening.0.upgrade() else {
+            return;
+        };
         match acquired {
             Ok(connection) => {
                 drop(connection);
-                node.opening.store(false, Ordering::Release);
+                // Before: whoever finds that the pool fails again has it tried again.
+                drop(opening);
                 node.pool_gave();
                 return;
             }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Waker};
 
-use dbrouter::{Cluster, Request, Router, SessionState};
+use dbrouter::{Cluster, Request, Router, SessionState, Terms};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::world::{Mood, Server, World, name};
@@ -64,6 +64,32 @@ fn the_first_read_in_the_next_runtime_goes_to_a_replica_that_shows_what_was_writ
             .all(|node| node.healthy && node.failures == 0),
         "{status}"
     );
+}
+
+/// What tried to open a connection for it has ended with the first runtime.
+#[test]
+fn a_pool_that_failed_is_tried_again_in_the_next_runtime() {
+    let runtime = runtime();
+    let world = runtime.block_on(async {
+        let world = World::of(2).await;
+        world.replicas[1].refuses_logins(Some("no such role"));
+        drop(
+            Terms::new(&world.db)
+                .session()
+                .read()
+                .work()
+                .acquire()
+                .await,
+        );
+        world
+    });
+    assert!(world.node("replica-2").pool_error().is_some());
+    drop(runtime);
+    world.replicas[1].refuses_logins(None);
+    self::runtime().block_on(async {
+        let node = goes(&world.db, &Request::read(), &world.db.session()).await;
+        assert_eq!(node, "replica-2");
+    });
 }
 
 #[test]
