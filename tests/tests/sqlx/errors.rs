@@ -10,7 +10,7 @@ use dbrouter_tests::{Failure, Result};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Database, MySql, PgPool, Postgres};
 
-use crate::support::{check, cluster, code, node, on_mariadb, on_postgres, router, until};
+use crate::support::{builder, check, cluster, code, node, on_mariadb, on_postgres, router, until};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -119,7 +119,7 @@ async fn too_large_a_statement() -> Result<()> {
         server.set("max_allowed_packet", "65536").await?;
     }
     let db: RoutedPool<MySql> = {
-        let builder = RoutedPool::builder().primary(cluster.primary().url());
+        let builder = builder().primary(cluster.primary().url());
         let replicas = cluster.standbys().iter();
         replicas
             .fold(builder, |builder, replica| {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dbrouter_sqlx::dbrouter::{MonitorSettings, Status};
-use dbrouter_sqlx::{Builder, NodeOptions, RoutedPool};
+use dbrouter_sqlx::{Builder, NodeOptions, RoutedDatabase, RoutedPool};
 use dbrouter_tests::harness::{Case, Need};
 use dbrouter_tests::postgres::Cluster;
 use dbrouter_tests::{Failure, Result, wait};
@@ -46,14 +46,17 @@ pub(crate) async fn cluster() -> Result<Cluster> {
 /// conformance suite later than by default.
 pub(crate) const ACQUIRE_LIMIT: Duration = Duration::from_secs(2);
 
-/// A router over all nodes of the cluster, not yet connected. A server may take longer to answer the monitor than by default,
-/// as on a busy machine.
-pub(crate) fn router(cluster: &Cluster) -> Builder<Postgres> {
+/// A builder by whose limits a server may be as slow as on a busy machine.
+pub(crate) fn builder<DB: RoutedDatabase>() -> Builder<DB> {
     let monitor = MonitorSettings::new().timeout(Duration::from_secs(5));
     let builder = RoutedPool::builder();
-    let builder = builder.acquire_limit(ACQUIRE_LIMIT).monitor(monitor);
+    builder.acquire_limit(ACQUIRE_LIMIT).monitor(monitor)
+}
+
+/// A router over all nodes of the cluster, not yet connected.
+pub(crate) fn router(cluster: &Cluster) -> Builder<Postgres> {
     cluster.standbys().iter().fold(
-        builder.primary(cluster.primary().url()),
+        builder().primary(cluster.primary().url()),
         |builder, standby| builder.replica(node(standby)),
     )
 }

@@ -1,7 +1,7 @@
 //! The same on MariaDB.
 
 use dbrouter_sqlx::dbrouter::{Dialect, Fault, Reason, Sql};
-use dbrouter_sqlx::{Builder, NodeOptions, RoutedPool};
+use dbrouter_sqlx::{Builder, NodeOptions};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 use dbrouter_tests::mariadb::{Cluster, Node};
@@ -9,7 +9,7 @@ use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AssertSqlSafe, Executor, MySql, Row, raw_sql};
 
 use super::{VISITS, reason};
-use crate::support::{ACQUIRE_LIMIT, check, on_mariadb};
+use crate::support::{builder, check, on_mariadb};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -61,7 +61,7 @@ async fn counting_cluster() -> Result<Cluster> {
 
 fn router(cluster: &Cluster) -> Builder<MySql> {
     let nodes = cluster.standbys().iter();
-    let builder = RoutedPool::builder().acquire_limit(ACQUIRE_LIMIT);
+    let builder = builder();
     nodes.fold(builder.primary(cluster.primary().url()), |builder, node| {
         builder.replica(NodeOptions::new(node.url()).name(node.name()))
     })
