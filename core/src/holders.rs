@@ -29,6 +29,8 @@ pub(crate) struct Holders {
     /// Those who wait for a connection that comes back, because the server has no room for another one.
     crowd: AtomicU32,
     returns: Notify,
+    /// When one of them may see next whether another connection opens, in nanoseconds since the beginning.
+    next_trial: AtomicU64,
     slots: Mutex<BTreeMap<u64, Weak<Slot>>>,
 }
 
@@ -72,6 +74,7 @@ impl Holders {
             stopped: AtomicBool::new(false),
             crowd: AtomicU32::new(0),
             returns: Notify::new(),
+            next_trial: AtomicU64::new(0),
             slots: Mutex::new(BTreeMap::new()),
         }
     }
@@ -146,6 +149,24 @@ impl Holders {
     /// Completes when work has ended on the node: its connection is back, or about to be. Who has waited longest is told.
     pub(crate) fn returned(&self) -> Notified<'_> {
         self.returns.notified()
+    }
+
+    /// Whether one of those who wait for a connection that comes back may see whether another one opens. One of them may
+    /// in each `pause`: the server may have room again, and a pool may close what comes back.
+    pub(crate) fn may_try(&self, pause: Duration) -> bool {
+        let now = self.now();
+        let next = self.next_trial.load(Ordering::Acquire);
+        let after = now.saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX));
+        let exchange = |next| {
+            let (won, seen) = (Ordering::AcqRel, Ordering::Acquire);
+            self.next_trial.compare_exchange(next, after, won, seen)
+        };
+        now >= next && exchange(next).is_ok()
+    }
+
+    /// Another one did open, so the next may be tried at once.
+    pub(crate) fn trial_succeeded(&self) {
+        self.next_trial.store(0, Ordering::Release);
     }
 
     /// Work has ended on the node.

@@ -654,11 +654,11 @@ impl<B: Backend> Work<B> {
         route.showed_nothing();
     }
 
-    /// Waits for something from the node's pool. Pools try to reach a server that refuses connections until
-    /// their own limit, 30 s by default for many, and one that does not answer at all. Nobody need wait for that: when
-    /// the node is found lost, or takes longer than the limit for one of several, a read goes elsewhere, and a write
-    /// is told when the primary is known to be gone, or that another node is the primary now. While somebody waits, no
-    /// idle connection of that node is kept from its pool.
+    /// Waits for something from the node's pool. Pools try to reach a server that refuses connections until their own limit,
+    /// 30 s by default for many, and one that does not answer at all. Nobody need wait for that: when the node is doubted,
+    /// or takes longer than the limit, a read goes elsewhere, if another node would serve it. If none would, it waits for
+    /// what the monitor finds, as a write does. A write is told when the primary is known to be gone, or that another node
+    /// is the primary now. While somebody waits, no idle connection of that node is kept from its pool.
     ///
     /// What the pool gave after a wait is only handed on if the work would still be routed to this node. If it is to be
     /// `careful`, pools that know how [check](crate::Pings) a connection that might have been closed.
@@ -739,9 +739,9 @@ impl<B: Backend> Work<B> {
         let may_go_elsewhere = route.intent() == Intent::Read && was_fit;
         let mut gone = pin!(async {
             match route.intent() {
-                Intent::Read if was_fit => node.lost().await,
                 // It is tried because nothing else is left.
-                Intent::Read => sleep(limit).await,
+                Intent::Read if node.health() == Health::Ejected => sleep(limit).await,
+                Intent::Read => self.had_better_leave(route, limit).await,
                 Intent::Write => {
                     let is_gone = || node.health() == Health::Ejected;
                     let unseated = || is_gone() || !self.cluster.leads(route);
@@ -751,6 +751,7 @@ impl<B: Backend> Work<B> {
         });
         let start = time::Instant::now();
         let (mut attempted, mut checked) = (start, start);
+        let mut is_trial = false;
         let mut pause = Self::PATIENCE.min(limit);
         loop {
             let is_slow = lacks.something() || attempted.elapsed() >= slow;
@@ -781,7 +782,12 @@ impl<B: Backend> Work<B> {
                     lacks = Lacks::Room(error);
                     continue;
                 }
-                Ok(Some(first)) => return first,
+                Ok(Some(first)) => {
+                    if is_trial && first.is_ok() {
+                        node.holders.trial_succeeded();
+                    }
+                    return first;
+                }
                 Err(_) if waiting.is_none() => {
                     if was_fit {
                         node.doubt();
@@ -799,7 +805,13 @@ impl<B: Backend> Work<B> {
             // A connection that is checked for that long is dead, and one that is being opened may be.
             let may_be_dead =
                 !lacks.something() && attempted.elapsed() >= dead && start.elapsed() < Self::ROOM;
-            if may_be_dead || is_slow && node.backend().pressure().idle > 0 {
+            let came_back = is_slow && node.backend().pressure().idle > 0;
+            let tries = || {
+                let nothing_came = lacks.something() && attempted.elapsed() >= slow;
+                nothing_came && node.holders.may_try(slow)
+            };
+            if may_be_dead || came_back || tries() {
+                is_trial = lacks.something() && !came_back;
                 if !lacks.something() {
                     // The one that was being opened is for others.
                     node.open_in_background();
@@ -828,6 +840,19 @@ impl<B: Backend> Work<B> {
                     Lacks::Turn | Lacks::Nothing => {}
                 }
             }
+        }
+    }
+
+    /// Waits until a read that has no connection yet had better go elsewhere: its node is found not to answer, or is
+    /// doubted while another one would serve the read. That is looked at again after `pause` at most.
+    async fn had_better_leave(&self, route: &Route<B>, pause: Duration) {
+        let node = route.node();
+        loop {
+            node.lost().await;
+            if node.health() == Health::Ejected || self.has_alternative(route) {
+                return;
+            }
+            timeout(pause, node.changed()).await.ok();
         }
     }
 

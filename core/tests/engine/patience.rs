@@ -98,6 +98,27 @@ async fn a_server_that_is_gone_costs_the_limit_once() {
     assert_eq!(world.node("replica-2").health(), Health::Ejected);
 }
 
+/// A write waits for the monitor's word as well.
+#[tokio::test(start_paused = true)]
+async fn a_read_that_no_other_node_would_serve_stays_with_a_node_that_is_only_doubted() {
+    let world = world(settings(), 1).await;
+    world.replicas[0].pause();
+    let session = Terms::new(&world.db).session();
+    world.write(&session.state());
+    world.primary.stuck(true);
+    let reading = tokio::spawn(async move { read(&session, &[]).await });
+    pass(10).await;
+    world.primary.mood(Mood::Hanging);
+    world.lose("primary");
+    pass(600).await;
+    assert_eq!(world.node("primary").health(), Health::Suspect);
+    world.primary.mood(Mood::Answering);
+    world.primary.stuck(false);
+    let (ended, waited) = reading.await.unwrap();
+    assert_eq!(ended, Ok(false), "the primary");
+    assert!(waited >= 600, "{waited}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_full_pool_is_waited_for() {
     let world = world(settings(), 2).await;

@@ -87,6 +87,37 @@ async fn writes_wait_for_the_connections_that_exist_as_well() {
     }
 }
 
+/// mobc does so with diesel-async's connections.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_what_a_pool_closes_when_it_comes_back() {
+    let world = World::of(1).await;
+    let replica = &world.replicas[0];
+    replica.at_most(10);
+    replica.closes_what_comes_back();
+    // So slowly that who comes later waits for a connection that comes back.
+    replica.opens_in(millis(60));
+    let longest = reads(&world, 8, 50).await;
+    assert!(longest <= 240, "{longest}");
+    assert_that_nobody_was_blamed(&world);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_has_room_again_is_used_at_once_by_those_who_wait() {
+    let world = World::of(0).await;
+    world.primary.has_room_for(1, NoRoom::IsAnError);
+    let terms = Terms::new(&world.db);
+    let _held = terms.work().of_connection().acquire().await.unwrap();
+    let waiting = tokio::spawn(async move {
+        let began = time::Instant::now();
+        drop(terms.work().of_connection().acquire().await.unwrap());
+        began.elapsed().as_millis()
+    });
+    pass(1000).await;
+    world.primary.has_room_for(2, NoRoom::IsAnError);
+    let waited = waiting.await.unwrap();
+    assert!((1000..1060).contains(&waited), "{waited}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_wait_for_room_ends() {
     let world = World::of(0).await;

@@ -74,6 +74,8 @@ struct State {
     opening: Duration,
     /// How many connections it takes from the pool, and what the pool does when there are so many.
     room: Option<(u32, NoRoom)>,
+    /// Its pool closes each connection that comes back.
+    closes: bool,
     /// The monitor's connections so far, and those of them that carry nothing any longer.
     probes: u32,
     forgotten: u32,
@@ -144,7 +146,10 @@ impl Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         let mut state = self.server.state();
-        state.pool.idle.push_back(self.number);
+        match state.closes {
+            true => state.pool.opened -= 1,
+            false => state.pool.idle.push_back(self.number),
+        }
         state.pool.inside = tokio::runtime::Handle::try_current().is_ok();
         state.pool.returned.notify_one();
     }
@@ -208,6 +213,7 @@ impl Server {
             login: None,
             opening: Duration::ZERO,
             room: None,
+            closes: false,
             probes: 0,
             forgotten: 0,
             pool: Pool::default(),
@@ -293,6 +299,11 @@ impl Server {
     /// It has room for so many of the pool's connections.
     pub(crate) fn has_room_for(&self, connections: u32, what: NoRoom) {
         self.state().room = Some((connections, what));
+    }
+
+    /// Its pool closes each connection that comes back, so that none is ever idle.
+    pub(crate) fn closes_what_comes_back(&self) {
+        self.state().closes = true;
     }
 
     /// The monitor's connections that are open carry nothing any longer, and are not closed.
