@@ -31,9 +31,12 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::Result;
+
+/// When what was sent on a forgotten connection is given up.
+const GIVES_UP: Duration = Duration::from_secs(30);
 
 /// What happens to connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,7 +143,8 @@ impl Proxy {
     }
 
     /// Forgets all connections that are open, as a firewall does: they carry nothing more, and nobody is told. New ones
-    /// work.
+    /// work. Half a minute after something was sent on a forgotten one it is reset, as the client's own system gives up in
+    /// the end what is never acknowledged.
     pub fn forget(&self) {
         self.forget_idle(Duration::ZERO);
     }
@@ -284,7 +288,12 @@ async fn serve(
     if forgotten {
         // What the client still sends is lost. When it has closed the connection nothing is left to be shown.
         let mut lost = vec![0; 1 << 16];
-        while let Ok(1..) = client.read(&mut lost).await {}
+        if let Ok(1..) = client.read(&mut lost).await {
+            let closed = async { while let Ok(1..) = client.read(&mut lost).await {} };
+            if timeout(GIVES_UP, closed).await.is_err() {
+                reset(&client);
+            }
+        }
         return;
     }
     if moved || *resets.borrow() == Mode::Reset {
@@ -404,8 +413,6 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use std::io::ErrorKind;
-
-    use tokio::time::timeout;
 
     use super::*;
 

@@ -58,9 +58,13 @@ const FAR: Mode = Mode::Delay(Duration::from_millis(300));
 /// Bytes a second: some tens of statements.
 const THIN: Mode = Mode::Throttle(20_000);
 
-/// For how long a connection has been idle that is forgotten, and when the router begins to ask whether one is still there.
-/// What is sent on a forgotten one all the same waits as long as its client does, with any router.
-pub(super) const IDLE: Duration = Duration::from_millis(20);
+/// After how long without use the router asks whether a connection is still there.
+pub(super) const PING_AFTER: Duration = Duration::from_millis(20);
+
+/// For how long a connection has been idle that is forgotten. What is sent on a forgotten one all the same waits as long as
+/// its client does, with any router. So it is longer than a busy machine takes from a ping to the statement, or from one
+/// statement of a transaction to the next.
+const IDLE: Duration = Duration::from_millis(100);
 
 /// Long enough for some statements to be sent.
 const MOMENT: Duration = Duration::from_millis(20);

@@ -281,6 +281,6 @@ async fn router<S: Subject>(
     };
     let builder = builder
         .pool_options(S::pool(16, Duration::from_secs(10)))
-        .ping_after(faults::IDLE);
+        .ping_after(faults::PING_AFTER);
     Ok(S::root(builder.connect().await?))
 }
