@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dbrouter::BoxFuture;
 use log::LevelFilter;
+use sqlx::Pool;
 use sqlx::pool::{PoolConnectionMetadata, PoolOptions as SqlxOptions};
 
 use crate::database::RoutedDatabase;
@@ -196,6 +197,16 @@ impl<DB: RoutedDatabase> PoolOptions<DB> {
         self.after_release = Some(Arc::new(hook));
         self
     }
+}
+
+/// The options of a pool beside this one that has a single connection, which is prepared as this one's are, and does not age.
+pub(crate) fn of_one_connection<DB: RoutedDatabase>(pool: &Pool<DB>) -> SqlxOptions<DB> {
+    let options = pool.options().clone();
+    options
+        .min_connections(0)
+        .max_connections(1)
+        .max_lifetime(None)
+        .idle_timeout(None)
 }
 
 impl<DB: RoutedDatabase> Default for PoolOptions<DB> {
