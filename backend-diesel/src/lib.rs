@@ -219,7 +219,7 @@
 //!             while let Some(Ok(message)) = messages.next().await {
 //!                 println!("order {} is new", message.payload);
 //!             }
-//!             Result::<(), Box<dyn std::error::Error>>::Ok(())
+//!             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
 //!         };
 //!         if let Some(ended) = db.cluster().while_primary(&primary, messages).await {
 //!             println!("the connection broke, or was refused: {ended:?}");

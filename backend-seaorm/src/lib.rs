@@ -195,7 +195,7 @@
 //!             while let Some(message) = listener.try_recv().await? {
 //!                 println!("order {} is new", message.payload());
 //!             }
-//!             sqlx::Result::Ok(())
+//!             Ok::<_, sqlx::Error>(())
 //!         };
 //!         if let Some(ended) = db.cluster().while_primary(&primary, messages).await {
 //!             println!("the connection broke, or was refused: {ended:?}");

@@ -1,5 +1,6 @@
 //! diesel-async's stream of notifications, from whichever node is the primary, as the crate's documentation builds it.
 
+use std::error::Error;
 use std::time::Duration;
 
 use dbrouter_diesel::RoutedPool;
@@ -35,7 +36,7 @@ async fn listen(db: &RoutedPool<Pool>, heard: &UnboundedSender<Heard>) {
             while let Some(Ok(message)) = messages.next().await {
                 heard.send(Some(message.payload)).ok();
             }
-            Result::Ok(())
+            Ok::<_, Box<dyn Error + Send + Sync>>(())
         };
         if db
             .cluster()

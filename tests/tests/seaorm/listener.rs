@@ -36,7 +36,7 @@ async fn listen(db: &RoutedConnection, heard: &UnboundedSender<Heard>) {
             while let Some(message) = listener.try_recv().await? {
                 heard.send(Some(message.payload().to_owned())).ok();
             }
-            sqlx::Result::Ok(())
+            Ok::<_, sqlx::Error>(())
         };
         if db
             .cluster()
