@@ -42,12 +42,14 @@ impl RoutedPool<Postgres> {
 /// `None`, once the new connection listens: read your tables then, in a session that sees all that was
 /// [committed before](crate::Routed::observe_now).
 ///
-/// It does so while one of its methods is awaited. All of them may be dropped before they are ready, and nothing is lost by it.
+/// It does so while one of its methods is awaited. [`recv`](Self::recv) and [`try_recv`](Self::try_recv) may be dropped before they
+/// are ready, and nothing is lost by it. A [`listen`](Self::listen) that was dropped must be said again.
 ///
 /// The connection is one beside the primary's pool, so a listener takes none of that pool's connections; it logs in and is
 /// prepared as those are, `after_connect` included. PostgreSQL's `max_connections` must have room for it. It lives for as long as
 /// the listener, which keeps the router alive, too. Behind a PgBouncer with `pool_mode = transaction` nobody can listen: give the
-/// listener a router that leads to the servers themselves.
+/// listener a router that leads to the servers themselves. A firewall that forgets idle connections leaves it deaf: let the
+/// servers send keepalives (`tcp_keepalives_idle`).
 ///
 /// ```no_run
 /// use dbrouter_sqlx::RoutedPool;

@@ -35,15 +35,17 @@ async fn behind_a_pooler<S: Subject>(
     ignored: &str,
 ) -> Result<(NodeOptions<S::Adapter>, PgBouncer)> {
     let pooler = PgBouncer::builder(lends).setting("ignore_startup_parameters", ignored);
-    // Of two clients that are lent one connection both may call a statement by the same name; and of two connections that
-    // one client is lent, the second does not know what it has prepared on the first.
-    let (pooler, unnamed) = match (lends, S::without_named_statements()) {
+    let (pooler, parameter) = match (lends, S::without_statement_cache()) {
         (Lends::Sessions, _) => (pooler, ""),
-        (Lends::Transactions, Some(unnamed)) => (pooler, unnamed),
+        // What one client has prepared on a connection the next one must not find there: they use the same names.
+        (Lends::Transactions, Some(parameter)) => {
+            (pooler.setting("server_reset_query_always", "1"), parameter)
+        }
+        // A client that uses a statement again must be lent the connection on which it has prepared that.
         (Lends::Transactions, None) => (pooler.setting("default_pool_size", "1"), ""),
     };
     let pooler = pooler.start(site.port(number)?).await?;
-    let url = format!("{}{unnamed}", pooler.url());
+    let url = format!("{}{parameter}", pooler.url());
     Ok((NodeOptions::new(url).name(site.name(number)), pooler))
 }
 

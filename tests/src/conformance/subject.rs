@@ -61,9 +61,9 @@ pub trait Subject: Sized + Send + Sync + 'static {
         std::future::ready(Err(error.into()))
     }
 
-    /// What is appended to a URL such that the driver prepares no statement under a name. Defaults to `None`: it cannot be
-    /// told.
-    fn without_named_statements() -> Option<&'static str> {
+    /// What is appended to a URL such that the driver uses no statement again that it has prepared. Defaults to `None`: it
+    /// cannot be told.
+    fn without_statement_cache() -> Option<&'static str> {
         None
     }
 

@@ -65,7 +65,7 @@ macro_rules! mount {
                 Ok(Database::connect(url).await?)
             }
 
-            fn without_named_statements() -> Option<&'static str> {
+            fn without_statement_cache() -> Option<&'static str> {
                 Some("?statement-cache-capacity=0")
             }
 

@@ -103,7 +103,7 @@ where
         Ok(Pool::connect(url).await?)
     }
 
-    fn without_named_statements() -> Option<&'static str> {
+    fn without_statement_cache() -> Option<&'static str> {
         Some("?statement-cache-capacity=0")
     }
 

@@ -9,7 +9,7 @@ use sqlx::Postgres;
 use sqlx::postgres::PgListener;
 use tokio::time::timeout;
 
-use crate::support::{builder, check, code, node, on_postgres, until};
+use crate::support::{builder, check, node, on_postgres, until};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
