@@ -258,9 +258,8 @@ impl Listener {
             let opened = self
                 .cluster
                 .while_primary(&node, open(node.backend(), &self.channels));
-            let opened = match pool.close_event().do_until(opened).await? {
-                Some(opened) => opened,
-                None => continue,
+            let Some(opened) = pool.close_event().do_until(opened).await? else {
+                continue;
             };
             match opened {
                 Ok(listener) => self.line = Some(Line { node, listener }),
