@@ -104,7 +104,10 @@ impl<P: Pool> Adapter for DieselAdapter<P> {
         check: &ServerCheck,
         field: &str,
     ) -> Result<DieselBackend<P>, ConfigError> {
-        let options = pool_options.unwrap_or(&self.pool_options);
+        let options = match pool_options {
+            Some(stated) => stated.over(&self.pool_options),
+            None => self.pool_options.clone(),
+        };
         let credentials = self.credentials.as_ref();
         let credentials =
             credentials.map(|credentials| credentials.of(LoginTarget::new(field).at_url(&url)));
@@ -177,7 +180,7 @@ impl<P: Pool> fmt::Debug for DieselAdapter<P> {
 }
 
 type Build<P> = dyn Fn(<P as Pool>::Builder) -> <P as Pool>::Builder + Send + Sync;
-type Setup<C> = dyn Fn(&str) -> BoxFuture<'_, ConnectionResult<C>> + Send + Sync;
+pub(crate) type Setup<C> = dyn Fn(&str) -> BoxFuture<'_, ConnectionResult<C>> + Send + Sync;
 type Recycling<C> = dyn Fn() -> RecyclingMethod<C> + Send + Sync;
 
 /// The options of the pools that a router opens: the pool's own, through its own builder.
@@ -200,7 +203,19 @@ pub struct PoolOptions<P: Pool> {
     build: Arc<Build<P>>,
     setup: Option<Arc<Setup<P::Connection>>>,
     recycling: Option<Arc<Recycling<P::Connection>>>,
+    /// They are those of the builder, on top of which this comes.
+    on_top: Option<Arc<OnTop<P>>>,
 }
+
+/// Whether a number of connections holds against what the application says.
+#[cfg(feature = "sqlite")]
+#[derive(Clone, Copy)]
+pub(crate) enum Limit {
+    UnlessStated,
+    InAnyCase,
+}
+
+type OnTop<P> = dyn Fn(PoolOptions<P>) -> PoolOptions<P> + Send + Sync;
 
 impl<P: Pool> PoolOptions<P> {
     /// What is to be said to the pool's own builder. It is called once for each pool.
@@ -210,7 +225,45 @@ impl<P: Pool> PoolOptions<P> {
             build: Arc::new(build),
             setup: None,
             recycling: None,
+            on_top: None,
         }
+    }
+
+    /// What is made of the builder's options for one node.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn on_top(change: impl Fn(Self) -> Self + Send + Sync + 'static) -> Self {
+        Self {
+            on_top: Some(Arc::new(change)),
+            ..Self::default()
+        }
+    }
+
+    /// The options of a node for which these were given, where the builder's are `general`.
+    fn over(&self, general: &Self) -> Self {
+        match &self.on_top {
+            Some(change) => change(general.clone()),
+            None => self.clone(),
+        }
+    }
+
+    /// A limit on the pool's connections.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn limited(self, connections: u32, limit: Limit) -> Self {
+        let stated = Arc::clone(&self.build);
+        let build = move |builder| match limit {
+            Limit::UnlessStated => stated(P::limit(builder, connections)),
+            Limit::InAnyCase => P::limit(stated(builder), connections),
+        };
+        Self {
+            build: Arc::new(build),
+            ..self
+        }
+    }
+
+    /// The function that opens connections, if the application has given one.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn stated_setup(&self) -> Option<Arc<Setup<P::Connection>>> {
+        self.setup.clone()
     }
 
     /// How a connection is opened, for TLS and the like: what
@@ -273,6 +326,7 @@ impl<P: Pool> Clone for PoolOptions<P> {
             build: Arc::clone(&self.build),
             setup: self.setup.clone(),
             recycling: self.recycling.clone(),
+            on_top: self.on_top.clone(),
         }
     }
 }

@@ -1,14 +1,16 @@
 //! The embedded default: one SQLite file, one writer, many readers.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use dbrouter::{BoxFuture, MonitorSettings};
-use diesel::{ConnectionError, ConnectionResult, SqliteConnection};
+use dbrouter::{MonitorSettings, Question};
+use diesel::{ConnectionError, ConnectionResult, QueryResult, SqliteConnection};
 use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 
-use crate::adapter::{Builder, NodeOptions, PoolOptions};
+use crate::adapter::{Builder, Limit, NodeOptions, PoolOptions, Setup};
+use crate::database::RoutedConnection;
 use crate::pool::RoutedPool;
 use crate::pools::Pool;
 
@@ -27,6 +29,10 @@ impl<P: Pool<Connection = Sqlite>> RoutedPool<P> {
     ///
     /// Because there is one writing connection, who holds it must not wait for another: drop a guard to write
     /// with before the next is taken.
+    ///
+    /// [`Builder::pool_options`](dbrouter::Builder::pool_options) are both pools'. There is one writer in any case; how many
+    /// connections they say, so many readers there are. Connections that their [`setup`](PoolOptions::setup) opens are put into
+    /// write-ahead mode, and told to wait for other processes if they do not; all other pragmas are that function's to set.
     ///
     /// ```
     /// # #[cfg(feature = "deadpool")] {
@@ -57,34 +63,55 @@ impl<P: Pool<Connection = Sqlite>> RoutedPool<P> {
         Self::embedded_with(path, u32::try_from(readers).unwrap_or(8))
     }
 
-    /// As [`embedded`](Self::embedded), with so many reading connections; at least one.
+    /// As [`embedded`](Self::embedded), with so many reading connections, at least one, if the pool options do not say.
     pub fn embedded_with(path: impl AsRef<Path>, readers: u32) -> Builder<P> {
         // A name that is not Unicode is none for diesel either; then opening it fails.
         let file = path.as_ref().to_string_lossy().into_owned();
-        let node = |connections: u32| {
-            let limited = PoolOptions::new(move |builder| P::limit(builder, connections));
-            NodeOptions::with_options(file.clone()).pool_options(limited.setup(set_up))
+        let node = |connections: u32, limit: Limit| {
+            let options = PoolOptions::on_top(move |general: PoolOptions<P>| {
+                let stated = general.stated_setup();
+                let limited = general.limited(connections, limit);
+                limited.setup(move |file| Box::pin(open(file, stated.clone())))
+            });
+            NodeOptions::with_options(file.clone()).pool_options(options)
         };
         Self::builder()
-            .primary(node(1).name("writer"))
-            .replica(node(readers.max(1)).name("readers"))
+            .primary(node(1, Limit::InAnyCase).name("writer"))
+            .replica(node(readers.max(1), Limit::UnlessStated).name("readers"))
             // There is nothing to be learnt from asking a file often.
             .monitor(MonitorSettings::new().interval(Duration::from_secs(10)))
     }
 }
 
-/// One file for one writer and many readers, who do not block each other.
-fn set_up(file: &str) -> BoxFuture<'_, ConnectionResult<Sqlite>> {
+/// One file for one writer and many readers, who do not block each other; by the application's own function, if there is one.
+async fn open(file: &str, stated: Option<Arc<Setup<Sqlite>>>) -> ConnectionResult<Sqlite> {
+    let mut connection = match &stated {
+        Some(setup) => setup(file).await?,
+        None => Sqlite::establish(file).await?,
+    };
+    let set_up = set_up(&mut connection, stated.is_some()).await;
+    set_up.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(connection)
+}
+
+async fn set_up(connection: &mut Sqlite, is_stated: bool) -> QueryResult<()> {
     // Other processes may write to the file too. And in write-ahead mode a crash of the machine may lose the
     // last commits, and nothing else.
-    const PRAGMAS: &str = "PRAGMA busy_timeout = 5000; \
-                           PRAGMA journal_mode = WAL; \
-                           PRAGMA synchronous = NORMAL; \
-                           PRAGMA foreign_keys = ON";
-    Box::pin(async move {
-        let mut connection = Sqlite::establish(file).await?;
-        let set_up = connection.batch_execute(PRAGMAS).await;
-        set_up.map_err(ConnectionError::CouldntSetupConfiguration)?;
-        Ok(connection)
-    })
+    const WAITS: &str = "PRAGMA busy_timeout = 5000";
+    const WAL: &str = "PRAGMA journal_mode = WAL";
+    const REST: &str = "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON";
+    const DOES_NOT_WAIT: &str = "SELECT CAST(timeout = 0 AS TEXT) FROM pragma_busy_timeout";
+    if !is_stated
+        || connection
+            .ask(&Question::new(DOES_NOT_WAIT, 1))
+            .await?
+            .is_yes()
+    {
+        connection.batch_execute(WAITS).await?;
+    }
+    connection.batch_execute(WAL).await?;
+    match is_stated {
+        true => Ok(()),
+        false => connection.batch_execute(REST).await,
+    }
 }

@@ -190,6 +190,50 @@
 //! # }
 //! ```
 //!
+//! # Notifications
+//!
+//! PostgreSQL's `LISTEN` works on a primary alone, and a connection stays with its server. This follows the primary:
+//! [`ready_primary`](dbrouter::Cluster::ready_primary) waits for one, and
+//! [`while_primary`](dbrouter::Cluster::while_primary) ends what listens to one that no longer is. What is notified in between
+//! is lost, so the tables are read whenever it begins to listen.
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "deadpool", feature = "postgres"))] mod example {
+//! use std::time::Duration;
+//! use dbrouter_diesel::{RoutedPool, dbrouter::Backend};
+//! # use dbrouter_diesel::diesel_async;
+//! use diesel_async::pooled_connection::deadpool::Pool;
+//! use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+//! use futures_util::{StreamExt, pin_mut};
+//!
+//! async fn work_off(db: RoutedPool<Pool<AsyncPgConnection>>) {
+//!     loop {
+//!         let primary = db.cluster().ready_primary().await;
+//!         let messages = async {
+//!             // Beside the pool, of whose connections it takes none.
+//!             let mut connection = primary.backend().open_probe().await?;
+//!             connection.batch_execute("listen orders").await?;
+//!             println!("read the tables: something may have been missed");
+//!             let messages = connection.notifications_stream();
+//!             pin_mut!(messages);
+//!             while let Some(Ok(message)) = messages.next().await {
+//!                 println!("order {} is new", message.payload);
+//!             }
+//!             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+//!         };
+//!         if let Some(ended) = db.cluster().while_primary(&primary, messages).await {
+//!             println!("the connection broke, or was refused: {ended:?}");
+//!             primary.doubt(); // is the server still there?
+//!             tokio::time::sleep(Duration::from_millis(50)).await;
+//!         }
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! With tokio-postgres itself it is the same loop, over a `Client` whose `Connection` is polled for its messages. Read in a
+//! session that has been told to [`observe_now`](Routed::observe_now): a replica may not show yet what a message tells of.
+//!
 //! # An application's own tests
 //!
 //! In diesel's test transaction nothing is ever committed. Give its pool a single connection, and the router the pool: then all

@@ -567,6 +567,46 @@ async fn the_setup_comes_before_read_only() -> Outcome {
     Ok(())
 }
 
+/// What is stated holds for an embedded database as well, but that it has one writer.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_applications_options_hold_for_an_embedded_database() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let options = PoolOptions::<Deadpool>::new(|it| it.max_size(3)).setup(|file| {
+        Box::pin(async move {
+            let mut connection = Sqlite::establish(file).await?;
+            let set = connection
+                .batch_execute("pragma cache_size = -1234; pragma synchronous = full")
+                .await;
+            set.map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+            Ok(connection)
+        })
+    });
+    let db = RoutedPool::<Deadpool>::embedded_with(folder.path().join("shop.db"), 5);
+    let db = db.pool_options(options).connect().await?;
+    for (node, most) in db.cluster().nodes().iter().zip([1, 3]) {
+        let pool = node.backend().pool();
+        assert_eq!(pool.status().max_size, most, "{}", node.name());
+        let mut conn = pool.get().await?;
+        for (pragma, expected) in [
+            ("cache_size", "-1234"),
+            ("synchronous", "2"),
+            ("journal_mode", "wal"),
+            ("busy_timeout", "5000"),
+        ] {
+            let column = match pragma {
+                "busy_timeout" => "timeout",
+                pragma => pragma,
+            };
+            let found = diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>(&format!(
+                "(select cast({column} as text) from pragma_{pragma})"
+            )));
+            let found: String = diesel_async::RunQueryDsl::get_result(found, &mut conn).await?;
+            assert_eq!(found, expected, "{pragma} of {}", node.name());
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_can_be_added_and_pools_adopted() -> Outcome {
     use diesel_async::pooled_connection::AsyncDieselConnectionManager;

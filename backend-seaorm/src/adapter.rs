@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -71,12 +72,38 @@ impl Default for SeaOrm {
 /// # let _ = builder;
 /// ```
 #[derive(Clone)]
-pub struct PoolOptions(Arc<dyn Fn(&mut ConnectOptions) + Send + Sync>);
+pub struct PoolOptions {
+    set: Arc<dyn Fn(&mut ConnectOptions) + Send + Sync>,
+    /// They are those of the builder, on top of which this comes.
+    embedded: Option<Embedded>,
+}
+
+/// What one of an embedded database's pools is in any case.
+#[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "SQLite's"))]
+#[derive(Clone)]
+pub(crate) struct Embedded {
+    /// How many connections it has at most, whatever is said.
+    pub(crate) most: Option<u32>,
+    /// Whether the options were asked which file it is.
+    pub(crate) is_named: Arc<AtomicBool>,
+}
 
 impl PoolOptions {
     /// What `set` does to the options.
     pub fn new(set: impl Fn(&mut ConnectOptions) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(set))
+        Self {
+            set: Arc::new(set),
+            embedded: None,
+        }
+    }
+
+    /// Those of a pool of an embedded database.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn embedded(embedded: Embedded) -> Self {
+        Self {
+            embedded: Some(embedded),
+            ..Self::new(|_| {})
+        }
     }
 }
 
@@ -122,8 +149,10 @@ impl Adapter for SeaOrm {
         check: &ServerCheck,
         field: &str,
     ) -> Result<SeaOrmBackend, ConfigError> {
-        if let Some(PoolOptions(set)) = pool_options.or(self.pool_options.as_ref()) {
-            set(&mut options);
+        let embedded = pool_options.and_then(|options| options.embedded.clone());
+        let pool_options = pool_options.filter(|options| options.embedded.is_none());
+        if let Some(pool_options) = pool_options.or(self.pool_options.as_ref()) {
+            (pool_options.set)(&mut options);
         }
         if let Some(idle) = self.ping_after
             && options.get_test_before_acquire()
@@ -133,8 +162,17 @@ impl Adapter for SeaOrm {
         }
         options.connect_lazy(true);
         let connection = connect(options, field)?;
+        if let Some(embedded) = &embedded
+            && !embedded.is_named.load(Ordering::Relaxed)
+        {
+            let problem = "takes the place of what names the file; set pragmas in an `after_connect` of \
+                           `map_sqlx_sqlite_pool_opts`, or give the nodes themselves";
+            let field = format!("{field}.pool_options.map_sqlx_sqlite_opts");
+            return Err(ConfigError::new(ConfigErrorKind::Pool, field, problem));
+        }
+        let most = embedded.and_then(|embedded| embedded.most);
         let credentials = self.credentials.as_ref();
-        SeaOrmBackend::watched(connection, field)?.reopened(role, credentials, check, field)
+        SeaOrmBackend::watched(connection, field)?.reopened(role, credentials, check, most, field)
     }
 
     fn adopt(&self, pool: DatabaseConnection, field: &str) -> Result<SeaOrmBackend, ConfigError> {

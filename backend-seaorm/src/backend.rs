@@ -70,12 +70,13 @@ impl SeaOrmBackend {
         &self.connection
     }
 
-    /// A new pool with the same options and hooks; a replica's is read-only.
+    /// A new pool with the same options and hooks, and of no more than `most` connections; a replica's is read-only.
     pub(crate) fn reopened(
         &self,
         role: Role,
         credentials: Option<&Credentials>,
         check: &ServerCheck,
+        most: Option<u32>,
         field: &str,
     ) -> Result<Self, ConfigError> {
         by_driver!(&self.pool, NodePool,
@@ -86,7 +87,12 @@ impl SeaOrmBackend {
                     adapter.credentials(credentials.clone())?;
                 }
                 let options = (*node.pool().connect_options()).clone();
-                let pool_options = PoolOptions::from_sqlx(node.pool().options().clone());
+                let mut pool_options = node.pool().options().clone();
+                if let Some(most) = most {
+                    let least = pool_options.get_min_connections().min(most);
+                    pool_options = pool_options.max_connections(most).min_connections(least);
+                }
+                let pool_options = PoolOptions::from_sqlx(pool_options);
                 let node = adapter.open(options, Some(&pool_options), role, check, field)?;
                 let connection = node.pool().clone().into();
                 Ok(Self { connection, pool: node.into() })

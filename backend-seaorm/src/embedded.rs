@@ -1,12 +1,14 @@
 //! The embedded default: one SQLite file, one writer, many readers.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dbrouter::{Builder, NodeOptions};
 use dbrouter_sqlx::embedded;
 use sea_orm::ConnectOptions;
 
-use crate::adapter::SeaOrm;
+use crate::adapter::{Embedded, PoolOptions, SeaOrm};
 use crate::pool::RoutedConnection;
 
 impl RoutedConnection {
@@ -22,6 +24,10 @@ impl RoutedConnection {
     ///
     /// Because there is one writing connection, whoever holds it in a transaction must write through that
     /// transaction: a write through the handle would wait for it.
+    ///
+    /// [`Builder::pool_options`] are both pools', hooks included. There is one writer in any case; `max_connections` is how many
+    /// readers there are. `map_sqlx_sqlite_opts` cannot be kept, as it takes the place of what names the file:
+    /// [`connect`](Builder::connect) says so.
     ///
     /// ```
     /// use dbrouter_seaorm::RoutedConnection;
@@ -45,24 +51,32 @@ impl RoutedConnection {
         Self::embedded_with(path, embedded::readers())
     }
 
-    /// As [`embedded`](Self::embedded), with so many reading connections; at least one.
+    /// As [`embedded`](Self::embedded), with so many reading connections, at least one, if the pool options do not say.
     pub fn embedded_with(path: impl AsRef<Path>, readers: u32) -> Builder<SeaOrm> {
-        let node = |name, connections| {
-            NodeOptions::with_options(options(path.as_ref(), connections)).name(name)
+        let node = |name, connections, most| {
+            let is_named = Arc::new(AtomicBool::new(false));
+            let options = options(path.as_ref(), connections, &is_named);
+            NodeOptions::with_options(options)
+                .pool_options(PoolOptions::embedded(Embedded { most, is_named }))
+                .name(name)
         };
         Self::builder()
-            .primary(node("writer", 1))
-            .replica(node("readers", readers))
+            .primary(node("writer", 1, Some(1)))
+            .replica(node("readers", readers, None))
             .monitor(embedded::monitor())
     }
 }
 
-/// What is the same for every adapter, in SeaORM's options. Their URL is not looked at.
-fn options(path: &Path, connections: u32) -> ConnectOptions {
-    let file = embedded::options(path);
+/// What is the same for every adapter, in SeaORM's options. Their URL is not looked at. They note that they were asked for
+/// the file: another function of the same kind would take the place of this one.
+fn options(path: &Path, connections: u32, is_named: &Arc<AtomicBool>) -> ConnectOptions {
+    let (path, is_named) = (path.to_owned(), Arc::clone(is_named));
     let mut options = ConnectOptions::new("sqlite:");
     options
-        .map_sqlx_sqlite_opts(move |_| file.clone())
+        .map_sqlx_sqlite_opts(move |given| {
+            is_named.store(true, Ordering::Relaxed);
+            embedded::on(given, &path)
+        })
         .max_connections(connections.max(1))
         // Connections to a file do not age, and cannot be broken while nobody looks.
         .max_lifetime(None)

@@ -167,6 +167,49 @@
 //! # }
 //! ```
 //!
+//! # Notifications
+//!
+//! PostgreSQL's `LISTEN` works on a primary alone, and sqlx's `PgListener` stays with the server that it was opened on. This
+//! one follows the primary: [`ready_primary`](dbrouter::Cluster::ready_primary) waits for one, and
+//! [`while_primary`](dbrouter::Cluster::while_primary) ends what listens to one that no longer is. What is notified in between
+//! is lost, so the tables are read whenever it begins to listen.
+//!
+//! ```no_run
+//! # #[cfg(feature = "postgres")] mod example {
+//! use std::time::Duration;
+//! use dbrouter_seaorm::RoutedConnection;
+//! use sqlx::postgres::PgListener;
+//!
+//! async fn work_off(db: RoutedConnection) {
+//!     loop {
+//!         let primary = db.cluster().ready_primary().await;
+//!         // Beside the pool, of whose connections it takes none.
+//!         let pool = primary.backend().connection().get_postgres_connection_pool();
+//!         let options = pool.options().clone().min_connections(0).max_connections(1);
+//!         let pool = options.connect_lazy_with((*pool.connect_options()).clone());
+//!         let messages = async {
+//!             let mut listener = PgListener::connect_with(&pool).await?;
+//!             listener.eager_reconnect(false); // the next connection may be another node's
+//!             listener.listen("orders").await?;
+//!             println!("read the tables: something may have been missed");
+//!             while let Some(message) = listener.try_recv().await? {
+//!                 println!("order {} is new", message.payload());
+//!             }
+//!             Ok::<_, sqlx::Error>(())
+//!         };
+//!         if let Some(ended) = db.cluster().while_primary(&primary, messages).await {
+//!             println!("the connection broke, or was refused: {ended:?}");
+//!             primary.doubt(); // is the server still there?
+//!             tokio::time::sleep(Duration::from_millis(50)).await;
+//!         }
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! Read in a session that has been told to [`observe_now`](Routed::observe_now): a replica may not show yet what a message tells
+//! of. With [`Credentials`](dbrouter::Credentials) the connection logs in with what was given last.
+//!
 //! # An application's own tests
 //!
 //! A router may be used in one Tokio runtime after the other, as in a binary of `#[tokio::test]`s, which have a runtime each: so

@@ -144,7 +144,10 @@ impl<DB: RoutedDatabase> Adapter for Sqlx<DB> {
         check: &ServerCheck,
         field: &str,
     ) -> Result<SqlxBackend<DB>, ConfigError> {
-        let pool_options = pool_options.unwrap_or(&self.pool_options).clone();
+        let pool_options = match pool_options {
+            Some(stated) => stated.over(&self.pool_options),
+            None => self.pool_options.clone(),
+        };
         let is_replica = role == Role::Replica;
         let (options, plain, session) = match is_replica {
             true => (

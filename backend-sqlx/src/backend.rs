@@ -14,6 +14,8 @@ use crate::database::{RoutedDatabase, unlogged};
 use crate::error;
 use crate::lanes::Lanes;
 use crate::pool_options::Keeps;
+#[cfg(feature = "postgres")]
+use crate::pool_options::of_one_connection;
 use crate::transaction::Open;
 
 /// One node's pool. Reach it through [`RoutedPool::primary`](crate::RoutedPool::primary) or
@@ -94,6 +96,15 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
             access: self.access,
             ..Self::with_hook(pool, None, connecting)
         }
+    }
+
+    /// A pool beside this one for a connection that is held for long, and how that is opened.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn beside(&self) -> (Pool<DB>, Connecting<DB>) {
+        let options = (*self.pool.connect_options()).clone();
+        let pool = of_one_connection(&self.pool).connect_lazy_with(options);
+        let connecting = self.connecting.again(&pool);
+        (pool, connecting)
     }
 
     /// sqlx's own pool for this node.

@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
 use crate::adapter::Sqlx;
 use crate::pool::RoutedPool;
-use crate::pool_options::PoolOptions;
+use crate::pool_options::{Embedded, PoolOptions};
 
 impl RoutedPool<Sqlite> {
     /// Begins to configure a router over one SQLite file, which is created if it is missing: a node
@@ -25,6 +25,10 @@ impl RoutedPool<Sqlite> {
     ///
     /// Because there is one writing connection, whoever holds it in a transaction must write through that
     /// transaction: a write through the handle would wait for it.
+    ///
+    /// [`Builder::pool_options`] are both pools', hooks included. There is one writer in any case; `max_connections` is how many
+    /// readers there are. Connections have no `max_lifetime` and no `idle_timeout` unless they are given others than sqlx's
+    /// defaults.
     ///
     /// ```
     /// use dbrouter_sqlx::RoutedPool;
@@ -47,15 +51,15 @@ impl RoutedPool<Sqlite> {
         Self::embedded_with(path, readers())
     }
 
-    /// As [`embedded`](Self::embedded), with so many reading connections; at least one.
+    /// As [`embedded`](Self::embedded), with so many reading connections, at least one, if the pool options do not say.
     pub fn embedded_with(path: impl AsRef<Path>, readers: u32) -> Builder<Sqlx<Sqlite>> {
         let options = options(path);
         let writer = NodeOptions::with_options(options.clone())
             .name("writer")
-            .pool_options(pool_options(1));
+            .pool_options(PoolOptions::embedded(Embedded::Writer));
         let readers = NodeOptions::with_options(options)
             .name("readers")
-            .pool_options(pool_options(readers));
+            .pool_options(PoolOptions::embedded(Embedded::Readers(readers)));
         Self::builder()
             .primary(writer)
             .replica(readers)
@@ -74,7 +78,13 @@ pub fn readers() -> u32 {
 /// One file for one writer and many readers, who do not block each other.
 #[must_use]
 pub fn options(path: impl AsRef<Path>) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
+    on(SqliteConnectOptions::new(), path)
+}
+
+/// As [`options`], with what is said already of other things, such as logging.
+#[must_use]
+pub fn on(options: SqliteConnectOptions, path: impl AsRef<Path>) -> SqliteConnectOptions {
+    options
         .filename(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
@@ -82,15 +92,6 @@ pub fn options(path: impl AsRef<Path>) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Normal)
         // Other processes may write to the file too.
         .busy_timeout(Duration::from_secs(5))
-}
-
-/// A pool of so many connections, at least one. Connections to a file do not age, and cannot be broken while
-/// nobody looks.
-fn pool_options(connections: u32) -> PoolOptions<Sqlite> {
-    PoolOptions::new()
-        .max_connections(connections.max(1))
-        .max_lifetime(None)
-        .idle_timeout(None)
 }
 
 /// There is nothing to be learnt from asking a file often.

@@ -15,7 +15,7 @@ use sqlx::{Pool, Transaction};
 use crate::backend::{SqlxBackend, begin_writing};
 use crate::connecting::{Connecting, PLAIN};
 use crate::database::RoutedDatabase;
-use crate::pool_options::Keeps;
+use crate::pool_options::{Keeps, of_one_connection};
 
 /// A node's lanes.
 pub(crate) struct Lanes<DB: RoutedDatabase> {
@@ -167,13 +167,8 @@ fn open<DB: RoutedDatabase>(
     hook: Option<Arc<Keeps<DB>>>,
 ) -> Pool<DB> {
     let leaves = Arc::clone(occupant);
-    // As the node's own pool, its other hooks included.
-    let options = pool.options().clone();
-    options
-        .min_connections(0)
-        .max_connections(1)
-        // A connection past its lifetime is closed without the hook being called.
-        .max_lifetime(None)
+    // A connection past its lifetime would be closed without the hook being called.
+    of_one_connection(pool)
         .after_release(move |connection, meta| {
             drop(lock(&leaves).take());
             match &hook {

@@ -209,6 +209,8 @@ pub mod embedded;
 mod error;
 mod executor;
 mod lanes;
+#[cfg(feature = "postgres")]
+mod listener;
 mod opening;
 mod pool;
 mod pool_options;
@@ -223,6 +225,8 @@ pub use backend::{Probe, SqlxBackend};
 pub use connection::{Connection, Lease};
 pub use database::RoutedDatabase;
 pub use error::refusal;
+#[cfg(feature = "postgres")]
+pub use listener::Listener;
 pub use pool::RoutedPool;
 pub use pool_options::PoolOptions;
 pub use routed::Routed;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dbrouter::BoxFuture;
 use log::LevelFilter;
+use sqlx::Pool;
 use sqlx::pool::{PoolConnectionMetadata, PoolOptions as SqlxOptions};
 
 use crate::database::RoutedDatabase;
@@ -54,6 +55,18 @@ pub struct PoolOptions<DB: RoutedDatabase> {
     pub(crate) after_release: Option<Arc<Keeps<DB>>>,
     /// The options may have hooks of their own, which cannot be read.
     pub(crate) hides_hooks: bool,
+    /// They are those of the builder, on top of which this comes.
+    embedded: Option<Embedded>,
+}
+
+/// What the options of one of an embedded database's pools are in any case.
+#[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "SQLite's"))]
+#[derive(Clone, Copy)]
+pub(crate) enum Embedded {
+    /// One connection.
+    Writer,
+    /// So many, unless the builder's options say how many.
+    Readers(u32),
 }
 
 impl<DB: RoutedDatabase> PoolOptions<DB> {
@@ -82,7 +95,43 @@ impl<DB: RoutedDatabase> PoolOptions<DB> {
             before_acquire: None,
             after_release: None,
             hides_hooks,
+            embedded: None,
         }
+    }
+
+    /// Those of a pool of an embedded database: the builder's, with what is so in any case.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn embedded(embedded: Embedded) -> Self {
+        Self {
+            embedded: Some(embedded),
+            ..Self::new()
+        }
+    }
+
+    /// The options of a node for which these were given, where the builder's are `general`.
+    pub(crate) fn over(&self, general: &Self) -> Self {
+        let Some(embedded) = self.embedded else {
+            return self.clone();
+        };
+        let default = SqlxOptions::<DB>::new();
+        general.clone().with(|options| {
+            let stated = options.get_max_connections();
+            let most = match embedded {
+                Embedded::Writer => 1,
+                Embedded::Readers(most) if stated == default.get_max_connections() => most.max(1),
+                Embedded::Readers(_) => stated.max(1),
+            };
+            // Connections to a file do not age, and cannot be broken while nobody looks.
+            let stated = |limit, default| (limit != default).then_some(limit).flatten();
+            let lifetime = stated(options.get_max_lifetime(), default.get_max_lifetime());
+            let idle = stated(options.get_idle_timeout(), default.get_idle_timeout());
+            let least = options.get_min_connections().min(most);
+            options
+                .max_connections(most)
+                .min_connections(least)
+                .max_lifetime(lifetime)
+                .idle_timeout(idle)
+        })
     }
 
     fn with(self, change: impl FnOnce(SqlxOptions<DB>) -> SqlxOptions<DB>) -> Self {
@@ -198,6 +247,16 @@ impl<DB: RoutedDatabase> PoolOptions<DB> {
     }
 }
 
+/// The options of a pool beside this one that has a single connection, which is prepared as this one's are, and does not age.
+pub(crate) fn of_one_connection<DB: RoutedDatabase>(pool: &Pool<DB>) -> SqlxOptions<DB> {
+    let options = pool.options().clone();
+    options
+        .min_connections(0)
+        .max_connections(1)
+        .max_lifetime(None)
+        .idle_timeout(None)
+}
+
 impl<DB: RoutedDatabase> Default for PoolOptions<DB> {
     fn default() -> Self {
         Self::new()
@@ -213,6 +272,7 @@ impl<DB: RoutedDatabase> Clone for PoolOptions<DB> {
             before_acquire: self.before_acquire.clone(),
             after_release: self.after_release.clone(),
             hides_hooks: self.hides_hooks,
+            embedded: self.embedded,
         }
     }
 }

@@ -83,6 +83,7 @@ mod offenders;
 mod options;
 mod pipeline;
 pub mod policy;
+mod primary;
 mod request;
 mod route;
 mod router;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use tokio::sync::futures::Notified;
+
 use crate::clock::Instant;
 use crate::context::Context;
 use crate::health::{Health, Sign};
@@ -414,6 +416,11 @@ impl<B> Node<B> {
     /// connection. That work has failed there is no reason, which may be one connection's.
     pub async fn ejected(&self) {
         self.until(|| self.health() == Health::Ejected).await;
+    }
+
+    /// Completes when the node is next found less fit, its pool is replaced, or it is no longer the primary.
+    pub(crate) fn changes(&self) -> Notified<'_> {
+        self.vitals.changes()
     }
 
     /// Waits until `holds` does, which is asked at first, and whenever the node is found less fit, its pool is replaced,

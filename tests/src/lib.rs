@@ -16,6 +16,7 @@ pub mod corpus;
 mod failure;
 pub mod harness;
 pub mod history;
+pub mod listening;
 pub mod mariadb;
 pub mod pgbouncer;
 pub mod postgres;

@@ -6,7 +6,7 @@
 //! use dbrouter_tests::postgres::Cluster;
 //!
 //! let cluster = Cluster::start(1).await?;
-//! let pooler = PgBouncer::builder(Lends::Transactions).start(cluster.primary()).await?;
+//! let pooler = PgBouncer::builder(Lends::Transactions).start(cluster.primary().port()).await?;
 //! println!("{}", pooler.url());
 //! # Ok(())
 //! # }
@@ -18,7 +18,7 @@ use std::process::Command;
 
 use sqlx::{Connection, PgConnection};
 
-use crate::postgres::{APP_PASSWORD, Node};
+use crate::postgres::APP_PASSWORD;
 use crate::server::binaries::{self, Search};
 use crate::server::{Account, Home, Missing, Plot, Server};
 use crate::{Failure, Result, wait};
@@ -85,7 +85,7 @@ impl PgBouncer {
             .setting("ignore_startup_parameters", "extra_float_digits")
     }
 
-    /// For an application, as [`Node::url`].
+    /// For an application, as a node's own URL.
     pub fn url(&self) -> String {
         let port = self.plot.ports()[0];
         format!("postgres://app:{APP_PASSWORD}@127.0.0.1:{port}/app")
@@ -100,9 +100,8 @@ impl Builder {
         self
     }
 
-    /// Starts it in front of a node. Returns when it lets the application in.
-    pub async fn start(self, node: &Node) -> Result<PgBouncer> {
-        let target = node.port();
+    /// Starts it in front of the server at that port. Returns when it lets the application in.
+    pub async fn start(self, target: u16) -> Result<PgBouncer> {
         let pooler = tokio::task::spawn_blocking(move || self.launch(target)).await??;
         let url = pooler.url();
         // It names what it does not take, if that is a parameter, and is there all the same.

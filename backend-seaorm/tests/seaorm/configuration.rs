@@ -145,3 +145,69 @@ async fn a_replica_can_be_added() -> Result {
     assert_eq!(error.kind(), ConfigErrorKind::Pool);
     Ok(())
 }
+
+/// What is stated holds for an embedded database as well, but that it has one writer.
+#[tokio::test]
+async fn options_hold_for_an_embedded_database() -> Result {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("a.db");
+    let limit = Duration::from_secs(7);
+    let stated = PoolOptions::new(move |options| {
+        options
+            .max_connections(20)
+            .sqlx_logging(false)
+            .map_sqlx_sqlite_pool_opts(move |pool| {
+                pool.acquire_timeout(limit)
+                    .min_connections(3)
+                    .after_connect(|connection, _| {
+                        let set = sqlx::query("pragma cache_size = -1234");
+                        Box::pin(async move { set.execute(connection).await.map(drop) })
+                    })
+            });
+    });
+    let builder = RoutedConnection::embedded(&file).pool_options(stated);
+    let db = builder.connect().await?;
+    for (node, most) in db.cluster().nodes().iter().zip([1, 20]) {
+        let pool = node.backend().connection().get_sqlite_connection_pool();
+        let options = pool.options();
+        assert_eq!(options.get_max_connections(), most, "{}", node.name());
+        assert_eq!(options.get_min_connections(), most.min(3));
+        assert_eq!(options.get_acquire_timeout(), limit);
+        let cache: i64 = sqlx::query_scalar("pragma cache_size")
+            .fetch_one(pool)
+            .await?;
+        assert_eq!(cache, -1234, "{}", node.name());
+        let mode: String = sqlx::query_scalar("pragma journal_mode")
+            .fetch_one(pool)
+            .await?;
+        assert_eq!(mode, "wal");
+    }
+    assert!(file.is_file());
+    db.close().await?;
+
+    // Without options all is as documented.
+    let db = RoutedConnection::embedded_with(&file, 5).connect().await?;
+    for (node, most) in db.cluster().nodes().iter().zip([1, 5]) {
+        let pool = node.backend().connection().get_sqlite_connection_pool();
+        assert_eq!(pool.options().get_max_connections(), most);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn options_that_an_embedded_database_cannot_keep_are_an_error() -> Result {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("a.db");
+    let stated = PoolOptions::new(|options| {
+        options.map_sqlx_sqlite_opts(|options| options.pragma("cache_size", "-1234"));
+    });
+    let error = error(RoutedConnection::embedded(&file).pool_options(stated)).await;
+    assert_eq!(
+        (error.kind(), error.field()),
+        (
+            ConfigErrorKind::Pool,
+            "writer.pool_options.map_sqlx_sqlite_opts"
+        )
+    );
+    Ok(())
+}

@@ -38,6 +38,7 @@ mod faults;
 mod histories;
 mod identity;
 mod not_replayed;
+mod pgbouncer;
 mod policies;
 mod preferences;
 mod prepared;
@@ -101,6 +102,7 @@ pub fn cases<S: Subject>() -> Vec<Case> {
     chaos::mount(mount.chapter("chaos"));
     waiting::mount(mount.chapter("waiting"));
     credentials::mount(mount.chapter("credentials"));
+    pgbouncer::mount(mount.chapter("pgbouncer"));
     topology::mount(mount.chapter("topology"));
     status::mount(mount.chapter("status"));
     config::mount(mount.chapter("config"));

@@ -61,6 +61,12 @@ pub trait Subject: Sized + Send + Sync + 'static {
         std::future::ready(Err(error.into()))
     }
 
+    /// What is appended to a URL such that the driver uses no statement again that it has prepared. Defaults to `None`: it
+    /// cannot be told.
+    fn without_statement_cache() -> Option<&'static str> {
+        None
+    }
+
     /// The options of a pool of `most` connections, in which nobody waits longer than `patience` for one.
     fn pool(most: u32, patience: Duration) -> <Self::Adapter as Adapter>::PoolOptions;
 }

@@ -1,5 +1,6 @@
 //! Transactions: what the session sees of them, however they end (contracts: `Router`, `Work`).
 
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dbrouter::{Dialect, Preference, Reason};
@@ -10,7 +11,7 @@ use super::{
     Body, Handle, Mount, Need, READ, READS, Site, Subject, WRITES, body, check, error, expect,
     last, refusal, until, write,
 };
-use crate::{Result, wait};
+use crate::{Failure, Result, wait};
 
 pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
     use Need::{ReadOnlyTransactions, Servers, Snapshots};
@@ -96,6 +97,9 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
             &[Snapshots, Servers],
             snapshots_leave_no_trace,
         );
+    if S::DATABASE == Dialect::Sqlite {
+        mount.case(TWO_PROCESSES, &[], of_two_processes);
+    }
 }
 
 /// A transaction that writes a version.
@@ -165,6 +169,48 @@ async fn of_two_routers<S: Subject>(site: &Site<S>) -> Result<()> {
     }
     let counted = routers[0].get(1).await?;
     expect("transactions", counted, Some(2 * TASKS * TRANSACTIONS))
+}
+
+const TWO_PROCESSES: &str = "of_two_processes_wait_for_each_other";
+
+/// Set in a process that this binary has started: the file that the other one writes to.
+const FILE: &str = "DBROUTER_TESTS_FILE";
+
+/// The same of two processes. The other one is this binary again, which is told to run this case alone, and on this file.
+async fn of_two_processes<S: Subject>(site: &Site<S>) -> Result<()> {
+    const TRANSACTIONS: i64 = 500;
+    let shared = std::env::var(FILE).ok();
+    let url = shared.clone().unwrap_or_else(|| site.url(0));
+    let db = S::root(S::builder().primary(&*url).connect().await?);
+    let mut other = None;
+    if shared.is_none() {
+        let case = format!("{}::transactions::{TWO_PROCESSES}", S::NAME);
+        let mut process = Command::new(std::env::current_exe()?);
+        let process = process.args(["--exact", &case]).env(FILE, &url);
+        let process = process.stdout(Stdio::piped()).spawn()?;
+        other = Some(tokio::task::spawn_blocking(|| process.wait_with_output()));
+        let wrote = async || matches!(db.query(WRITES, READ).await, Ok(version) if version > 0);
+        check(wait::until(wrote).await, "the other process does not write")?;
+    }
+    for number in 1..=TRANSACTIONS {
+        let counts = body(|tx| {
+            Box::pin(async move {
+                tx.query(READ).await?;
+                tx.execute("update kv set version = version + 1 where id = 1")
+                    .await
+            })
+        });
+        let counted = db.session().transact(counts).await;
+        counted.map_err(|error| Failure::new(format!("transaction {number}: {error}")))?;
+    }
+    if let Some(other) = other {
+        let other = other.await??;
+        let said = String::from_utf8_lossy(&other.stdout);
+        check(other.status.success(), format!("the other process: {said}"))?;
+        let counted = db.query(WRITES, READ).await?;
+        expect("transactions", counted, 2 * TRANSACTIONS)?;
+    }
+    Ok(())
 }
 
 async fn nothing_before_commit<S: Subject>(site: &Site<S>) -> Result<()> {

@@ -2,6 +2,7 @@
 //! pools, once more for each other pool; and what concerns diesel alone.
 
 mod conformance;
+mod listener;
 mod pgbouncer;
 mod testing;
 mod web;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         cases::<mariadb::Mounted>(),
         of_pools::<bb8_postgres::Mounted>(),
         of_pools::<mobc_postgres::Mounted>(),
+        listener::cases(),
         pgbouncer::cases(),
         testing::cases(),
         web::cases(),

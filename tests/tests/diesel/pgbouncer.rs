@@ -1,9 +1,10 @@
-//! A PgBouncer before each node, which lends connections for a session or for one transaction at a time.
+//! A PgBouncer before each node, which lends connections for one transaction at a time, and statements outside of any. The
+//! conformance suite has the rest.
 
 use dbrouter_diesel::{NodeOptions, RoutedPool};
 use dbrouter_tests::harness::{Case, Need};
 use dbrouter_tests::pgbouncer::{Lends, PgBouncer};
-use dbrouter_tests::postgres::Cluster;
+use dbrouter_tests::postgres::{Cluster, Node};
 use dbrouter_tests::{Failure, Result, wait};
 use diesel::prelude::*;
 use diesel::result::DatabaseErrorKind::ReadOnlyTransaction;
@@ -21,19 +22,16 @@ diesel::table! {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for (lends, mode) in [
-        (Lends::Sessions, "session"),
-        (Lends::Transactions, "transaction"),
-    ] {
-        for (ignored, options) in [("options", "takes"), ("extra_float_digits", "refuses")] {
-            let name = format!("pgbouncer::in_{mode}_mode_that_{options}_options_is_seen_through");
-            let body = async move || seen_through(lends, ignored).await;
-            let case = Case::new(name, body).needs(Need::Postgres);
-            cases.push(case.needs(Need::PgBouncer));
-        }
-    }
-    cases
+    let case = |(ignored, options): (&'static str, &str)| {
+        let name = format!(
+            "pgbouncer::in_transaction_mode_that_{options}_options_statements_find_what_was_prepared"
+        );
+        let case = Case::new(name, async move || seen_through(ignored).await);
+        case.needs(Need::Postgres).needs(Need::PgBouncer)
+    };
+    [("options", "takes"), ("extra_float_digits", "refuses")]
+        .map(case)
+        .into()
 }
 
 fn check(holds: bool, message: &str) -> Result<()> {
@@ -43,7 +41,7 @@ fn check(holds: bool, message: &str) -> Result<()> {
     }
 }
 
-async fn seen_through(lends: Lends, ignored: &str) -> Result<()> {
+async fn seen_through(ignored: &str) -> Result<()> {
     let cluster = Cluster::start(1).await?;
     let mut app = cluster.primary().connect().await?;
     sqlx::raw_sql("create table kv (id int primary key, version bigint not null); insert into kv values (1, 0)")
@@ -53,15 +51,13 @@ async fn seen_through(lends: Lends, ignored: &str) -> Result<()> {
     let [primary, standby] = cluster.nodes() else {
         return check(false, "not two nodes");
     };
-    let pooler = |node| {
-        let builder = PgBouncer::builder(lends).setting("ignore_startup_parameters", ignored);
+    let pooler = |node: &Node| {
+        let builder = PgBouncer::builder(Lends::Transactions);
+        let builder = builder.setting("ignore_startup_parameters", ignored);
         // A statement that diesel has prepared must be known to the connection that is lent next, and this PgBouncer does not
         // see to it. So there is but one.
-        let builder = match lends {
-            Lends::Transactions => builder.setting("default_pool_size", "1"),
-            Lends::Sessions => builder,
-        };
-        builder.start(node)
+        let builder = builder.setting("default_pool_size", "1");
+        builder.start(node.port())
     };
     let (before, behind) = (pooler(primary).await?, pooler(standby).await?);
     let db = RoutedPool::<Pool>::builder()

@@ -65,6 +65,10 @@ macro_rules! mount {
                 Ok(Database::connect(url).await?)
             }
 
+            fn without_statement_cache() -> Option<&'static str> {
+                Some("?statement-cache-capacity=0")
+            }
+
             fn pool(most: u32, patience: Duration) -> PoolOptions {
                 PoolOptions::new(move |options| {
                     options.max_connections(most).acquire_timeout(patience);

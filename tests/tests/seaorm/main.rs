@@ -4,6 +4,7 @@
 mod conformance;
 mod executors;
 mod hooks;
+mod listener;
 mod web;
 
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         cases::<OnMariaDb>(),
         executors::cases(),
         hooks::cases(),
+        listener::cases(),
         web::cases(),
     ];
     dbrouter_tests::conformance::run(cases.into_iter().flatten())

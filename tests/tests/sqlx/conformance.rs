@@ -103,6 +103,10 @@ where
         Ok(Pool::connect(url).await?)
     }
 
+    fn without_statement_cache() -> Option<&'static str> {
+        Some("?statement-cache-capacity=0")
+    }
+
     fn pool(most: u32, patience: Duration) -> PoolOptions<DB> {
         PoolOptions::new()
             .max_connections(most)

@@ -1,7 +1,9 @@
 //! One SQLite file, one writer, many readers.
 
-use dbrouter_sqlx::RoutedPool;
+use std::time::Duration;
+
 use dbrouter_sqlx::dbrouter::Reason;
+use dbrouter_sqlx::{PoolOptions, RoutedPool};
 use dbrouter_tests::Result;
 use dbrouter_tests::harness::Case;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
@@ -16,6 +18,10 @@ pub(crate) fn cases() -> Vec<Case> {
             writers_never_find_the_file_busy,
         ),
         Case::new("embedded::one_mixed_pool_does", one_mixed_pool_does),
+        Case::new(
+            "embedded::the_applications_pool_options_hold_for_both_pools",
+            pool_options_hold,
+        ),
         Case::new("embedded::readers_are_read_only", readers_are_read_only),
         Case::new(
             "embedded::readers_are_always_fresh",
@@ -251,4 +257,52 @@ async fn read_only_pool_stays_so() -> Result<()> {
     db.begin_read_only().await?.commit().await?;
     let created = sqlx::query("create table notes (id integer)").execute(&db);
     check(created.await.is_err(), "it takes writes now")
+}
+
+async fn pool_options_hold() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let stated = PoolOptions::new()
+        .max_connections(3)
+        .min_connections(2)
+        .acquire_timeout(Duration::from_secs(7))
+        .idle_timeout(Duration::from_secs(60))
+        .after_connect(|connection, _| {
+            let set = sqlx::query("pragma cache_size = -1234");
+            Box::pin(async move { set.execute(connection).await.map(drop) })
+        });
+    for (stated, most) in [(Some(stated), [1, 3]), (None, [1, 5])] {
+        let path = folder.path().join(format!("{}.db", most[1]));
+        let builder = RoutedPool::<Sqlite>::embedded_with(path, 5);
+        let is_stated = stated.is_some();
+        let builder = match stated {
+            Some(stated) => builder.pool_options(stated),
+            None => builder,
+        };
+        let db = builder.connect().await?;
+        for (node, most) in db.cluster().nodes().iter().zip(most) {
+            let pool = node.backend().pool();
+            let options = pool.options();
+            let expected = match is_stated {
+                true => (most, 2.min(most), 7, Some(Duration::from_secs(60)), None),
+                false => (most, 0, 30, None, None),
+            };
+            let found = (
+                options.get_max_connections(),
+                options.get_min_connections(),
+                options.get_acquire_timeout().as_secs(),
+                options.get_idle_timeout(),
+                options.get_max_lifetime(),
+            );
+            let message = format!("{}: {found:?}, not {expected:?}", node.name());
+            check(found == expected, message)?;
+            // What the hook has set is on the connection.
+            let mut connection = pool.acquire().await?;
+            let cache: i64 = sqlx::query_scalar("pragma cache_size")
+                .fetch_one(&mut *connection)
+                .await?;
+            check((cache == -1234) == is_stated, "the hook")?;
+        }
+        db.close().await;
+    }
+    Ok(())
 }

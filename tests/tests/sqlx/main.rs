@@ -14,6 +14,7 @@ mod failover;
 mod hooks;
 mod jobs;
 mod journeys;
+mod listener;
 mod monotonic;
 mod outside;
 mod pgbouncer;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         cancellation::cases(),
         catalog::cases(),
         journeys::cases(),
+        listener::cases(),
         processes::cases(),
         jobs::cases(),
         monotonic::cases(),

@@ -50,7 +50,7 @@ async fn poolers(cluster: &Cluster, lends: Lends, takes: Takes) -> Result<Vec<Pg
             let ignored = "extra_float_digits, options";
             builder = builder.setting("ignore_startup_parameters", ignored);
         }
-        poolers.push(builder.start(node).await?);
+        poolers.push(builder.start(node.port()).await?);
     }
     Ok(poolers)
 }
@@ -156,7 +156,7 @@ async fn seen_through(lends: Lends, takes: Takes) -> Result<()> {
 async fn refuses_a_parameter() -> Result<()> {
     let cluster = Cluster::start(0).await?;
     let strict = PgBouncer::builder(Lends::Sessions).setting("ignore_startup_parameters", "");
-    let pooler = strict.start(cluster.primary()).await?;
+    let pooler = strict.start(cluster.primary().port()).await?;
     let builder = RoutedPool::<Postgres>::builder().primary(pooler.url());
     let error = builder
         .connect()
