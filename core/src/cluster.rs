@@ -121,7 +121,22 @@ impl<B: Backend> Shared<B> {
     /// The node's address leads to another server: its pool is opened anew, so that no connection to the former one is
     /// used any longer. Work that is under way keeps its connection.
     pub(crate) fn reopen(&self, id: NodeId) {
-        let replaced = self.change(|topology| topology.reopen(id, Leads::Elsewhere).ok_or(()));
+        self.replace_pool(id, |node| (node.opened_as(), Leads::Elsewhere));
+    }
+
+    /// The node has another role than its pool was opened for: the pool is opened anew. Work that is under way keeps its
+    /// connection.
+    pub(crate) fn reopen_as(&self, id: NodeId, role: Role) {
+        self.replace_pool(id, |_| (role, Leads::Here));
+    }
+
+    fn replace_pool(&self, id: NodeId, how: impl FnOnce(&Node<B>) -> (Role, Leads)) {
+        let replaced = self.change(|topology| {
+            let mut nodes = topology.nodes.iter();
+            let node = nodes.find(|node| node.id() == id).ok_or(())?;
+            let (role, leads) = how(node);
+            topology.reopen(id, role, leads).ok_or(())
+        });
         // Not before the new pool is in its place: work that waits for the old one goes on there.
         if let Ok(node) = replaced {
             node.replace();
@@ -729,11 +744,10 @@ impl<B: Backend> ClusterBuilder<B> {
             topology.add_replica(&spec, &context, access)?;
         }
         topology.check_weights()?;
-        let has_replicas = topology.replicas().next().is_some();
         let cluster = Cluster::new(self.dialect, self.settings, context, topology);
         let mut monitor = Monitor::new(Arc::clone(cluster.shared()));
         monitor.attach().await?;
-        if has_replicas || cluster.nodes().iter().any(|node| !node.is_healthy()) {
+        if monitor.has_work() {
             cluster.watch(|| monitor);
         }
         Ok(cluster)

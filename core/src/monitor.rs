@@ -237,6 +237,15 @@ impl<B: Backend> Monitor<B> {
         Ok(())
     }
 
+    /// Whether there is anything to watch: not if one healthy primary is all there is.
+    pub(crate) fn has_work(&self) -> bool {
+        let topology = self.shared.topology.load();
+        let primary = topology.primary();
+        topology.replicas().next().is_some()
+            || !primary.is_healthy()
+            || primary.role() != Role::Primary
+    }
+
     /// Goes on waiting for a primary that no connection could be opened to yet: it may be far away.
     async fn await_primary(
         &mut self,
@@ -330,8 +339,11 @@ impl<B: Backend> Monitor<B> {
                 })
             }
             Some((node, Ok(()))) if node.role() != Role::Primary => {
+                if self.shared.settings.start == Start::ReadOnly {
+                    return None;
+                }
                 let problem = "the node given as the primary is a replica, by its own account, and no other \
-                               node says that it is the primary; give the server that accepts writes";
+                               node says that it is the primary; give the server that accepts writes, or start read-only";
                 let kind = ConfigErrorKind::NotThePrimary;
                 Some(ConfigError::new(kind, field, problem))
             }
@@ -445,10 +457,13 @@ impl<B: Backend> Monitor<B> {
     /// Whether a replica has told where it stands and waits to be compared with the primary: until it is known to follow,
     /// it serves next to nothing.
     fn is_to_be_compared(&self) -> bool {
-        let primary = self.shared.topology.load().primary;
+        let topology = self.shared.topology.load();
         let mut watches = self.watches.iter();
-        watches
-            .any(|(id, watch)| *id != primary && watch.met && watch.following.awaits_the_primary())
+        // A standby in the primary's place says nothing that the others could be compared with.
+        topology.primary().role() == Role::Primary
+            && watches.any(|(id, watch)| {
+                *id != topology.primary && watch.met && watch.following.awaits_the_primary()
+            })
     }
 
     /// How long to leave a node alone after so many questions in vain.
@@ -710,7 +725,11 @@ impl<B: Backend> Monitor<B> {
             true => Role::Primary,
             false => Role::Replica,
         };
-        self.take_role(node, report.role.unwrap_or(configured), configured);
+        let role = report.role.unwrap_or(configured);
+        if is_primary {
+            self.suit_the_pool(node, role);
+        }
+        self.take_role(node, role, configured);
         let watch = self.watches.entry(node.id()).or_default();
         match report.waits {
             Some(waits) if watch.waits != Waits::Refused => {
@@ -830,6 +849,20 @@ impl<B: Backend> Monitor<B> {
         }
         watch.met = true;
         Ok(Membership::Sure)
+    }
+
+    /// Has the pool of the node in the primary's place opened anew if that is for another role than the node is found in
+    /// now. A primary that becomes a replica keeps its pool: mostly another node takes its place at once. But one that has
+    /// been a replica from the start, in a router that [starts read-only](Start::ReadOnly), is read from as a replica.
+    fn suit_the_pool(&self, node: &Node<B>, role: Role) {
+        let is_news = node.role() != role;
+        let was_primary = self.followed.is_some();
+        if is_news && (role == Role::Primary || role == Role::Replica && !was_primary) {
+            let opened_as = self.shared.topology.load().primary().opened_as();
+            if opened_as != role {
+                self.shared.reopen_as(node.id(), role);
+            }
+        }
     }
 
     fn take_role(&mut self, node: &Arc<Node<B>>, role: Role, configured: Role) {

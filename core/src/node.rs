@@ -205,6 +205,8 @@ pub struct Node<B> {
     id: NodeId,
     peer: Arc<Peer>,
     access: Access<B>,
+    /// The role that its pool was opened for.
+    opened_as: Role,
     pub(crate) context: Arc<Context>,
     pub(crate) live: Arc<Live>,
     /// The sessions that keep a connection of this pool between their statements.
@@ -215,7 +217,13 @@ pub struct Node<B> {
 }
 
 impl<B> Node<B> {
-    pub(crate) fn new(member: &Member, context: &Arc<Context>, access: Access<B>) -> Self {
+    /// A node whose pool was opened for a role.
+    pub(crate) fn new(
+        member: &Member,
+        context: &Arc<Context>,
+        access: Access<B>,
+        opened_as: Role,
+    ) -> Self {
         let peer = Arc::new(Peer {
             node: Arc::clone(&member.name),
             system: context.dialect,
@@ -227,6 +235,7 @@ impl<B> Node<B> {
             id: member.id,
             peer,
             access,
+            opened_as,
             context: Arc::clone(context),
             live: Arc::clone(&member.live),
             holders: Arc::new(Holders::new(&member.live)),
@@ -246,6 +255,7 @@ impl<B> Node<B> {
             id: self.id,
             peer: Arc::clone(&self.peer),
             access: self.access.reopened(role, check)?,
+            opened_as: role,
             context: Arc::clone(&self.context),
             live: Arc::clone(&self.live),
             holders: Arc::new(Holders::new(&self.live)),
@@ -257,6 +267,11 @@ impl<B> Node<B> {
     /// Which server its pool's connections are to lead to.
     pub(crate) fn check(&self) -> &ServerCheck {
         &self.access.check
+    }
+
+    /// The role that its pool was opened for.
+    pub(crate) fn opened_as(&self) -> Role {
+        self.opened_as
     }
 
     /// Its identity within the router.

@@ -25,6 +25,7 @@ mod observer;
 mod patience;
 mod pipeline;
 mod policies;
+mod read_only;
 mod runtimes;
 mod scope;
 mod servers;
