@@ -548,6 +548,12 @@ impl<B> Node<B> {
         }
     }
 
+    /// It is a healthy primary, without being asked.
+    pub(crate) fn take_for_primary(&self) {
+        self.set_role(Role::Primary);
+        self.take(Sign::Answered, None);
+    }
+
     /// For how long it stays ejected at least, if it is.
     pub(crate) fn ejected_for(&self) -> Option<Duration> {
         self.vitals.ejected_for(self.context.now())

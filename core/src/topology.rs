@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::context::Context;
-use crate::health::Sign;
 use crate::live::{Epoch, Live};
 use crate::node::{Access, Leads, Member, Node, NodeId, NodeSpec};
 use crate::vocabulary::Role;
@@ -62,10 +61,10 @@ impl<B> Topology<B> {
             contested: false,
         };
         topology.push(id, "primary", &NodeSpec::new(), context, access);
-        topology.nodes.iter().for_each(|node| {
-            node.set_role(Role::Primary);
-            node.take(Sign::Answered, None);
-        });
+        topology
+            .nodes
+            .iter()
+            .for_each(|node| node.take_for_primary());
         topology
     }
 

@@ -24,6 +24,17 @@ pub(crate) struct Sorted<A: Adapter> {
     pub(crate) silent: Vec<NodeOptions<A>>,
 }
 
+impl<A: Adapter> Sorted<A> {
+    /// The primary that was named.
+    pub(crate) fn of(primary: NodeOptions<A>) -> Self {
+        Self {
+            primary,
+            replicas: Vec::new(),
+            silent: Vec::new(),
+        }
+    }
+}
+
 /// Asks all nodes who they are. The primary is the one that says so; of two, the one on the highest timeline. `field` is
 /// what errors call the list.
 pub(crate) async fn sort<A: Adapter>(

@@ -13,6 +13,7 @@ mod failover;
 mod guarantees;
 mod history;
 mod in_flight;
+mod lazy;
 mod learning;
 mod limit;
 mod measuring;
