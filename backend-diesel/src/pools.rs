@@ -90,7 +90,7 @@ pub trait Pool: Clone + Send + Sync + 'static {
         manager: AsyncDieselConnectionManager<Self::Connection>,
         options: &(dyn Fn(Self::Builder) -> Self::Builder + Send + Sync),
     ) -> impl Future<Output = Option<Result<Self::Connection, Error>>> + Send {
-        let _ = (manager, options);
+        drop((manager, options));
         ready(None)
     }
 

@@ -565,10 +565,9 @@ impl<A: Adapter> Builder<A> {
     fn named_primary(&mut self, has_source: bool) -> Result<Sorted<A>, ConfigError> {
         let field = match (&self.primary, &self.nodes) {
             (Some(_), Some(_)) => return Err(given_twice()),
-            (Some(_), None) => "primary",
             (None, Some(_)) => "nodes",
             (None, None) if has_source => "discover",
-            (None, None) => "primary",
+            (_, None) => "primary",
         };
         let primary = self.primary.take().ok_or_else(|| match field {
             "primary" => ConfigError::no_primary(),

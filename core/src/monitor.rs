@@ -1129,9 +1129,10 @@ impl<B: Backend> Monitor<B> {
     fn lose(&mut self, node: &Arc<Node<B>>, problem: &Problem) {
         let watch = self.watches.entry(node.id()).or_default();
         watch.fruitless = watch.fruitless.saturating_add(1);
-        // Who has waited for an answer has done nothing meanwhile.
+        // A node that had been met may have been told to wait before it answers, and to wait for an answer that does not
+        // come costs nothing.
         watch.rest = match (problem, watch.last_asked) {
-            (Problem::Failed(_), Some(asked)) => {
+            (Problem::Failed(_), Some(asked)) if !watch.met => {
                 let took = asked.elapsed();
                 let idle = took.saturating_mul(Self::IDLE_FOR_ONE);
                 took.saturating_add(idle.min(Self::LONGEST_REST))

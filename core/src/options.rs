@@ -26,6 +26,9 @@ enum Place<A: Adapter> {
     Pool(A::Pool),
 }
 
+/// How a pool that exists already is taken.
+type Adopt<A> = fn(&A, <A as Adapter>::Pool, &str) -> Result<<A as Adapter>::Backend, ConfigError>;
+
 impl<A: Adapter> NodeOptions<A> {
     /// The node at a URL.
     pub fn new(url: impl Into<String>) -> Self {
@@ -140,7 +143,7 @@ impl<A: Adapter> NodeOptions<A> {
         adapter: &A,
         role: Role,
         position: &str,
-        adopt: fn(&A, A::Pool, &str) -> Result<A::Backend, ConfigError>,
+        adopt: Adopt<A>,
     ) -> Result<(NodeSpec, Access<A::Backend>), ConfigError> {
         let name = self.spec.stated_name().unwrap_or(position).to_owned();
         let mut spec = self.spec;
