@@ -15,7 +15,7 @@ use dbrouter::{
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::pooled_connection::{
-    AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+    AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod,
 };
 
 use crate::backend::DieselBackend;
@@ -136,7 +136,8 @@ impl<P: Pool> Adapter for DieselAdapter<P> {
                 words(&*panic),
             ))
         })?;
-        Ok(DieselBackend::new(pool, Some(connect)))
+        let build = Arc::clone(&options.build);
+        Ok(DieselBackend::new(pool, Some(Opened { connect, build })))
     }
 
     fn adopt(&self, pool: P, field: &str) -> Result<DieselBackend<P>, ConfigError> {
@@ -218,7 +219,10 @@ pub(crate) enum Limit {
 type OnTop<P> = dyn Fn(PoolOptions<P>) -> PoolOptions<P> + Send + Sync;
 
 impl<P: Pool> PoolOptions<P> {
-    /// What is to be said to the pool's own builder. It is called once for each pool.
+    /// What is to be said to the pool's own builder. It is called once for each pool, and with deadpool once for each
+    /// connection of the router's monitor, so that its `post_create` hooks run on that as well. (bb8's
+    /// `connection_customizer` does not: bb8 would try again and again to reach a lost server, and not say why. Give a
+    /// [`setup`](Self::setup), which runs on all connections.)
     #[must_use]
     pub fn new(build: impl Fn(P::Builder) -> P::Builder + Send + Sync + 'static) -> Self {
         Self {
@@ -337,6 +341,41 @@ impl<P: Pool> fmt::Debug for PoolOptions<P> {
     }
 }
 
+/// How a pool was opened.
+pub(crate) struct Opened<P: Pool> {
+    connect: Connect<P::Connection>,
+    build: Arc<Build<P>>,
+}
+
+impl<P: Pool> Opened<P> {
+    /// Whether the server refuses writes on the connections.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.connect.is_read_only()
+    }
+
+    /// Opens a connection beside the pool, set up as the pool's are.
+    pub(crate) async fn connect(&self) -> Result<P::Connection, crate::Error> {
+        let manager = self
+            .connect
+            .manager(P::Connection::recycling(), &ServerCheck::none());
+        if let Some(connected) = P::connect_as(manager, &*self.build).await {
+            return connected;
+        }
+        let connected = self.connect.connect().await;
+        connected.map_err(|error| PoolError::ConnectionError(error).into())
+    }
+}
+
+// Not derived: that would ask for `P: Clone`, which is implied.
+impl<P: Pool> Clone for Opened<P> {
+    fn clone(&self) -> Self {
+        Self {
+            connect: self.connect.clone(),
+            build: Arc::clone(&self.build),
+        }
+    }
+}
+
 /// How a node's connections are opened.
 pub(crate) struct Connect<C> {
     url: Arc<str>,
@@ -348,7 +387,7 @@ pub(crate) struct Connect<C> {
 }
 
 impl<C: RoutedConnection> Connect<C> {
-    pub(crate) async fn connect(&self) -> ConnectionResult<C> {
+    async fn connect(&self) -> ConnectionResult<C> {
         runtimes::opened();
         let mut connection = self.log_in().await?;
         if self.is_read_only() && self.needs_a_statement(&mut connection).await? {

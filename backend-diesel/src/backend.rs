@@ -3,9 +3,8 @@
 use std::fmt;
 
 use dbrouter::{Answer, Backend, Fault, Pressure, Question, RouteError};
-use diesel_async::pooled_connection::PoolError;
 
-use crate::adapter::Connect;
+use crate::adapter::Opened;
 use crate::connection::Lease;
 use crate::database::RoutedConnection;
 use crate::error::Error;
@@ -15,13 +14,13 @@ use crate::pools::Pool;
 /// [`Node::backend`](dbrouter::Node::backend).
 pub struct DieselBackend<P: Pool> {
     pool: P,
-    /// How the pool was told to connect; not known of a pool that existed already.
-    connect: Option<Connect<P::Connection>>,
+    /// How the pool was opened; not known of a pool that existed already.
+    opened: Option<Opened<P>>,
 }
 
 impl<P: Pool> DieselBackend<P> {
-    pub(crate) fn new(pool: P, connect: Option<Connect<P::Connection>>) -> Self {
-        Self { pool, connect }
+    pub(crate) fn new(pool: P, opened: Option<Opened<P>>) -> Self {
+        Self { pool, opened }
     }
 
     /// The pool itself, with the status that it tells of.
@@ -32,8 +31,8 @@ impl<P: Pool> DieselBackend<P> {
 
     /// Whether the pool's connections are opened read-only.
     fn is_read_only(&self) -> bool {
-        let connect = self.connect.as_ref();
-        connect.is_some_and(Connect::is_read_only)
+        let opened = self.opened.as_ref();
+        opened.is_some_and(Opened::is_read_only)
     }
 }
 
@@ -41,7 +40,7 @@ impl<P: Pool> Clone for DieselBackend<P> {
     fn clone(&self) -> Self {
         Self {
             pool: self.pool.clone(),
-            connect: self.connect.clone(),
+            opened: self.opened.clone(),
         }
     }
 }
@@ -84,11 +83,8 @@ impl<P: Pool> Backend for DieselBackend<P> {
     }
 
     async fn open_probe(&self) -> Result<P::Connection, Error> {
-        match &self.connect {
-            Some(connect) => {
-                let connected = connect.connect().await;
-                connected.map_err(|error| PoolError::ConnectionError(error).into())
-            }
+        match &self.opened {
+            Some(opened) => opened.connect().await,
             None => self.pool.connect().await,
         }
     }

@@ -100,6 +100,7 @@
 //! | a connection left inside a transaction is closed | when its guard is dropped | the same | the same |
 //! | waits for a connection | 30 s (deadpool's own default: for ever) | 30 s | 30 s |
 //! | can be closed | yes | no | no |
+//! | hooks for new connections run on the monitor's as well | `post_create`, unless the pool existed already | no: use [`setup`](PoolOptions::setup) | has none |
 //!
 //! On MariaDB a statement that is dropped half-way leaves its connection closed, which only a ping shows.
 //!
@@ -263,6 +264,39 @@
 //! watched in its own, and waits until they have been asked again;
 //! [`Status::unwatched`](dbrouter::Status::unwatched) says that nobody watches meanwhile. Connections are dead when the runtime
 //! has ended in which they were opened; the pools see that. A guard must end in the runtime in which it was taken.
+//!
+//! # Before there is a runtime
+//!
+//! [`connect_lazy`](dbrouter::Builder::connect_lazy) makes a router without connecting and without a runtime. The first guard
+//! meets the nodes.
+//!
+//! ```
+//! # #[cfg(all(feature = "deadpool", feature = "sqlite"))]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use dbrouter_diesel::RoutedPool;
+//! # use dbrouter_diesel::diesel::SqliteConnection;
+//! # use dbrouter_diesel::diesel_async::SimpleAsyncConnection;
+//! # use dbrouter_diesel::diesel_async::pooled_connection::deadpool::Pool;
+//! # use dbrouter_diesel::diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
+//! # let path = std::env::temp_dir().join(format!("dbrouter-diesel-lazy-{}.db", std::process::id()));
+//! type Db = RoutedPool<Pool<SyncConnectionWrapper<SqliteConnection>>>;
+//!
+//! let db = Db::embedded(&path).connect_lazy()?;
+//! assert!(!path.exists() && db.cluster().nodes().iter().all(|node| !node.is_healthy()));
+//!
+//! let runtime = tokio::runtime::Runtime::new()?;
+//! runtime.block_on(async {
+//!     db.write().await?.batch_execute("create table notes (text)").await?;
+//!     assert_eq!(&*db.read().await?.decision().node, "readers");
+//! #   db.close();
+//!     Ok::<_, Box<dyn std::error::Error>>(())
+//! })?;
+//! # std::fs::remove_file(&path)?;
+//! # Ok(())
+//! # }
+//! # #[cfg(not(all(feature = "deadpool", feature = "sqlite")))]
+//! # fn main() {}
+//! ```
 //!
 //! # Features
 //!

@@ -7,6 +7,7 @@ mod deadpool;
 #[cfg(feature = "mobc")]
 mod mobc;
 
+use std::future::ready;
 use std::ops::DerefMut;
 use std::time::Duration;
 
@@ -82,6 +83,16 @@ pub trait Pool: Clone + Send + Sync + 'static {
 
     /// Opens a connection beside the pool.
     fn connect(&self) -> impl Future<Output = Result<Self::Connection, Error>> + Send;
+
+    /// Opens a connection as a pool would that [`open`](Self::open) opens with the same arguments, the hooks of the pool's
+    /// own builder included. Defaults to `None`, for pools without such hooks.
+    fn connect_as(
+        manager: AsyncDieselConnectionManager<Self::Connection>,
+        options: &(dyn Fn(Self::Builder) -> Self::Builder + Send + Sync),
+    ) -> impl Future<Output = Option<Result<Self::Connection, Error>>> + Send {
+        drop((manager, options));
+        ready(None)
+    }
 
     /// How occupied the pool is.
     fn pressure(&self) -> Pressure;

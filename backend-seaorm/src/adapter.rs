@@ -28,7 +28,8 @@ use crate::pool::RoutedConnection;
 ///   that was idle for longer than [5 ms](Pings::CAREFUL) is pinged for reads as well.
 /// * Replicas' pools are read-only: see [`Sqlx`](dbrouter_sqlx::Sqlx).
 /// * For SQLite, SeaORM asks for the version when it opens a pool, so the file must be there.
-/// * The hooks of `map_sqlx_…_pool_opts` run on the connections of every node, replicas included, before the router's own.
+/// * The hooks of `map_sqlx_…_pool_opts` run on the connections of every node, replicas included, before the router's own,
+///   and `after_connect` on those of the router's monitor as well.
 ///   SeaORM tells nobody which there are, so each connection is opened twice for that: see
 ///   [`PoolOptions::from_sqlx`](dbrouter_sqlx::PoolOptions::from_sqlx).
 /// * SeaORM's `after_connect` is called once for each pool, not for each connection, and here on a pool that is
@@ -177,6 +178,14 @@ impl Adapter for SeaOrm {
 
     fn adopt(&self, pool: DatabaseConnection, field: &str) -> Result<SeaOrmBackend, ConfigError> {
         SeaOrmBackend::watched(pool, field)
+    }
+
+    fn adopt_alone(
+        &self,
+        pool: DatabaseConnection,
+        field: &str,
+    ) -> Result<SeaOrmBackend, ConfigError> {
+        SeaOrmBackend::new(pool, field)
     }
 
     fn dialect(backend: &SeaOrmBackend) -> Dialect {

@@ -223,6 +223,33 @@
 //! becomes a `DatabaseConnection` by `into()`. To see what replicas are like, give the same URL as primary and as replica: they
 //! count as one server.
 //!
+//! # Before there is a runtime
+//!
+//! [`connect_lazy`](dbrouter::Builder::connect_lazy) makes a router without connecting to a server and without a runtime. (SQLite's
+//! files are opened: SeaORM asks them for their version.) The first statement meets the nodes.
+//!
+//! ```
+//! # #[cfg(feature = "sqlite")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use dbrouter_seaorm::RoutedConnection;
+//! # use sea_orm::ConnectionTrait;
+//! # let path = std::env::temp_dir().join(format!("dbrouter-seaorm-lazy-{}.db", std::process::id()));
+//! let db = RoutedConnection::embedded(&path).connect_lazy()?;
+//! assert!(db.cluster().nodes().iter().all(|node| !node.is_healthy()));
+//!
+//! let runtime = tokio::runtime::Runtime::new()?;
+//! runtime.block_on(async {
+//!     db.execute_unprepared("create table notes (text)").await?;
+//! #   db.close_by_ref().await?;
+//!     Ok::<_, sea_orm::DbErr>(())
+//! })?;
+//! # std::fs::remove_file(&path)?;
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "sqlite"))]
+//! # fn main() {}
+//! ```
+//!
 //! # Features
 //!
 //! `postgres`, `mysql` and `sqlite` turn on SeaORM's drivers and make them routable. `entity-registry`,

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use dbrouter::{
     Builder, Cluster, ConfigError, IntoNode, Request, Route, RouteError, Router, SessionState,
-    Settings, Status, Token,
+    Status, Token,
 };
 use sea_orm::{DatabaseConnection, DbErr};
 
@@ -56,15 +56,14 @@ impl RoutedConnection {
     }
 
     /// A router over one database that takes reads and writes alike: the same code for development and
-    /// tests, where there is no replica. It may also be a mock, a proxy, or rusqlite.
+    /// tests, where there is no replica. It may also be a mock, a proxy, or rusqlite. With a name, observers or other
+    /// settings, it is made by [`Builder::single`].
     ///
     /// # Errors
     ///
     /// If the connection is closed.
     pub fn single(connection: DatabaseConnection) -> Result<Self, ConfigError> {
-        let backend = SeaOrmBackend::new(connection, "primary")?;
-        let cluster = Cluster::single(backend.dialect(), Settings::new(), backend);
-        Ok(Self::new(&cluster, SeaOrm::new()))
+        Self::builder().primary(connection).single()
     }
 
     pub(crate) fn new(cluster: &Cluster<SeaOrmBackend>, adapter: SeaOrm) -> Self {

@@ -164,10 +164,11 @@ impl<DB: RoutedDatabase> Adapter for Sqlx<DB> {
         let present = Arc::new(Present::new(options, plain, credentials));
         let opening = Opening::new(Arc::clone(&present), check, &pool_options, session);
         let after_release = pool_options.after_release.clone();
+        let set_up = pool_options.set_up();
         let pool = self.with_hooks(pool_options, opening);
         let pool = pool.connect_lazy_with(present.options());
         let connecting = Connecting::with(present, &pool);
-        let backend = SqlxBackend::with_hook(pool, after_release, connecting);
+        let backend = SqlxBackend::with_hook(pool, after_release, connecting, set_up);
         Ok(match is_replica {
             true => backend.of_replica(),
             false => backend,

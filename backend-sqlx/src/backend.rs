@@ -3,14 +3,16 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dbrouter::runtimes::Homes;
 use dbrouter::{Answer, Backend, Dialect, Fault, Pressure, Question, RouteError, run_to_end};
+use sqlx::pool::PoolOptions as SqlxOptions;
 use sqlx::{ConnectOptions, Connection, Pool, Transaction};
 
 use crate::connecting::{Connecting, PLAIN, Wraps};
 use crate::connection::Lease;
-use crate::database::{RoutedDatabase, unlogged};
+use crate::database::{Options, RoutedDatabase, unlogged};
 use crate::error;
 use crate::lanes::Lanes;
 use crate::pool_options::Keeps;
@@ -28,6 +30,8 @@ pub struct SqlxBackend<DB: RoutedDatabase> {
     prepares: bool,
     access: Access,
     homes: Arc<Homes>,
+    /// Options whose hook sets a connection up as the application does, if there may be one.
+    set_up: Option<SqlxOptions<DB>>,
 }
 
 /// A connection of the router's monitor.
@@ -53,14 +57,18 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
     /// The node that a pool leads to.
     #[must_use]
     pub fn new(pool: Pool<DB>) -> Self {
-        Self::with_hook(pool, None, Connecting::as_it_is())
+        // Which hooks a pool has that exists already cannot be read.
+        let set_up = Some(pool.options().clone());
+        Self::with_hook(pool, None, Connecting::as_it_is(), set_up)
     }
 
-    /// As [`new`](Self::new), with the hook that the pool's connections run when they are released, and how they are opened.
+    /// As [`new`](Self::new), with the hook that the pool's connections run when they are released, how they are opened, and
+    /// how the application sets them up.
     pub(crate) fn with_hook(
         pool: Pool<DB>,
         after_release: Option<Arc<Keeps<DB>>>,
         connecting: Connecting<DB>,
+        set_up: Option<SqlxOptions<DB>>,
     ) -> Self {
         Self {
             prepares: DB::prepares(&pool.connect_options()),
@@ -69,6 +77,7 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
             lanes: Arc::new(Lanes::new(after_release)),
             access: Access::Unrestricted,
             homes: Arc::default(),
+            set_up,
         }
     }
 
@@ -94,7 +103,7 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
         let connecting = self.connecting.again(&pool);
         Self {
             access: self.access,
-            ..Self::with_hook(pool, None, connecting)
+            ..Self::with_hook(pool, None, connecting, self.set_up.clone())
         }
     }
 
@@ -194,6 +203,26 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
     }
 }
 
+/// Opens another connection in the place of one, and sets that up by the hook of a pool's options: sqlx runs a hook only for
+/// a pool, which is made for this alone. That a server cannot be reached is known by then: a pool would try again and
+/// again, and not say why.
+async fn instead_of<DB: RoutedDatabase>(
+    connection: DB::Connection,
+    set_up: SqlxOptions<DB>,
+    options: Options<DB>,
+) -> Result<DB::Connection, sqlx::Error> {
+    // Whoever waits for it waits no longer.
+    const LIMIT: Duration = Duration::from_secs(10);
+    connection.close().await.ok();
+    // Nothing is left for tasks of the pool's to do.
+    let pool = set_up
+        .min_connections(0)
+        .max_lifetime(None)
+        .idle_timeout(None);
+    let pool = pool.acquire_timeout(LIMIT).connect_lazy_with(options);
+    Ok(pool.acquire().await?.detach())
+}
+
 /// As [`SqlxBackend::begin_writing`], on any pool.
 pub(crate) fn begin_writing<DB: RoutedDatabase>(
     pool: Pool<DB>,
@@ -220,6 +249,7 @@ impl<DB: RoutedDatabase> Clone for SqlxBackend<DB> {
             prepares: self.prepares,
             access: self.access,
             homes: Arc::clone(&self.homes),
+            set_up: self.set_up.clone(),
         }
     }
 }
@@ -295,7 +325,14 @@ impl<DB: RoutedDatabase> Backend for SqlxBackend<DB> {
         self.connecting.renew(&self.pool).await?;
         let connect = || {
             let options = unlogged::<DB>((*self.pool.connect_options()).clone());
-            async move { options.connect().await }
+            let set_up = self.set_up.clone();
+            async move {
+                let connection = options.connect().await?;
+                match set_up {
+                    Some(set_up) => instead_of(connection, set_up, options).await,
+                    None => Ok(connection),
+                }
+            }
         };
         let connected = self.connecting.retry(&self.pool, PLAIN, connect);
         Ok(Probe {

@@ -193,6 +193,36 @@
 //! # }
 //! ```
 //!
+//! # Before there is a runtime
+//!
+//! [`connect_lazy`](dbrouter::Builder::connect_lazy) makes a router without connecting and without a runtime. The first statement
+//! meets the nodes.
+//!
+//! ```
+//! # #[cfg(feature = "sqlite")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use dbrouter_sqlx::RoutedPool;
+//! # use sqlx::Sqlite;
+//! # let path = std::env::temp_dir().join(format!("dbrouter-lazy-{}.db", std::process::id()));
+//! let db = RoutedPool::<Sqlite>::embedded(&path).connect_lazy()?;
+//! assert!(!path.exists() && db.cluster().nodes().iter().all(|node| !node.is_healthy()));
+//!
+//! let runtime = tokio::runtime::Runtime::new()?;
+//! runtime.block_on(async {
+//!     sqlx::query("create table notes (text)").execute(&db).await?;
+//!     sqlx::query("insert into notes values ('hello')").execute(&db).await?;
+//!     let text: String = sqlx::query_scalar("select text from notes").fetch_one(&db).await?;
+//!     assert_eq!(text, "hello");
+//! #   db.close().await;
+//!     Ok::<_, sqlx::Error>(())
+//! })?;
+//! # std::fs::remove_file(&path)?;
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "sqlite"))]
+//! # fn main() {}
+//! ```
+//!
 //! # Features
 //!
 //! `postgres`, `mysql` and `sqlite` turn on sqlx's drivers and make them routable; `axum` gives each request of a web

@@ -67,7 +67,8 @@ impl<DB: RoutedDatabase> RoutedPool<DB> {
     }
 
     /// A router over one database that takes reads and writes alike: the same code for development and
-    /// tests, where there is no replica.
+    /// tests, where there is no replica. With a name, observers or other settings, it is made by
+    /// [`Builder::single`](dbrouter::Builder::single).
     #[must_use]
     pub fn single(pool: Pool<DB>) -> Self {
         let backend = SqlxBackend::new(pool);

@@ -29,8 +29,9 @@ pub(crate) type Keeps<DB> = dyn for<'c> Fn(
 
 /// The options of the pools that a router opens: sqlx's own, by the same names and with the same defaults.
 ///
-/// The hooks run on the connections of every node, replicas included, and before the router's own: the router asks each
-/// new connection which server it leads to ([`ServerCheck`](dbrouter::ServerCheck)), makes a replica's read-only, and
+/// The hooks run on the connections of every node, replicas included, and before the router's own; `after_connect` also
+/// on those of the router's monitor, which are opened twice for that. The router asks each
+/// new connection of a pool which server it leads to ([`ServerCheck`](dbrouter::ServerCheck)), makes a replica's read-only, and
 /// [pings](dbrouter::Builder::ping_after) one that was idle. sqlx keeps one hook of each kind and does not tell which, so
 /// they are given here and not in sqlx's own options; [`from_sqlx`](Self::from_sqlx) is for options that have them
 /// already.
@@ -132,6 +133,20 @@ impl<DB: RoutedDatabase> PoolOptions<DB> {
                 .max_lifetime(lifetime)
                 .idle_timeout(idle)
         })
+    }
+
+    /// The options of a pool whose connections are set up by the application's hook, and by nothing else; `None` if there is
+    /// no such hook.
+    pub(crate) fn set_up(&self) -> Option<SqlxOptions<DB>> {
+        match (&self.after_connect, self.hides_hooks) {
+            (None, false) => None,
+            (None, true) => Some(self.options.clone()),
+            (Some(hook), _) => {
+                let hook = Arc::clone(hook);
+                let options = SqlxOptions::new();
+                Some(options.after_connect(move |connection, meta| hook(connection, meta)))
+            }
+        }
     }
 
     fn with(self, change: impl FnOnce(SqlxOptions<DB>) -> SqlxOptions<DB>) -> Self {

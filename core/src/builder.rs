@@ -5,9 +5,11 @@ use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
+use tokio::runtime::{self, EnterGuard, Runtime};
+
 use crate::classify::Classifier;
 use crate::clock::Clock;
-use crate::cluster::{Cluster, inside_a_runtime};
+use crate::cluster::{Cluster, ClusterBuilder, inside_a_runtime};
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::credentials::Credentials;
 use crate::dialect::Dialect;
@@ -98,6 +100,16 @@ pub trait Adapter: Clone + Send + Sync + Sized + 'static {
     ///
     /// If the pool cannot be used.
     fn adopt(&self, pool: Self::Pool, field: &str) -> Result<Self::Backend, ConfigError>;
+
+    /// As [`adopt`](Self::adopt), for a [single](Builder::single) node, which nobody watches: it need not be one whose log
+    /// can be asked about. Defaults to the same.
+    ///
+    /// # Errors
+    ///
+    /// If the pool cannot be used.
+    fn adopt_alone(&self, pool: Self::Pool, field: &str) -> Result<Self::Backend, ConfigError> {
+        self.adopt(pool, field)
+    }
 
     /// The kind of database that a node is.
     fn dialect(backend: &Self::Backend) -> Dialect;
@@ -205,7 +217,7 @@ impl<A: Adapter> Builder<A> {
     ///
     /// If none says that it is the primary, or two do on the same timeline, that is an error which says what each of
     /// them said. A router that may [start read-only](Start::ReadOnly) takes the first that does not answer for the
-    /// primary, and nothing is written before that has said so.
+    /// primary, or the first of all if all are standbys. Nothing is written before one has said that it is the primary.
     ///
     /// SQLite's databases have no roles: give one as the [`primary`](Self::primary).
     pub fn nodes<N: IntoNode<A>>(mut self, nodes: impl IntoIterator<Item = N>) -> Self {
@@ -386,28 +398,133 @@ impl<A: Adapter> Builder<A> {
     /// reached is no error: it takes work as soon as it answers.
     pub async fn connect(mut self) -> Result<A::Handle, ConfigError> {
         inside_a_runtime()?;
+        self.check_what_was_said()?;
+        let mut follower = self.follower();
+        let found = self.find_primary(follower.as_mut()).await?;
+        let start = self.settings.start;
+        let mut listed = self.open(found, follower.as_mut())?;
+        if let Some(follower) = &mut follower {
+            let present = std::mem::take(&mut listed.present);
+            let opened = follower.nodes(&listed.servers, present, start).await?;
+            for Opened { spec, access, .. } in opened {
+                listed.cluster = listed.cluster.replica(spec, access);
+            }
+        }
+        let cluster = listed.cluster.connect().await?;
+        if let Some(follower) = follower {
+            follower.follow(&cluster);
+        }
+        Ok(listed.adapter.handle(cluster))
+    }
+
+    /// A router whose nodes are met when it is first used: by the first statement, in whichever Tokio runtime that runs.
+    /// For applications that build their state before there is a runtime, or before their database is up. Nothing is
+    /// awaited, and nothing is connected to, except that SeaORM opens the files of SQLite.
+    ///
+    /// * The first statement meets all nodes as [`connect`](Self::connect) does, and is then routed. Statements that
+    ///   begin meanwhile wait for that, and cause no second attempt.
+    /// * That takes as long as `connect` takes, and at most as long: the monitor's
+    ///   [timeout](MonitorSettings::timeout), 1 s by default, for each of a few questions one after the other, and up to
+    ///   10 s for a connection that is being opened. A server that refuses connections is an error at once.
+    /// * If `connect` would have failed, the statement fails. Its error's source is a [`RouteError`](crate::RouteError)
+    ///   whose [`connect_error`](crate::RouteError::connect_error) is what `connect` would have returned. The next
+    ///   statement tries again.
+    /// * Until then [`Status::unwatched`](crate::Status::unwatched) is true, and of all nodes the role is unknown and the
+    ///   health new.
+    /// * A [source](Self::discover) of nodes is first asked when the others have been met, and the first statement does
+    ///   not wait for its nodes.
+    /// * Pools that are opened where there is no runtime are opened anew with the first statement. So take the primary's
+    ///   own pool from the router after that, or whenever it is needed.
+    ///
+    /// To use one database without a monitor, end with [`single`](Self::single).
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the configuration and can be known without a server; and
+    /// [`ConfigErrorKind::Primary`] if no primary is named: which of several [`nodes`](Self::nodes) is the primary must be
+    /// asked of them.
+    pub fn connect_lazy(mut self) -> Result<A::Handle, ConfigError> {
+        let outside = Outside::of_runtimes()?;
+        let _inside = outside.enter();
+        self.check_what_was_said()?;
+        let mut follower = self.follower();
+        let found = self.named_primary(follower.is_some())?;
+        let listed = self.open(found, follower.as_mut())?;
+        let cluster = listed.cluster.connect_lazy()?;
+        if outside.is_outside() {
+            cluster.note_homeless_pools();
+        }
+        if let Some(follower) = follower {
+            follower.follow_later(&cluster);
+        }
+        Ok(listed.adapter.handle(cluster))
+    }
+
+    /// A router over the primary alone, which is taken for one without being asked: for development and tests, and for an
+    /// application whose one database has no replicas. Nothing is connected to, and nothing watched: what works with the
+    /// pool works with the router, and what fails fails in the same way. To be told by a failover, or to have replicas
+    /// later, end with [`connect`](Self::connect) or [`connect_lazy`](Self::connect_lazy).
+    ///
+    /// A pool that exists already may be given outside of a Tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the configuration, and that there are other nodes: replicas, [`nodes`](Self::nodes), or a
+    /// [source](Self::discover).
+    pub fn single(mut self) -> Result<A::Handle, ConfigError> {
+        self.check_what_was_said()?;
+        let others = [
+            (!self.replicas.is_empty(), "replicas"),
+            (self.nodes.is_some(), "nodes"),
+            (self.source.is_some(), "discover"),
+        ];
+        if let Some((_, field)) = others.into_iter().find(|(given, _)| *given) {
+            let problem =
+                "was given, and a single node has no others; leave it out, or end with `connect`";
+            return Err(ConfigError::new(ConfigErrorKind::Primary, field, problem));
+        }
+        let primary = self.primary.take().ok_or_else(ConfigError::no_primary)?;
+        let (spec, access) = primary.open_alone(&self.adapter, "primary")?;
+        let dialect = A::dialect(access.backend());
+        self.check_credentials(dialect)?;
+        let cluster = Cluster::builder(dialect, self.settings).primary(spec, access);
+        Ok(self.adapter.handle(cluster.single()?))
+    }
+
+    /// Whether what was said so far is right. Tells the adapter of the credentials.
+    fn check_what_was_said(&mut self) -> Result<(), ConfigError> {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        let asks = self.credentials.is_some();
-        if let Some(credentials) = self.credentials.take() {
-            self.adapter.credentials(credentials)?;
+        match &self.credentials {
+            Some(credentials) => self.adapter.credentials(credentials.clone()),
+            None => Ok(()),
         }
-        let mut follower = self.follower();
-        let found = self.find_primary(follower.as_mut()).await?;
+    }
+
+    fn check_credentials(&self, dialect: Dialect) -> Result<(), ConfigError> {
+        if self.credentials.is_none() || dialect != Dialect::Sqlite {
+            return Ok(());
+        }
+        let problem = "SQLite's files have no passwords; leave it out";
+        let kind = ConfigErrorKind::Credentials;
+        Err(ConfigError::new(kind, "credentials", problem))
+    }
+
+    /// Opens the pools of the nodes that are listed, and of those that were found.
+    fn open(
+        self,
+        found: Sorted<A>,
+        follower: Option<&mut Follower<A>>,
+    ) -> Result<Listed<A>, ConfigError> {
         let primary = found.primary.clone();
         let (spec, access) = primary.open(&self.adapter, Role::Primary, "primary")?;
         let dialect = A::dialect(access.backend());
-        if asks && dialect == Dialect::Sqlite {
-            let problem = "SQLite's files have no passwords; leave it out";
-            let kind = ConfigErrorKind::Credentials;
-            return Err(ConfigError::new(kind, "credentials", problem));
-        }
+        self.check_credentials(dialect)?;
         let servers = Servers::primary_alone(dialect, access.backend().clone(), self.limit());
-        let start = self.settings.start;
         let mut present = vec![access.backend().clone()];
         let mut cluster = Cluster::builder(dialect, self.settings).primary(spec, access);
-        if let Some(follower) = &mut follower {
+        if let Some(follower) = follower {
             let listed = std::iter::once(&found.primary).chain(&self.replicas);
             let listed = listed.chain(&found.replicas).chain(&found.silent);
             follower.begin(listed);
@@ -421,16 +538,12 @@ impl<A: Adapter> Builder<A> {
             present.push(access.backend().clone());
             cluster = cluster.replica(spec, access);
         }
-        if let Some(follower) = &mut follower {
-            for Opened { spec, access, .. } in follower.nodes(&servers, present, start).await? {
-                cluster = cluster.replica(spec, access);
-            }
-        }
-        let cluster = cluster.connect().await?;
-        if let Some(follower) = follower {
-            follower.follow(&cluster);
-        }
-        Ok(self.adapter.handle(cluster))
+        Ok(Listed {
+            adapter: self.adapter,
+            cluster,
+            servers,
+            present,
+        })
     }
 
     /// How long a node may take to say what it is.
@@ -448,6 +561,25 @@ impl<A: Adapter> Builder<A> {
         Some(Follower::new(source, self.backoff.clone(), opener))
     }
 
+    /// The primary that was given. None can be found without asking the nodes.
+    fn named_primary(&mut self, has_source: bool) -> Result<Sorted<A>, ConfigError> {
+        let field = match (&self.primary, &self.nodes) {
+            (Some(_), Some(_)) => return Err(given_twice()),
+            (None, Some(_)) => "nodes",
+            (None, None) if has_source => "discover",
+            (_, None) => "primary",
+        };
+        let primary = self.primary.take().ok_or_else(|| match field {
+            "primary" => ConfigError::no_primary(),
+            field => {
+                let problem = "must be asked which of the nodes is the primary; name it with `primary`, or await \
+                               `connect`";
+                ConfigError::new(ConfigErrorKind::Primary, field, problem)
+            }
+        })?;
+        Ok(Sorted::of(primary))
+    }
+
     /// The primary that was given, or that is found among the nodes without roles, or in the source's first set.
     async fn find_primary(
         &mut self,
@@ -456,16 +588,8 @@ impl<A: Adapter> Builder<A> {
         let wrong = |kind, field: &str, problem: &str| Err(ConfigError::new(kind, field, problem));
         let (limit, start) = (self.limit(), self.settings.start);
         match (self.primary.take(), self.nodes.take(), follower) {
-            (Some(_), Some(_), _) => {
-                let problem =
-                    "was given, and so were nodes to find it among; give one or the other";
-                wrong(ConfigErrorKind::Primary, "primary", problem)
-            }
-            (Some(primary), None, _) => Ok(Sorted {
-                primary,
-                replicas: Vec::new(),
-                silent: Vec::new(),
-            }),
+            (Some(_), Some(_), _) => Err(given_twice()),
+            (Some(primary), None, _) => Ok(Sorted::of(primary)),
             (None, Some(nodes), _) if nodes.is_empty() => {
                 let problem = "is empty; give the URLs of the nodes";
                 wrong(ConfigErrorKind::EmptyList, "nodes", problem)
@@ -475,16 +599,54 @@ impl<A: Adapter> Builder<A> {
                 sort(&self.adapter, nodes.collect(), limit, start, "nodes").await
             }
             (None, None, Some(follower)) => follower.sort(start).await,
-            (None, None, None) => {
-                let problem = "no primary was given; name the server that takes the writes";
-                wrong(ConfigErrorKind::Primary, "primary", problem)
-            }
+            (None, None, None) => Err(ConfigError::no_primary()),
         }
     }
 
     /// Remembers the first thing that is wrong.
     fn wrong(&mut self, error: ConfigError) {
         self.error.get_or_insert(error);
+    }
+}
+
+/// The nodes that the configuration names, opened.
+struct Listed<A: Adapter> {
+    adapter: A,
+    cluster: ClusterBuilder<A::Backend>,
+    servers: Servers,
+    present: Vec<A::Backend>,
+}
+
+fn given_twice() -> ConfigError {
+    let problem = "was given, and so were nodes to find it among; give one or the other";
+    ConfigError::new(ConfigErrorKind::Primary, "primary", problem)
+}
+
+/// Where pools are opened: in the runtime that there is, or in one that is there for that alone. Pools spawn tasks when
+/// they are opened.
+struct Outside(Option<Runtime>);
+
+impl Outside {
+    fn of_runtimes() -> Result<Self, ConfigError> {
+        if inside_a_runtime().is_ok() {
+            return Ok(Self(None));
+        }
+        match runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => Ok(Self(Some(runtime))),
+            Err(error) => {
+                let problem = "there is no Tokio runtime, and none can be made to open pools in";
+                let kind = ConfigErrorKind::Runtime;
+                Err(ConfigError::new(kind, "runtime", problem).with_source(error))
+            }
+        }
+    }
+
+    fn enter(&self) -> Option<EnterGuard<'_>> {
+        self.0.as_ref().map(Runtime::enter)
+    }
+
+    fn is_outside(&self) -> bool {
+        self.0.is_some()
     }
 }
 

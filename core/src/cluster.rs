@@ -1,6 +1,7 @@
 //! The engine: one router's nodes, settings and sessions, and the monitor that watches the nodes.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::hold::Hold;
 use crate::keeper::Keeper;
 use crate::live::Admission;
 use crate::misjudged::Misjudged;
-use crate::monitor::Monitor;
+use crate::monitor::{CONNECTING, Monitor};
 use crate::node::{Access, Leads, Node, NodeId, NodeSpec};
 use crate::observer::{Decided, Event};
 use crate::pipeline::Pipeline;
@@ -42,8 +43,12 @@ struct Handle<B: Backend> {
     monitor: Keeper,
     /// The task that follows the source of the nodes.
     discovery: Keeper,
-    /// Held by the work that has these tasks run again.
-    resuming: tokio::sync::Mutex<()>,
+    /// Held by the work that has these tasks run, or run again; and why the last attempt to connect failed.
+    resuming: tokio::sync::Mutex<Option<Arc<ConfigError>>>,
+    /// The nodes have been met.
+    connected: AtomicBool,
+    /// How many attempts to connect have failed.
+    failures: AtomicU64,
 }
 
 /// A router that is not kept alive by this.
@@ -74,6 +79,8 @@ pub(crate) struct Shared<B: Backend> {
     pub(crate) classifier: Arc<dyn Classifier>,
     pub(crate) history: History,
     pub(crate) misjudged: Misjudged,
+    /// The nodes' pools were opened where there was no runtime.
+    homeless: AtomicBool,
     /// How the source of the nodes does, if there is one.
     pub(crate) discovery: Mutex<Option<DiscoveryStatus>>,
     /// Held while the topology is replaced by a changed copy. Routes never take it.
@@ -121,10 +128,35 @@ impl<B: Backend> Shared<B> {
     /// The node's address leads to another server: its pool is opened anew, so that no connection to the former one is
     /// used any longer. Work that is under way keeps its connection.
     pub(crate) fn reopen(&self, id: NodeId) {
-        let replaced = self.change(|topology| topology.reopen(id, Leads::Elsewhere).ok_or(()));
+        self.replace_pool(id, |node| (node.opened_as(), Leads::Elsewhere));
+    }
+
+    /// The node has another role than its pool was opened for: the pool is opened anew. Work that is under way keeps its
+    /// connection.
+    pub(crate) fn reopen_as(&self, id: NodeId, role: Role) {
+        self.replace_pool(id, |_| (role, Leads::Here));
+    }
+
+    fn replace_pool(&self, id: NodeId, how: impl FnOnce(&Node<B>) -> (Role, Leads)) {
+        let replaced = self.change(|topology| {
+            let mut nodes = topology.nodes.iter();
+            let node = nodes.find(|node| node.id() == id).ok_or(())?;
+            let (role, leads) = how(node);
+            topology.reopen(id, role, leads).ok_or(())
+        });
         // Not before the new pool is in its place: work that waits for the old one goes on there.
         if let Ok(node) = replaced {
             node.replace();
+        }
+    }
+
+    /// Opens all pools anew that were opened where there was no runtime: some of what pools do by themselves is done by
+    /// tasks of the runtime that they were opened in. Only inside a Tokio runtime.
+    pub(crate) fn bring_pools_home(&self) {
+        if self.homeless.swap(false, Ordering::AcqRel) {
+            for node in &self.topology.load().nodes {
+                self.reopen_as(node.id(), node.opened_as());
+            }
         }
     }
 
@@ -192,6 +224,7 @@ impl<B: Backend> Cluster<B> {
             classifier,
             history,
             misjudged: Misjudged::new(dialect),
+            homeless: AtomicBool::new(false),
             discovery: Mutex::new(None),
             changing: Mutex::new(()),
         };
@@ -199,7 +232,9 @@ impl<B: Backend> Cluster<B> {
             root,
             monitor: Keeper::new(&shared.context),
             discovery: Keeper::new(&shared.context),
-            resuming: tokio::sync::Mutex::new(()),
+            resuming: tokio::sync::Mutex::new(None),
+            connected: AtomicBool::new(true),
+            failures: AtomicU64::new(0),
             shared: Arc::new(shared),
         }))
     }
@@ -481,6 +516,18 @@ impl<B: Backend> Cluster<B> {
         self.0.discovery.start(|| Box::new(source));
     }
 
+    /// The same, from the first work on.
+    #[cfg(feature = "builder")]
+    pub(crate) fn follow_later(&self, source: impl crate::keeper::Lasting + 'static) {
+        self.0.discovery.begin_later(Box::new(source));
+    }
+
+    /// The nodes' pools were opened where there was no runtime.
+    #[cfg(feature = "builder")]
+    pub(crate) fn note_homeless_pools(&self) {
+        self.shared().homeless.store(true, Ordering::Release);
+    }
+
     /// Lets no more work onto a node until it is [enabled](Self::enable) again. Work in flight on it
     /// finishes. Disabling the primary stops all writes.
     ///
@@ -527,9 +574,13 @@ impl<B: Backend> Cluster<B> {
         })
     }
 
-    /// Starts the monitor, if there is none yet. Only inside a Tokio runtime.
+    /// Starts the monitor, if there is none yet. Only inside a Tokio runtime. One that is to begin with the first work does
+    /// so then.
     pub(crate) fn be_watched(&self) {
-        self.watch(|| Monitor::new(Arc::clone(self.shared())));
+        if self.0.monitor.is_left() {
+            return;
+        }
+        self.watch(|| Monitor::of_connected(Arc::clone(self.shared())));
     }
 
     fn watch(&self, monitor: impl FnOnce() -> Monitor<B>) {
@@ -537,35 +588,70 @@ impl<B: Backend> Cluster<B> {
         self.0.monitor.start(|| Box::new(monitor()));
     }
 
-    /// If the runtime has ended in which the nodes were watched, they are watched in this one from now on, and have all
-    /// been asked again before this returns.
+    /// If the runtime has ended in which the nodes were watched, or they have not been met yet, they are watched in this
+    /// one from now on, and have all been asked before this returns.
+    ///
+    /// It is an error for this work if they are to be met for the first time, and that fails as
+    /// [`connect`](ClusterBuilder::connect) would.
     #[inline]
-    pub(crate) async fn be_watched_again(&self) {
+    pub(crate) async fn be_watched_again(&self, request: &Request) -> Result<(), RouteError> {
         if self.shared().context.wake.is_left() {
             // On the heap, as what is seldom done.
-            Box::pin(self.resume()).await;
+            let resumed = Box::pin(self.resume()).await;
+            return resumed.map_err(|error| RouteError::not_connected(request.intent(), error));
         }
+        Ok(())
     }
 
-    async fn resume(&self) {
+    async fn resume(&self) -> Result<(), Arc<ConfigError>> {
         /// More questions one after the other than that takes.
         const QUESTIONS: u32 = 6;
-        if inside_a_runtime().is_err() {
-            return;
+        let connected = || self.0.connected.load(Ordering::Acquire);
+        if let Err(error) = inside_a_runtime() {
+            return match connected() {
+                true => Ok(()),
+                false => Err(Arc::new(error)),
+            };
         }
+        let failures = || self.0.failures.load(Ordering::Acquire);
+        let before = failures();
         let patience = self.shared().settings.monitor.timeout;
-        let turn = timeout(patience.saturating_mul(QUESTIONS), self.0.resuming.lock());
-        let Ok(_one_at_a_time) = turn.await else {
-            return;
+        let mut limit = patience.saturating_mul(QUESTIONS);
+        if !connected() {
+            limit = limit.saturating_add(CONNECTING);
+        }
+        let turn = timeout(limit, self.0.resuming.lock());
+        let Ok(mut last_failure) = turn.await else {
+            if connected() {
+                return Ok(());
+            }
+            let problem = format!("other work has been connecting to it for {limit:?}");
+            let field = format!("{}.url", self.primary().name());
+            let error = ConfigError::new(ConfigErrorKind::Unreachable, field, problem);
+            return Err(Arc::new(error));
         };
-        self.0.monitor.resume().await;
-        self.0.discovery.resume().await;
+        if let Some(error) = &*last_failure
+            && failures() != before
+        {
+            // It was tried while this work waited. The next work tries again.
+            return Err(Arc::clone(error));
+        }
+        if let Err(error) = self.0.monitor.resume().await {
+            let error = Arc::new(error);
+            *last_failure = Some(Arc::clone(&error));
+            self.0.failures.fetch_add(1, Ordering::AcqRel);
+            return Err(error);
+        }
+        self.0.discovery.resume().await?;
+        self.0.connected.store(true, Ordering::Release);
+        *last_failure = None;
         let wake = &self.shared().context.wake;
         wake.end_leave();
         if self.0.monitor.is_left() || self.0.discovery.is_left() {
             // This runtime ends, too.
             wake.leave();
         }
+        Ok(())
     }
 
     /// The kind of server that the nodes are.
@@ -710,15 +796,64 @@ impl<B: Backend> ClusterBuilder<B> {
     /// cannot be reached is no error: it is not healthy yet.
     pub async fn connect(self) -> Result<Cluster<B>, ConfigError> {
         inside_a_runtime()?;
+        let cluster = self.prepare()?;
+        let mut monitor = Monitor::new(Arc::clone(cluster.shared()));
+        monitor.attach().await?;
+        if monitor.has_work() {
+            cluster.watch(|| monitor);
+        }
+        Ok(cluster)
+    }
+
+    /// A router whose nodes are met when it is first used, by the first work in whichever runtime. Nothing is connected
+    /// to, and no runtime need be there yet.
+    ///
+    /// * The first work meets all nodes as [`connect`](Self::connect) does, and is then routed. Other work that begins
+    ///   meanwhile waits for that.
+    /// * That takes as long as `connect` takes, and at most as long: the monitor's
+    ///   [timeout](crate::MonitorSettings::timeout) for each of a few questions one after the other, and up to 10 s for a
+    ///   connection that is being opened.
+    /// * If `connect` would have failed, the work fails with a [`RouteError`] whose
+    ///   [`connect_error`](RouteError::connect_error) is that error, and so does the work that has waited. The next work
+    ///   tries again.
+    /// * [`Router::route`], which cannot wait, refuses all work before.
+    /// * Before the first work [`Status::unwatched`] is true, and of all nodes the role is unknown and the health new.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the configuration and can be known without a server.
+    pub fn connect_lazy(self) -> Result<Cluster<B>, ConfigError> {
+        let cluster = self.prepare()?;
+        cluster.0.connected.store(false, Ordering::Release);
+        let monitor = Monitor::new(Arc::clone(cluster.shared()));
+        cluster.0.monitor.begin_later(Box::new(monitor));
+        Ok(cluster)
+    }
+
+    /// A router over the primary alone, which is taken for one without being asked: as [`Cluster::single`], with a name and
+    /// labels. Needs no runtime.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the configuration, and that there are replicas.
+    pub fn single(self) -> Result<Cluster<B>, ConfigError> {
+        if let Some((spec, _)) = self.replicas.first() {
+            let field = spec.stated_name().unwrap_or("replica-1");
+            let problem =
+                "is a replica, and a single node has none; leave it out, or end with `connect`";
+            return Err(ConfigError::new(ConfigErrorKind::Primary, field, problem));
+        }
+        let cluster = self.prepare()?;
+        let topology = cluster.shared().topology.load();
+        topology.primary().take_for_primary();
+        drop(topology);
+        Ok(cluster)
+    }
+
+    /// The router, before its nodes have been met.
+    fn prepare(self) -> Result<Cluster<B>, ConfigError> {
         self.settings.check(self.dialect)?;
-        let Some((spec, access)) = self.primary else {
-            let problem = "no primary was given; name the server that takes the writes";
-            return Err(ConfigError::new(
-                ConfigErrorKind::Primary,
-                "primary",
-                problem,
-            ));
-        };
+        let (spec, access) = self.primary.ok_or_else(ConfigError::no_primary)?;
         if let Some(limit) = &self.settings.fallback_limit {
             limit.check(access.backend().pressure())?;
         }
@@ -729,14 +864,7 @@ impl<B: Backend> ClusterBuilder<B> {
             topology.add_replica(&spec, &context, access)?;
         }
         topology.check_weights()?;
-        let has_replicas = topology.replicas().next().is_some();
-        let cluster = Cluster::new(self.dialect, self.settings, context, topology);
-        let mut monitor = Monitor::new(Arc::clone(cluster.shared()));
-        monitor.attach().await?;
-        if has_replicas || cluster.nodes().iter().any(|node| !node.is_healthy()) {
-            cluster.watch(|| monitor);
-        }
-        Ok(cluster)
+        Ok(Cluster::new(self.dialect, self.settings, context, topology))
     }
 }
 

@@ -78,6 +78,11 @@ impl ConfigError {
         }
     }
 
+    pub(crate) fn no_primary() -> Self {
+        let problem = "no primary was given; name the server that takes the writes";
+        Self::new(ConfigErrorKind::Primary, "primary", problem)
+    }
+
     /// The same error with what it came from.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

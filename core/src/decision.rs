@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::{ConfigError, ConfigErrorKind};
 use crate::live::Admission;
 use crate::vocabulary::{Intent, Role};
 
@@ -105,6 +106,9 @@ pub enum Reason {
     Sticky,
     /// The preference is the primary, and it is there.
     PreferenceIsPrimary,
+    /// The primary is preferred and does not serve the read (it is not there, is disabled, or has just failed it), so a
+    /// replica has it.
+    NoPrimary,
     /// No replica is known to show what the session must see, so the primary has the read.
     NotFresh,
     /// No healthy replica is left, so the primary has the read.
@@ -122,7 +126,15 @@ pub enum Reason {
 
 impl Reason {
     /// Whether the primary has the read only because no candidate would do.
-    pub(crate) fn is_fallback(self) -> bool {
+    ///
+    /// ```
+    /// use dbrouter::Reason;
+    ///
+    /// assert!(Reason::NotFresh.is_fallback());
+    /// assert!(!Reason::PreferenceIsPrimary.is_fallback());
+    /// ```
+    #[must_use]
+    pub fn is_fallback(self) -> bool {
         match self {
             Self::NotFresh
             | Self::NotReplayed
@@ -136,12 +148,13 @@ impl Reason {
             | Self::Misrouted
             | Self::Policy
             | Self::Sticky
-            | Self::PreferenceIsPrimary => false,
+            | Self::PreferenceIsPrimary
+            | Self::NoPrimary => false,
         }
     }
 
     /// All reasons, in a stable order.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Write,
         Self::Unclassified,
         Self::SessionState,
@@ -149,6 +162,7 @@ impl Reason {
         Self::Policy,
         Self::Sticky,
         Self::PreferenceIsPrimary,
+        Self::NoPrimary,
         Self::NotFresh,
         Self::NoHealthyReplica,
         Self::NotReplayed,
@@ -168,6 +182,7 @@ impl fmt::Display for Reason {
             Self::Policy => "chosen by the policy",
             Self::Sticky => "the session's replica",
             Self::PreferenceIsPrimary => "the primary is preferred",
+            Self::NoPrimary => "the preferred primary does not serve it",
             Self::NotFresh => "no replica is fresh enough yet",
             Self::NotReplayed => "names what the replica did not know",
             Self::NoHealthyReplica => "no replica is healthy",
@@ -296,7 +311,20 @@ pub struct RouteError {
     intent: Intent,
     refusals: Vec<Refusal>,
     without_primary: bool,
+    not_connected: Option<NotConnected>,
 }
+
+/// Why a router that connects with its first work could not. Clones are the same attempt.
+#[derive(Clone, Debug)]
+struct NotConnected(Arc<ConfigError>);
+
+impl PartialEq for NotConnected {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for NotConnected {}
 
 impl RouteError {
     pub(crate) fn new(intent: Intent, refusals: Vec<Refusal>, without_primary: bool) -> Self {
@@ -304,7 +332,28 @@ impl RouteError {
             intent,
             refusals,
             without_primary,
+            not_connected: None,
         }
+    }
+
+    /// The router connects with its first work, and could not.
+    pub(crate) fn not_connected(intent: Intent, error: Arc<ConfigError>) -> Self {
+        Self {
+            intent,
+            refusals: Vec::new(),
+            without_primary: error.kind() == ConfigErrorKind::Unreachable,
+            not_connected: Some(NotConnected(error)),
+        }
+    }
+
+    /// Why the nodes could not be met, if the router was to [connect with its first
+    /// work](crate::ClusterBuilder::connect_lazy): the error that [`connect`](crate::ClusterBuilder::connect) would have
+    /// given. The next piece of work tries again.
+    #[must_use]
+    pub fn connect_error(&self) -> Option<&ConfigError> {
+        self.not_connected
+            .as_ref()
+            .map(|NotConnected(error)| &**error)
     }
 
     /// What the work needed.
@@ -313,27 +362,30 @@ impl RouteError {
         self.intent
     }
 
-    /// Why not, for every node of the cluster.
+    /// Why not, for every node of the cluster. Empty if they [could not be met](Self::connect_error).
     #[must_use]
     pub fn refusals(&self) -> &[Refusal] {
         &self.refusals
     }
 
-    /// Whether some node was ruled out only by what may pass: health, freshness, a failure, or too many reads.
+    /// Whether some node was ruled out only by what may pass: health, freshness, a failure, or too many reads; or the
+    /// primary could not be reached.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        self.refusals.iter().any(|refusal| {
-            matches!(
-                refusal.why,
-                WhyNot::Unhealthy
-                    | WhyNot::Suspect
-                    | WhyNot::NoConnection
-                    | WhyNot::Contested
-                    | WhyNot::NotFresh(_)
-                    | WhyNot::JustFailed
-                    | WhyNot::FallbackLimit
-            )
-        })
+        let is_unreached = |error: &ConfigError| error.kind() == ConfigErrorKind::Unreachable;
+        self.connect_error().is_some_and(is_unreached)
+            || self.refusals.iter().any(|refusal| {
+                matches!(
+                    refusal.why,
+                    WhyNot::Unhealthy
+                        | WhyNot::Suspect
+                        | WhyNot::NoConnection
+                        | WhyNot::Contested
+                        | WhyNot::NotFresh(_)
+                        | WhyNot::JustFailed
+                        | WhyNot::FallbackLimit
+                )
+            })
     }
 
     /// Whether it is a read that was to fall back to the primary, where there are as many such reads as
@@ -361,6 +413,9 @@ impl RouteError {
 impl fmt::Display for RouteError {
     /// `no node for this write: primary: it is a replica; replica-1: the preference rules it out`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(error) = self.connect_error() {
+            return write!(f, "cannot connect for this {}: {error}", self.intent);
+        }
         match self.without_primary {
             true => write!(f, "no primary for this {}", self.intent)?,
             false => write!(f, "no node for this {}", self.intent)?,
@@ -373,7 +428,11 @@ impl fmt::Display for RouteError {
     }
 }
 
-impl std::error::Error for RouteError {}
+impl std::error::Error for RouteError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.connect_error().map(|error| error as _)
+    }
+}
 
 #[cfg(all(test, not(dbrouter_loom)))]
 mod tests {

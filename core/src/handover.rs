@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use crate::clock::Instant;
 use crate::cluster::Cluster;
 use crate::dialect::Dialect;
+use crate::request::Request;
 use crate::router::Backend;
 use crate::session::SessionState;
 use crate::token::{Place, Token};
@@ -68,7 +69,7 @@ impl<B: Backend> Cluster<B> {
         Handle::try_current().ok()?;
         // A router without replicas needs no monitor for itself.
         self.be_watched();
-        self.be_watched_again().await;
+        self.be_watched_again(&Request::read()).await.ok()?;
         shared.context.wake.ask(instant);
         let place = shared.history.place_after(instant);
         timeout(shared.settings.monitor.timeout, place).await.ok()

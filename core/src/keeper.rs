@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::task::AbortHandle;
 
+use crate::config::ConfigError;
 use crate::context::Context;
 use crate::work::BoxFuture;
 
@@ -14,8 +15,18 @@ pub(crate) trait Lasting: Send {
     /// Does it for ever.
     fn run(&mut self) -> BoxFuture<'_, ()>;
 
-    /// Makes up for the time in which nobody did it. What belonged to the former task's runtime is gone.
-    fn catch_up(&mut self) -> BoxFuture<'_, ()>;
+    /// Makes up for the time in which nobody did it, or begins it. What belonged to the former task's runtime is gone. It
+    /// may be dropped, or fail, and then begins again.
+    fn catch_up(&mut self) -> BoxFuture<'_, Result<Then, ConfigError>>;
+}
+
+/// What comes after catching up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// It is [run](Lasting::run).
+    Run,
+    /// There is nothing to be done.
+    Rest,
 }
 
 /// One of a router's own tasks, and what it does even if the task has ended.
@@ -26,7 +37,7 @@ pub(crate) struct Keeper {
     left: Arc<Left>,
 }
 
-/// What a task did that has ended.
+/// What a task did that has ended, or will do that is to begin later.
 type Left = Mutex<Option<Box<dyn Lasting>>>;
 
 impl Keeper {
@@ -41,23 +52,32 @@ impl Keeper {
     /// Starts the task, if it was not started yet. Only inside a Tokio runtime.
     pub(crate) fn start(&self, lasting: impl FnOnce() -> Box<dyn Lasting>) {
         let mut task = lock(&self.task);
-        if task.is_none() {
+        if task.is_none() && !self.is_left() {
             *task = Some(self.keep(Some(lasting())).spawn());
         }
     }
 
-    /// Starts another task if the former one has ended, after it has caught up. Only inside a Tokio runtime.
-    pub(crate) async fn resume(&self) {
-        let left = lock(&self.left).take();
-        // If this is dropped meanwhile, the next who resumes it begins again.
-        let mut kept = self.keep(left);
-        if let Some(lasting) = &mut kept.lasting {
-            lasting.catch_up().await;
-            *lock(&self.task) = Some(kept.spawn());
-        }
+    /// What the task does is begun by [`resume`](Self::resume).
+    pub(crate) fn begin_later(&self, lasting: Box<dyn Lasting>) {
+        drop(self.keep(Some(lasting)));
     }
 
-    /// Whether the task has ended, and no other was started since.
+    /// Starts another task if the former one has ended, or was to begin later, after it has caught up. Only inside a Tokio
+    /// runtime.
+    pub(crate) async fn resume(&self) -> Result<(), ConfigError> {
+        let left = lock(&self.left).take();
+        // If this is dropped meanwhile, or fails, the next who resumes it begins again.
+        let mut kept = self.keep(left);
+        if let Some(lasting) = &mut kept.lasting {
+            match lasting.catch_up().await? {
+                Then::Run => *lock(&self.task) = Some(kept.spawn()),
+                Then::Rest => kept.lasting = None,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the task has ended, or is to begin later, and no other was started since.
     pub(crate) fn is_left(&self) -> bool {
         lock(&self.left).is_some()
     }

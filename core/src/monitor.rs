@@ -28,7 +28,7 @@ use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::{Answer, LogStanding, Position, Question, Report, Timeline, Written};
 use crate::freshness::Commits;
 use crate::health::{Health, Sign};
-use crate::keeper::Lasting;
+use crate::keeper::{Lasting, Then};
 use crate::learning::Lesson;
 use crate::live::Alias;
 use crate::node::{Node, NodeId};
@@ -69,6 +69,8 @@ pub(crate) struct Monitor<B: Backend> {
     sent: Count,
     /// What the classifier was told of the server.
     lesson: Lesson,
+    /// The router is connected.
+    attached: bool,
 }
 
 /// What all nodes of the cluster have in common.
@@ -92,6 +94,9 @@ struct Watch {
     asked_at: Instant,
     /// Questions in a row that brought nothing new.
     fruitless: u32,
+    /// How long after it was asked, and found gone, it is asked again at the earliest: the longer an attempt to reach it
+    /// takes, the later.
+    rest: Duration,
     waits: Waits,
     flush: Flush,
     /// The server that it led to when it last answered. A restarted server counts as another one where servers tell
@@ -183,6 +188,13 @@ impl<B: Backend> Monitor<B> {
     /// questions a second are no load, and the promoted one is found before anybody notices.
     const ROLE_PAUSE: Duration = Duration::from_millis(10);
 
+    /// For how many times as long as an attempt to reach a lost node took it is left alone: what an attempt does (a
+    /// connection's set-up may make a TLS connector) takes a tenth of a processor at most.
+    const IDLE_FOR_ONE: u32 = 9;
+
+    /// The longest that it is left alone for that. A node that is back is seen so long after it at most.
+    const LONGEST_REST: Duration = Duration::from_secs(1);
+
     pub(crate) fn new(shared: Arc<Shared<B>>) -> Self {
         Self {
             shared,
@@ -196,6 +208,15 @@ impl<B: Backend> Monitor<B> {
             lines: HashMap::new(),
             sent: 0,
             lesson: Lesson::default(),
+            attached: false,
+        }
+    }
+
+    /// The monitor of a router that is in use, and had none so far.
+    pub(crate) fn of_connected(shared: Arc<Shared<B>>) -> Self {
+        Self {
+            attached: true,
+            ..Self::new(shared)
         }
     }
 
@@ -234,7 +255,31 @@ impl<B: Backend> Monitor<B> {
             _ => {}
         }
         self.lesson.learn(&self.shared).await;
+        self.attached = true;
         Ok(())
+    }
+
+    /// Meets all nodes for the first time, in a router that was made before. An attempt before this one may have failed, or
+    /// have been dropped.
+    async fn attach_late(&mut self) -> Result<Then, ConfigError> {
+        self.questions = JoinSet::new();
+        self.lines.clear();
+        self.shared.bring_pools_home();
+        self.attach().await?;
+        if !self.has_work() {
+            return Ok(Then::Rest);
+        }
+        self.shared.context.wake.watch();
+        Ok(Then::Run)
+    }
+
+    /// Whether there is anything to watch: not if one healthy primary is all there is.
+    pub(crate) fn has_work(&self) -> bool {
+        let topology = self.shared.topology.load();
+        let primary = topology.primary();
+        topology.replicas().next().is_some()
+            || !primary.is_healthy()
+            || primary.role() != Role::Primary
     }
 
     /// Goes on waiting for a primary that no connection could be opened to yet: it may be far away.
@@ -330,8 +375,11 @@ impl<B: Backend> Monitor<B> {
                 })
             }
             Some((node, Ok(()))) if node.role() != Role::Primary => {
+                if self.shared.settings.start == Start::ReadOnly {
+                    return None;
+                }
                 let problem = "the node given as the primary is a replica, by its own account, and no other \
-                               node says that it is the primary; give the server that accepts writes";
+                               node says that it is the primary; give the server that accepts writes, or start read-only";
                 let kind = ConfigErrorKind::NotThePrimary;
                 Some(ConfigError::new(kind, field, problem))
             }
@@ -420,7 +468,7 @@ impl<B: Backend> Monitor<B> {
         let wanted = self.shared.context.wake.wanted();
         let asked = self.shared.history.asked();
         let pause = if !node.is_healthy() {
-            self.patience(watch.fruitless)
+            self.patience(watch.fruitless).max(watch.rest)
         } else if watch.asked_at < self.shared.context.wake.roles_wanted()
             || self.shared.context.wake.is_primary_awaited()
         {
@@ -445,10 +493,13 @@ impl<B: Backend> Monitor<B> {
     /// Whether a replica has told where it stands and waits to be compared with the primary: until it is known to follow,
     /// it serves next to nothing.
     fn is_to_be_compared(&self) -> bool {
-        let primary = self.shared.topology.load().primary;
+        let topology = self.shared.topology.load();
         let mut watches = self.watches.iter();
-        watches
-            .any(|(id, watch)| *id != primary && watch.met && watch.following.awaits_the_primary())
+        // A standby in the primary's place says nothing that the others could be compared with.
+        topology.primary().role() == Role::Primary
+            && watches.any(|(id, watch)| {
+                *id != topology.primary && watch.met && watch.following.awaits_the_primary()
+            })
     }
 
     /// How long to leave a node alone after so many questions in vain.
@@ -710,7 +761,11 @@ impl<B: Backend> Monitor<B> {
             true => Role::Primary,
             false => Role::Replica,
         };
-        self.take_role(node, report.role.unwrap_or(configured), configured);
+        let role = report.role.unwrap_or(configured);
+        if is_primary {
+            self.suit_the_pool(node, role);
+        }
+        self.take_role(node, role, configured);
         let watch = self.watches.entry(node.id()).or_default();
         match report.waits {
             Some(waits) if watch.waits != Waits::Refused => {
@@ -830,6 +885,20 @@ impl<B: Backend> Monitor<B> {
         }
         watch.met = true;
         Ok(Membership::Sure)
+    }
+
+    /// Has the pool of the node in the primary's place opened anew if that is for another role than the node is found in
+    /// now. A primary that becomes a replica keeps its pool: mostly another node takes its place at once. But one that has
+    /// been a replica from the start, in a router that [starts read-only](Start::ReadOnly), is read from as a replica.
+    fn suit_the_pool(&self, node: &Node<B>, role: Role) {
+        let is_news = node.role() != role;
+        let was_primary = self.followed.is_some();
+        if is_news && (role == Role::Primary || role == Role::Replica && !was_primary) {
+            let opened_as = self.shared.topology.load().primary().opened_as();
+            if opened_as != role {
+                self.shared.reopen_as(node.id(), role);
+            }
+        }
     }
 
     fn take_role(&mut self, node: &Arc<Node<B>>, role: Role, configured: Role) {
@@ -1060,6 +1129,16 @@ impl<B: Backend> Monitor<B> {
     fn lose(&mut self, node: &Arc<Node<B>>, problem: &Problem) {
         let watch = self.watches.entry(node.id()).or_default();
         watch.fruitless = watch.fruitless.saturating_add(1);
+        // A node that had been met may have been told to wait before it answers, and to wait for an answer that does not
+        // come costs nothing.
+        watch.rest = match (problem, watch.last_asked) {
+            (Problem::Failed(_), Some(asked)) if !watch.met => {
+                let took = asked.elapsed();
+                let idle = took.saturating_mul(Self::IDLE_FOR_ONE);
+                took.saturating_add(idle.min(Self::LONGEST_REST))
+            }
+            _ => Duration::ZERO,
+        };
         if !matches!(problem, Problem::Beyond(_)) {
             // It may be another server, or have been rebuilt, when it answers again.
             watch.following.begin_again();
@@ -1091,8 +1170,16 @@ impl<B: Backend> Lasting for Monitor<B> {
         Box::pin(self.work())
     }
 
-    fn catch_up(&mut self) -> BoxFuture<'_, ()> {
-        Box::pin(self.meet_again())
+    fn catch_up(&mut self) -> BoxFuture<'_, Result<Then, ConfigError>> {
+        Box::pin(async move {
+            match self.attached {
+                false => self.attach_late().await,
+                true => {
+                    self.meet_again().await;
+                    Ok(Then::Run)
+                }
+            }
+        })
     }
 }
 

@@ -207,6 +207,8 @@ pub struct Node<B> {
     id: NodeId,
     peer: Arc<Peer>,
     access: Access<B>,
+    /// The role that its pool was opened for.
+    opened_as: Role,
     pub(crate) context: Arc<Context>,
     pub(crate) live: Arc<Live>,
     /// The sessions that keep a connection of this pool between their statements.
@@ -217,7 +219,13 @@ pub struct Node<B> {
 }
 
 impl<B> Node<B> {
-    pub(crate) fn new(member: &Member, context: &Arc<Context>, access: Access<B>) -> Self {
+    /// A node whose pool was opened for a role.
+    pub(crate) fn new(
+        member: &Member,
+        context: &Arc<Context>,
+        access: Access<B>,
+        opened_as: Role,
+    ) -> Self {
         let peer = Arc::new(Peer {
             node: Arc::clone(&member.name),
             system: context.dialect,
@@ -229,6 +237,7 @@ impl<B> Node<B> {
             id: member.id,
             peer,
             access,
+            opened_as,
             context: Arc::clone(context),
             live: Arc::clone(&member.live),
             holders: Arc::new(Holders::new(&member.live)),
@@ -248,6 +257,7 @@ impl<B> Node<B> {
             id: self.id,
             peer: Arc::clone(&self.peer),
             access: self.access.reopened(role, check)?,
+            opened_as: role,
             context: Arc::clone(&self.context),
             live: Arc::clone(&self.live),
             holders: Arc::new(Holders::new(&self.live)),
@@ -259,6 +269,11 @@ impl<B> Node<B> {
     /// Which server its pool's connections are to lead to.
     pub(crate) fn check(&self) -> &ServerCheck {
         &self.access.check
+    }
+
+    /// The role that its pool was opened for.
+    pub(crate) fn opened_as(&self) -> Role {
+        self.opened_as
     }
 
     /// Its identity within the router.
@@ -543,6 +558,12 @@ impl<B> Node<B> {
         if before.role != role {
             self.context.wake.proved();
         }
+    }
+
+    /// It is a healthy primary, without being asked.
+    pub(crate) fn take_for_primary(&self) {
+        self.set_role(Role::Primary);
+        self.take(Sign::Answered, None);
     }
 
     /// For how long it stays ejected at least, if it is.

@@ -26,6 +26,9 @@ enum Place<A: Adapter> {
     Pool(A::Pool),
 }
 
+/// How a pool that exists already is taken.
+type Adopt<A> = fn(&A, <A as Adapter>::Pool, &str) -> Result<<A as Adapter>::Backend, ConfigError>;
+
 impl<A: Adapter> NodeOptions<A> {
     /// The node at a URL.
     pub fn new(url: impl Into<String>) -> Self {
@@ -120,17 +123,32 @@ impl<A: Adapter> NodeOptions<A> {
         role: Role,
         position: &str,
     ) -> Result<(NodeSpec, Access<A::Backend>), ConfigError> {
+        self.open_with(ServerCheck::new(), adapter, role, position, A::adopt)
+    }
+
+    /// As [`open`](Self::open), the primary, which nobody watches: its pool's connections are not asked which server they
+    /// lead to.
+    pub(crate) fn open_alone(
+        self,
+        adapter: &A,
+        position: &str,
+    ) -> Result<(NodeSpec, Access<A::Backend>), ConfigError> {
+        let check = ServerCheck::none();
+        self.open_with(check, adapter, Role::Primary, position, A::adopt_alone)
+    }
+
+    fn open_with(
+        self,
+        check: ServerCheck,
+        adapter: &A,
+        role: Role,
+        position: &str,
+        adopt: Adopt<A>,
+    ) -> Result<(NodeSpec, Access<A::Backend>), ConfigError> {
         let name = self.spec.stated_name().unwrap_or(position).to_owned();
-        if Handle::try_current().is_err() {
-            let problem = "pools can only be opened inside a Tokio runtime";
-            return Err(ConfigError::new(ConfigErrorKind::Runtime, &name, problem));
-        }
         let mut spec = self.spec;
         let options = match self.place {
-            Place::Pool(pool) => {
-                let backend = adapter.adopt(pool, &name)?;
-                return Ok((spec, backend.into()));
-            }
+            Place::Pool(pool) => return Ok((spec, adopt(adapter, pool, &name)?.into())),
             Place::Options(options) => options,
             Place::Url(url) => {
                 let server = url::server(&url);
@@ -138,11 +156,14 @@ impl<A: Adapter> NodeOptions<A> {
                 url::parse(&format!("{name}.url"), &url, A::dialects(), A::parse)?
             }
         };
+        if Handle::try_current().is_err() {
+            let problem = "pools can only be opened inside a Tokio runtime";
+            return Err(ConfigError::new(ConfigErrorKind::Runtime, &name, problem));
+        }
         let (adapter, pool_options) = (adapter.clone(), self.pool_options);
         let open = move |role, check: &ServerCheck| {
             adapter.open(options.clone(), pool_options.as_ref(), role, check, &name)
         };
-        let check = ServerCheck::new();
         let backend = open(role, &check)?;
         // What could be opened once can be again.
         let access = Access::checked(backend, check, move |role, check| open(role, check).ok());

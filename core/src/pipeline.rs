@@ -138,6 +138,9 @@ impl<B> Pipeline<'_, B> {
         for step in steps {
             match step {
                 Step::Policy(among) => match self.candidate(*among, fitness, needs) {
+                    Ok(route) if steps.first() == Some(&Step::Primary) => {
+                        return Some(route.instead_of_the_primary());
+                    }
                     Ok(route) => return Some(route),
                     Err(without) => reason = without,
                 },

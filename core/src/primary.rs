@@ -6,6 +6,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use tokio::time::sleep;
+
 use crate::cluster::{Cluster, inside_a_runtime};
 use crate::health::Health;
 use crate::node::Node;
@@ -29,7 +31,12 @@ impl<B: Backend> Cluster<B> {
         let wake = &self.shared().context.wake;
         let _asked_for_meanwhile = wake.await_primary();
         loop {
-            self.be_watched_again().await;
+            let met = self.be_watched_again(&request).await;
+            if met.is_err() && inside_a_runtime().is_ok() {
+                // The nodes of a lazy router could not be met, and are met anew.
+                sleep(self.acquire_limit()).await;
+                continue;
+            }
             let mut proof = pin!(wake.next_proof());
             // From here on no change is missed, so the look may come now.
             proof.as_mut().enable();
@@ -83,8 +90,11 @@ impl<B: Backend> Cluster<B> {
 
     /// Waits until `node` is not the primary, or does not answer.
     async fn when_not_primary(&self, node: &Node<B>) {
+        let request = Request::write();
         loop {
-            self.be_watched_again().await;
+            if self.be_watched_again(&request).await.is_err() {
+                return;
+            }
             // The one tells of health and pools, the other of roles.
             let mut changed = pin!(node.changes());
             let mut proof = pin!(self.shared().context.wake.next_proof());

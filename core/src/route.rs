@@ -109,6 +109,12 @@ impl<B> Route<B> {
         self.reason
     }
 
+    /// The same, for a read that prefers the primary and goes to a replica.
+    pub(crate) fn instead_of_the_primary(mut self) -> Self {
+        self.reason = Reason::NoPrimary;
+        self
+    }
+
     /// The node and the reason, to keep.
     #[must_use]
     pub fn decision(&self) -> Decision {

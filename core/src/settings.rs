@@ -336,15 +336,27 @@ fn observers() -> Vec<Arc<dyn Observer>> {
     ]
 }
 
-/// Whether a router may start while its primary cannot be reached.
+/// Whether a router may start without a primary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Start {
     /// An unreachable primary is an error. The default: a wrong address is found when the service
     /// starts and not at its first write.
     #[default]
     WithPrimary,
-    /// The router starts all the same. Writes are refused until the primary has been met, and so are
-    /// reads that must see it; replicas serve the others.
+    /// The router starts all the same: the primary cannot be reached, or the node given as the primary is a standby, as
+    /// at a disaster-recovery site, whose only nodes are standbys until one of them is promoted.
+    ///
+    /// * Writes are refused at once, or wait for as long as [`wait_for_primary`](Settings::wait_for_primary) says. The
+    ///   error says that there is no primary.
+    /// * As soon as a node says that it is the primary, it takes the writes, within the monitor's
+    ///   [interval](MonitorSettings::interval).
+    /// * Replicas serve reads, however old they are: while no primary has said where its log stands, nobody knows of
+    ///   anything that they lack, so the router's [`max_staleness`](Settings::max_staleness) rules none out. A standby in
+    ///   the primary's place serves reads as a replica does.
+    /// * What must be compared with a primary cannot be known without one, so such reads are refused: those of a session
+    ///   that has a [`Token`](crate::Token) or was told to [`observe_now`](crate::Cluster::observe_now), those with a
+    ///   bound of their own on staleness, and those of a session whose replica was lost, on any other node.
+    ///   [Eventual](crate::Consistency::Eventual) reads are served.
     ReadOnly,
 }
 

@@ -31,8 +31,9 @@ pub struct Status {
     pub policy_out_of_range: u64,
     /// Questions about its log position that the monitor has asked the primary.
     pub monitor_rounds: u64,
-    /// Whether nobody watches the nodes, because the Tokio runtime has ended in which the router was connected. The next
-    /// piece of work has all nodes asked before it goes on, and watched from then on, in its own runtime.
+    /// Whether nobody watches the nodes, because the Tokio runtime has ended in which the router was connected, or it
+    /// connects [with its first work](crate::ClusterBuilder::connect_lazy). The next piece of work has all nodes asked before
+    /// it goes on, and watched from then on, in its own runtime.
     pub unwatched: bool,
     /// Events that [observers](crate::observer::Observer) had no time for.
     pub dropped_events: u64,
@@ -209,8 +210,8 @@ impl fmt::Display for Status {
         if self.unwatched {
             writeln!(
                 f,
-                "nobody watches the nodes: the runtime in which they were watched has ended; the next piece of work has them \
-                 watched in its own"
+                "nobody watches the nodes: the runtime in which they were watched has ended, or nothing was done yet; the next \
+                 piece of work has them watched in its own"
             )?;
         }
         let discovery = self.discovery.as_ref();

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::context::Context;
-use crate::health::Sign;
 use crate::live::{Epoch, Live};
 use crate::node::{Access, Leads, Member, Node, NodeId, NodeSpec};
 use crate::vocabulary::Role;
@@ -62,10 +61,10 @@ impl<B> Topology<B> {
             contested: false,
         };
         topology.push(id, "primary", &NodeSpec::new(), context, access);
-        topology.nodes.iter().for_each(|node| {
-            node.set_role(Role::Primary);
-            node.take(Sign::Answered, None);
-        });
+        topology
+            .nodes
+            .iter()
+            .for_each(|node| node.take_for_primary());
         topology
     }
 
@@ -141,8 +140,12 @@ impl<B> Topology<B> {
             spec,
             Live::new(Role::Unknown, self.unused_epoch(context)),
         );
+        let role = match id == self.primary {
+            true => Role::Primary,
+            false => Role::Replica,
+        };
         self.nodes
-            .push(Arc::new(Node::new(&member, context, access)));
+            .push(Arc::new(Node::new(&member, context, access, role)));
         self.members.push(member);
     }
 
@@ -201,18 +204,14 @@ impl<B> Topology<B> {
     pub(crate) fn follow(&mut self, promoted: NodeId) -> Vec<Arc<Node<B>>> {
         let demoted = std::mem::replace(&mut self.primary, promoted);
         self.contested = false;
-        [demoted, promoted]
+        [(demoted, Role::Replica), (promoted, Role::Primary)]
             .into_iter()
-            .filter_map(|id| self.reopen(id, Leads::Here))
+            .filter_map(|(id, role)| self.reopen(id, role, Leads::Here))
             .collect()
     }
 
-    /// Opens a node's pool anew, as is right for its role. Returns the node with its former pool.
-    pub(crate) fn reopen(&mut self, id: NodeId, leads: Leads) -> Option<Arc<Node<B>>> {
-        let role = match id == self.primary {
-            true => Role::Primary,
-            false => Role::Replica,
-        };
+    /// Opens a node's pool anew, as is right for a role. Returns the node with its former pool.
+    pub(crate) fn reopen(&mut self, id: NodeId, role: Role, leads: Leads) -> Option<Arc<Node<B>>> {
         let node = self.nodes.iter_mut().find(|node| node.id() == id)?;
         let reopened = node.reopened(role, leads)?;
         Some(std::mem::replace(node, Arc::new(reopened)))

@@ -54,7 +54,7 @@ impl<B: Backend> Cluster<B> {
         request: &mut Request,
         session: &SessionState,
     ) -> Result<Route<B>, RouteError> {
-        self.be_watched_again().await;
+        self.be_watched_again(request).await?;
         let found = self.find(request, session);
         if !self.may_wait(&found, request, session) {
             return self.take(found, request, session);
@@ -147,7 +147,7 @@ impl<B: Backend> Cluster<B> {
         let left = limit.saturating_sub(request.wait_for_primary());
         let _asked_for_meanwhile = self.shared().context.wake.await_primary();
         let found = loop {
-            self.be_watched_again().await;
+            self.be_watched_again(request).await?;
             let mut proof = pin!(self.shared().context.wake.next_proof());
             proof.as_mut().enable();
             let found = self.find(request, session);
@@ -321,7 +321,7 @@ impl<B: Backend> Cluster<B> {
         session: &SessionState,
     ) -> Result<Route<B>, RouteError> {
         loop {
-            self.be_watched_again().await;
+            self.be_watched_again(request).await?;
             let mut proof = pin!(self.shared().context.wake.next_proof());
             // From here on none is missed, so the look may come now.
             proof.as_mut().enable();

@@ -100,6 +100,15 @@ where
         Ok(self.manager().create().await?)
     }
 
+    async fn connect_as(
+        manager: AsyncDieselConnectionManager<C>,
+        options: &(dyn Fn(Self::Builder) -> Self::Builder + Send + Sync),
+    ) -> Option<Result<C, Error>> {
+        // It could be opened before.
+        let pool = Self::open(manager, options, None, "").ok()?;
+        Some(pool.take().await.map(Object::take))
+    }
+
     fn pressure(&self) -> Pressure {
         let status = self.status();
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);

@@ -15,7 +15,7 @@ use crate::builder::Adapter;
 use crate::cluster::{Cluster, Shared};
 use crate::config::{ConfigError, ConfigErrorKind};
 use crate::dialect::Dialect;
-use crate::keeper::Lasting;
+use crate::keeper::{Lasting, Then};
 use crate::observer::Event;
 use crate::options::NodeOptions;
 use crate::settings::Start;
@@ -151,6 +151,15 @@ impl<A: Adapter> Follower<A> {
 
     /// Follows the source for as long as the router is there.
     pub(crate) fn follow(self, cluster: &Cluster<A::Backend>) {
+        cluster.follow(self.of(cluster));
+    }
+
+    /// The same, from when the router is first used. The first set comes then, too.
+    pub(crate) fn follow_later(self, cluster: &Cluster<A::Backend>) {
+        cluster.follow_later(self.of(cluster));
+    }
+
+    fn of(self, cluster: &Cluster<A::Backend>) -> Following<A> {
         let shared = Arc::clone(cluster.shared());
         let failed = self.first.failures > 0;
         if let Some(problem) = &self.first.last_error {
@@ -166,13 +175,13 @@ impl<A: Adapter> Follower<A> {
             true => backoff.failed(),
             false => Duration::ZERO,
         };
-        cluster.follow(Following {
+        Following {
             source: self.source,
             backoff,
             pause,
             nodes,
             shared,
-        });
+        }
     }
 }
 
@@ -228,9 +237,9 @@ impl<A: Adapter> Lasting for Following<A> {
         Box::pin(self.follow())
     }
 
-    fn catch_up(&mut self) -> BoxFuture<'_, ()> {
+    fn catch_up(&mut self) -> BoxFuture<'_, Result<Then, ConfigError>> {
         self.pause = Duration::ZERO;
         self.nodes.go_on_draining();
-        Box::pin(ready(()))
+        Box::pin(ready(Ok(Then::Run)))
     }
 }

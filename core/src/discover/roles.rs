@@ -24,6 +24,17 @@ pub(crate) struct Sorted<A: Adapter> {
     pub(crate) silent: Vec<NodeOptions<A>>,
 }
 
+impl<A: Adapter> Sorted<A> {
+    /// The primary that was named.
+    pub(crate) fn of(primary: NodeOptions<A>) -> Self {
+        Self {
+            primary,
+            replicas: Vec::new(),
+            silent: Vec::new(),
+        }
+    }
+}
+
 /// Asks all nodes who they are. The primary is the one that says so; of two, the one on the highest timeline. `field` is
 /// what errors call the list.
 pub(crate) async fn sort<A: Adapter>(
@@ -180,11 +191,12 @@ fn chosen(said: &[Said], start: Start) -> Result<usize, &'static str> {
             Err("more than one node says that it is the primary, and none is on a later timeline")
         }
         Some((index, _)) => Ok(index),
-        // One that does not answer may be it. Until it has said so, nothing is written.
-        None if start == Start::ReadOnly => said
-            .iter()
-            .position(|said| said.report.is_err())
-            .ok_or("no node says that it is the primary, and all have answered"),
+        // One that does not answer may be it. If all have answered, the first has the primary's place until one of them
+        // is promoted. Until one has said that it is the primary, nothing is written.
+        None if start == Start::ReadOnly && !said.is_empty() => {
+            let silent = said.iter().position(|said| said.report.is_err());
+            Ok(silent.unwrap_or(0))
+        }
         None => Err("no node says that it is the primary; add it, or start read-only"),
     }
 }

@@ -2,8 +2,8 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use dbrouter::{
-    Cluster, ConfigError, ConfigErrorKind, FallbackLimit, MonitorSettings, NodeSpec, Settings,
-    Start,
+    Cluster, ConfigError, ConfigErrorKind, FallbackLimit, MonitorSettings, NodeSpec, Role,
+    Settings, Start,
 };
 
 use crate::world::{Mood, Server, builder, settings};
@@ -179,26 +179,29 @@ async fn limits_that_are_none_are_refused_with_what_would_be_right() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_standby_given_as_the_primary_is_refused() {
-    for start in [Start::WithPrimary, Start::ReadOnly] {
-        let (primary, replica) = servers();
-        let another = Server::standby_of(&primary);
-        let settings = settings().start(start);
-        let error = connect(settings, &replica, NodeSpec::new(), &another)
-            .await
-            .unwrap_err();
-        let parts = [
-            "is a replica",
-            "no other node says",
-            "give the server that accepts writes",
-        ];
-        says(
-            &error,
-            ConfigErrorKind::NotThePrimary,
-            "primary.url",
-            &parts,
-        );
-    }
+async fn a_standby_given_as_the_primary_is_refused_unless_that_was_allowed() {
+    let (primary, replica) = servers();
+    let another = Server::standby_of(&primary);
+    let error = connect(settings(), &replica, NodeSpec::new(), &another)
+        .await
+        .unwrap_err();
+    let parts = [
+        "is a replica",
+        "no other node says",
+        "give the server that accepts writes, or start read-only",
+    ];
+    says(
+        &error,
+        ConfigErrorKind::NotThePrimary,
+        "primary.url",
+        &parts,
+    );
+    let allowed = settings().start(Start::ReadOnly);
+    let connected = connect(allowed, &replica, NodeSpec::new(), &another).await;
+    assert_eq!(
+        connected.unwrap().node("primary").unwrap().role(),
+        Role::Replica
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -493,6 +493,24 @@ async fn a_router_may_start_without_its_primary_and_finds_it_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lost_node_is_tried_less_often_the_longer_an_attempt_takes() {
+    for (opening, least, most) in [(0, 90, 105), (50, 15, 25), (400, 6, 9)] {
+        let world = World::of(1).await;
+        let replica = &world.replicas[0];
+        replica.opens_in(millis(opening));
+        replica.mood(Mood::Refusing);
+        pass(1000).await;
+        let before = replica.asked();
+        pass(10_000).await;
+        let asked = replica.asked() - before;
+        assert!((least..=most).contains(&asked), "{opening} ms: {asked}");
+        replica.mood(Mood::Answering);
+        pass(2000).await;
+        assert!(world.node("replica-1").is_healthy());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_monitor_ends_with_the_last_handle_and_not_with_the_last_session() {
     let world = World::of(1).await;
     let (first, second) = (world.db.clone(), world.db.clone());

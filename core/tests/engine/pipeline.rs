@@ -134,7 +134,7 @@ async fn every_preference_meets_every_condition_with_its_node_and_reason() {
 async fn without_the_primary_replicas_serve_whoever_may_use_them() {
     for (preference, node, reason) in [
         (Preference::Primary, "primary", Reason::PreferenceIsPrimary),
-        (Preference::PrimaryPreferred, "replica-1", Reason::Policy),
+        (Preference::PrimaryPreferred, "replica-1", Reason::NoPrimary),
         (Preference::Replica, "replica-1", Reason::Policy),
         (Preference::ReplicaPreferred, "replica-1", Reason::Policy),
         (Preference::Nearest, "replica-1", Reason::Policy),

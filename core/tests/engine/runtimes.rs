@@ -66,6 +66,31 @@ fn the_first_read_in_the_next_runtime_goes_to_a_replica_that_shows_what_was_writ
     );
 }
 
+/// Its monitor has not connected the router, and must not be asked to.
+#[test]
+fn a_router_that_got_its_monitor_later_reads_in_the_next_runtime_without_its_primary() {
+    let first = runtime();
+    let (world, replica) = first.block_on(async {
+        let world = World::of(0).await;
+        let replica = Server::standby_of(&world.primary);
+        world
+            .db
+            .add_replica(&dbrouter::NodeSpec::new(), replica.clone())
+            .unwrap();
+        while goes(&world.db, &Request::read(), &world.db.session()).await != "replica-1" {
+            tokio::task::yield_now().await;
+        }
+        (world, replica)
+    });
+    drop(first);
+    assert!(world.db.status().unwatched && replica.asked() > 0);
+    world.primary.mood(Mood::Refusing);
+    runtime().block_on(async {
+        let node = goes(&world.db, &Request::read(), &world.db.session()).await;
+        assert_eq!(node, "replica-1");
+    });
+}
+
 /// What tried to open a connection for it has ended with the first runtime.
 #[test]
 fn a_pool_that_failed_is_tried_again_in_the_next_runtime() {

@@ -55,6 +55,11 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
             without_its_primary,
         )
         .case("a_router_may_start_read_only", &[Servers], start_read_only)
+        .case(
+            "a_router_over_standbys_alone_reads_until_one_is_promoted",
+            &[Servers],
+            standbys_alone,
+        )
         .case("a_full_pool_is_no_sick_node", &[], full_pool)
         .case(
             "an_old_primary_that_returns_receives_nothing",
@@ -295,6 +300,43 @@ async fn start_read_only<S: Subject>(site: &Site<S>) -> Result<()> {
     })
     .await?;
     db.set(1, 1).await
+}
+
+/// As at a disaster-recovery site: the primary is none of the routers' nodes.
+async fn standbys_alone<S: Subject>(site: &Site<S>) -> Result<()> {
+    let connect = async |builder| {
+        let builder = Site::<S>::with_time(builder).start(Start::ReadOnly);
+        Ok::<_, dbrouter::ConfigError>(S::root(builder.connect().await?))
+    };
+    let one = connect(S::builder().primary(site.node(1))).await?;
+    let two = connect(S::builder().nodes([site.node(2), site.node(1)])).await?;
+    for db in [&one, &two] {
+        expect("version", db.get(1).await?, Some(0))?;
+        expect("in a session", db.session().get(1).await?, Some(0))?;
+        let refused = error(db.set(1, 1).await, "a write without a primary")?;
+        let refused = refusal(&*refused)?;
+        let text = refused.to_string();
+        check(
+            refused.is_without_primary() && text.contains("it is a replica"),
+            text,
+        )?;
+    }
+    site.stop(0).await?;
+    site.promote(1).await?;
+    for (version, db) in [(1, &one), (2, &two)] {
+        let session = db.session();
+        check(
+            crate::wait::until(async || session.set(1, version).await.is_ok()).await,
+            format!(
+                "no write is taken after a promotion:\n{}",
+                db.cluster().status()
+            ),
+        )?;
+        expect("version", session.get(1).await?, Some(version))?;
+        let written = db.cluster().primary();
+        expect("the primary", site.number(written.name())?, 1)?;
+    }
+    Ok(())
 }
 
 async fn full_pool<S: Subject>(site: &Site<S>) -> Result<()> {

@@ -37,6 +37,7 @@ mod failover;
 mod faults;
 mod histories;
 mod identity;
+mod lazy;
 mod not_replayed;
 mod pgbouncer;
 mod policies;
@@ -110,6 +111,7 @@ pub fn cases<S: Subject>() -> Vec<Case> {
     not_replayed::mount(mount.chapter("not_replayed"));
     prepared::mount(mount.chapter("prepared"));
     runtimes::mount(mount.chapter("runtimes"));
+    lazy::mount(mount.chapter("lazy"));
     mount.cases
 }
 

@@ -50,10 +50,9 @@ async fn primary_preferred<S: Subject>(site: &Site<S>) -> Result<()> {
     // The other one has seen the primary, and no replica is known to show as much yet.
     let session = db.session().preference(Preference::PrimaryPreferred);
     session.query(READS, READ).await?;
-    check(
-        last(&session)?.0 != "primary",
-        "read on the disabled primary",
-    )
+    let (node, reason) = last(&session)?;
+    check(node != "primary", "read on the disabled primary")?;
+    expect("reason", reason, Reason::NoPrimary)
 }
 
 async fn without_a_primary<S: Subject>(site: &Site<S>) -> Result<()> {

@@ -17,7 +17,7 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
 }
 
 /// Runs a future in a runtime of its own, as `#[tokio::test]` does.
-fn run<S: Subject, T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) fn run<S: Subject, T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let mut builder = match S::DATABASE {
         // Some adapters wait for its work on the thread.
         Dialect::Sqlite => Builder::new_multi_thread(),

@@ -127,7 +127,11 @@ impl<S: Subject> Site<S> {
     /// The adapter's builder, with all three nodes under their own names, and with time for a busy machine.
     pub fn builder(&self) -> Builder<S::Adapter> {
         let builder = S::builder().primary(self.node(0));
-        let builder = builder.replica(self.node(1)).replica(self.node(2));
+        Self::with_time(builder.replica(self.node(1)).replica(self.node(2)))
+    }
+
+    /// The same builder, with time for a busy machine.
+    pub fn with_time(builder: Builder<S::Adapter>) -> Builder<S::Adapter> {
         let monitor = MonitorSettings::new().timeout(ANSWER_LIMIT);
         builder.acquire_limit(ACQUIRE_LIMIT).monitor(monitor)
     }

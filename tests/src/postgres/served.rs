@@ -13,6 +13,17 @@ impl Node {
         Ok(())
     }
 
+    /// Waits until the application's user has connections, and all of them are called `name`. An error if that does not
+    /// come.
+    pub async fn wait_all_named(&self, name: &str) -> Result<()> {
+        let mut admin = self.admin().await?;
+        let all = format!(
+            "SELECT coalesce(bool_and(application_name = '{name}'), false) FROM pg_stat_activity WHERE usename = 'app'"
+        );
+        self.wait_until("have only connections that are set up", &mut admin, &all)
+            .await
+    }
+
     async fn accounting(&self) -> Result<PgConnection> {
         let mut admin = self.admin().await?;
         let there = "SELECT FROM pg_extension WHERE extname = 'pg_stat_statements'";

@@ -2,6 +2,7 @@
 //! pools, once more for each other pool; and what concerns diesel alone.
 
 mod conformance;
+mod hooks;
 mod listener;
 mod pgbouncer;
 mod testing;
@@ -15,7 +16,8 @@ use dbrouter_tests::harness::Case;
 use conformance::{bb8_postgres, mariadb, mobc_postgres, postgres, sqlite};
 
 /// How connections are had, kept, lost and given back. How a node is chosen for them is core's affair.
-const POOLS: [&str; 6] = [
+const POOLS: [&str; 7] = [
+    "lazy",
     "routing",
     "transactions",
     "streams",
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         listener::cases(),
         pgbouncer::cases(),
         testing::cases(),
+        hooks::cases(),
         web::cases(),
     ];
     dbrouter_tests::conformance::run(cases.into_iter().flatten())

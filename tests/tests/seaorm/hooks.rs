@@ -2,7 +2,8 @@
 
 use dbrouter_seaorm::{PoolOptions, RoutedConnection};
 use dbrouter_tests::any::Kind;
-use dbrouter_tests::harness::Case;
+use dbrouter_tests::harness::{Case, Need};
+use dbrouter_tests::postgres::Cluster;
 use dbrouter_tests::{Failure, Result};
 use sea_orm::{ConnectionTrait, Statement};
 use sqlx::Executor;
@@ -15,7 +16,33 @@ pub(crate) fn cases() -> Vec<Case> {
         );
         Case::new(name, async move || on_every_node(kind).await).needs(kind.need())
     };
-    Kind::ALL.into_iter().map(on).collect()
+    let of_the_monitor = Case::new(
+        "hooks::prepare_the_monitors_connections_as_well",
+        of_the_monitor,
+    );
+    let on_every_node = Kind::ALL.into_iter().map(on);
+    on_every_node
+        .chain([of_the_monitor.needs(Need::Postgres)])
+        .collect()
+}
+
+async fn of_the_monitor() -> Result<()> {
+    let cluster = Cluster::start(1).await?;
+    let options = PoolOptions::new(|options| {
+        options.map_sqlx_postgres_pool_opts(|pool| {
+            pool.after_connect(|connection, _| {
+                let name = "set application_name = 'set up'";
+                Box::pin(async move { connection.execute(name).await.map(drop) })
+            })
+        });
+    });
+    let builder = RoutedConnection::builder().primary(cluster.primary().url());
+    let builder = builder.replica(cluster.standbys()[0].url());
+    let _db = builder.pool_options(options).connect().await?;
+    for node in cluster.nodes() {
+        node.wait_all_named("set up").await?;
+    }
+    Ok(())
 }
 
 fn options() -> PoolOptions {

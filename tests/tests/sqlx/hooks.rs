@@ -12,7 +12,7 @@ use sqlx::mysql::MySqlPoolOptions;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Acquire, Executor, MySql, Postgres};
 
-use crate::support::{check, cluster, on_mariadb, on_postgres, router};
+use crate::support::{builder, check, cluster, on_mariadb, on_postgres, router};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -39,11 +39,17 @@ pub(crate) fn cases() -> Vec<Case> {
             own_options,
         ),
         on_postgres(
+            "hooks::prepare_the_monitors_connections_as_well",
+            of_the_monitor,
+        ),
+        on_postgres(
             "hooks::run_when_connections_are_taken_and_given_back",
             taken_and_given_back,
         ),
     ]
 }
+
+const NAME: &str = "set application_name = 'set up'";
 
 const PREPARE: &str = "set time_zone = '+05:00', sql_mode = 'ANSI_QUOTES'";
 
@@ -94,6 +100,35 @@ async fn own_options() -> Result<()> {
             let expected = if number == 0 { "none off" } else { "none on" };
             check(prepared == expected, format!("{}: {prepared}", node.name()))?;
         }
+    }
+    Ok(())
+}
+
+/// What sets a connection up (a role, a search path, a time-out) may be what the server lets it work by.
+async fn of_the_monitor() -> Result<()> {
+    let cluster = cluster().await?;
+    let own = PoolOptions::<Postgres>::new().after_connect(|connection, _| {
+        Box::pin(async move { connection.execute(NAME).await.map(drop) })
+    });
+    let sqlxs = PgPoolOptions::new().after_connect(|connection, _| {
+        Box::pin(async move { connection.execute(NAME).await.map(drop) })
+    });
+    let pool = |url: String| sqlxs.clone().connect_lazy(&url);
+    let pools = builder::<Postgres>().primary(pool(cluster.primary().url())?);
+    let pools = cluster.standbys().iter().try_fold(pools, |builder, node| {
+        Ok::<_, sqlx::Error>(builder.replica(pool(node.url())?))
+    })?;
+    let builders = [
+        router(&cluster).pool_options(own),
+        router(&cluster).pool_options(PoolOptions::from_sqlx(sqlxs.clone())),
+        pools,
+    ];
+    for builder in builders {
+        let db = builder.connect().await?;
+        for node in cluster.nodes() {
+            node.wait_all_named("set up").await?;
+        }
+        drop(db);
     }
     Ok(())
 }

@@ -284,6 +284,32 @@ async fn a_router_that_may_start_read_only_starts_without_its_source() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_router_that_may_start_read_only_starts_over_a_source_of_standbys_alone() {
+    let net = Net::of(&["a:5432", "b:5432"]);
+    let (teller, script) = script();
+    let both = ["a", "b"].map(replica);
+    teller.tell(both.clone());
+    let template = "postgres://app@template/shop";
+    let builder = net.builder().discover(script).discover_template(template);
+    let db = builder.start(Start::ReadOnly).connect().await.unwrap();
+    assert_eq!(names(&db), ["a:5432", "b:5432"]);
+    assert_eq!(goes(&db), "b:5432");
+    let write = || {
+        let route = db.route(&Request::write(), &db.session())?;
+        Ok::<_, dbrouter::RouteError>(route.node().name().to_string())
+    };
+    assert!(write().unwrap_err().is_without_primary());
+    net.at("b:5432").promote();
+    net.at("b:5432").fork(2, 2000);
+    pass(1000).await;
+    assert_eq!(write().unwrap(), "b:5432");
+    // It is no node of the source's now, which cannot remove it.
+    teller.tell([both[0].clone()]);
+    pass(1000).await;
+    assert_eq!(write().unwrap(), "b:5432");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_configuration_names_is_not_added_again() {
     let net = Net::of(&["a:5432", "b:5432"]);
     let (teller, script) = script();

@@ -2,6 +2,7 @@
 
 mod dns;
 mod following;
+mod lazy;
 mod roles;
 
 use std::collections::HashMap;
