@@ -44,14 +44,14 @@ impl<P: Pool<Connection = Sqlite>> RoutedPool<P> {
     ///
     /// # #[tokio::main]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let path = std::env::temp_dir().join(format!("dbrouter-diesel-{}.db", std::process::id()));
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("notes.db");
     /// type Db = RoutedPool<Pool<SyncConnectionWrapper<SqliteConnection>>>;
     ///
     /// let db = Db::embedded(&path).connect().await?;
     /// db.write().await?.batch_execute("create table notes (text)").await?;
     /// assert_eq!(&*db.read().await?.decision().node, "readers");
     /// # db.close();
-    /// # std::fs::remove_file(&path)?;
     /// # Ok(())
     /// # }
     /// # main().unwrap();

@@ -76,7 +76,7 @@ impl<DB: RoutedDatabase> SqlxBackend<DB> {
             connecting,
             lanes: Arc::new(Lanes::new(after_release)),
             access: Access::Unrestricted,
-            homes: Arc::default(),
+            homes: Arc::new(Homes::of_a_pool()),
             set_up,
         }
     }

@@ -385,11 +385,6 @@ impl<B> Node<B> {
         }
     }
 
-    /// Waits until the node is next found less fit, or its pool is replaced.
-    pub(crate) async fn changed(&self) {
-        self.vitals.changes().await;
-    }
-
     /// Whether it is a replica whose replay stands still while the primary writes, as last found.
     #[inline]
     pub(crate) fn stands_still(&self) -> bool {

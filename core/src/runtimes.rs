@@ -57,17 +57,32 @@ fn opened_in(runtime: &Handle) {
 }
 
 /// The runtimes in which connections of one pool were opened.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Homes(Mutex<Known>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
     homes: Vec<Id>,
+    /// Whether there may be another one, which nobody has noted.
+    unnoted: bool,
     /// How many runtimes had ended when that was last looked at.
     ends: u64,
 }
 
 impl Homes {
+    /// Those of a pool that is made here, or taken over. The latter's connections were opened in this runtime, it is assumed;
+    /// if there is none here, in one that may have ended already.
+    #[must_use]
+    pub fn of_a_pool() -> Self {
+        let here = Handle::try_current().ok();
+        here.iter().for_each(opened_in);
+        Self(Mutex::new(Known {
+            unnoted: here.is_none(),
+            homes: here.iter().map(Handle::id).collect(),
+            ends: 0,
+        }))
+    }
+
     /// Notes that a connection may be opened here, and returns whether one of the pool's runtimes has ended since the last
     /// call.
     #[must_use]
@@ -78,13 +93,13 @@ impl Homes {
         opened_in(&runtime);
         let ends = ENDS.load(Ordering::Relaxed);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut has_ended = false;
+        let mut has_ended = std::mem::take(&mut known.unnoted);
         if known.ends != ends {
             known.ends = ends;
             let living = self::known();
             let before = known.homes.len();
             known.homes.retain(|home| living.contains(home));
-            has_ended = known.homes.len() < before;
+            has_ended |= known.homes.len() < before;
         }
         let here = runtime.id();
         if !known.homes.contains(&here) {

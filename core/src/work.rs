@@ -852,7 +852,7 @@ impl<B: Backend> Work<B> {
             if node.health() == Health::Ejected || self.has_alternative(route) {
                 return;
             }
-            timeout(pause, node.changed()).await.ok();
+            timeout(pause, node.changes()).await.ok();
         }
     }
 
