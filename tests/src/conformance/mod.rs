@@ -140,6 +140,7 @@ enum Need {
     ReadOnlyTransactions,
     Snapshots,
     RefusesStatedWrites,
+    Poolers,
     /// Replicas that can be told to wait.
     Waits,
     /// Servers of PostgreSQL: the case is about a property of its own.
@@ -247,6 +248,7 @@ fn support<S: Subject>(need: Need) -> Support {
         Need::ReadOnlyTransactions => capabilities.read_only_transactions,
         Need::Snapshots => capabilities.snapshots,
         Need::RefusesStatedWrites => capabilities.refuses_stated_writes,
+        Need::Poolers => capabilities.poolers,
     }
 }
 

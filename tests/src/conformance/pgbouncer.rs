@@ -19,7 +19,7 @@ pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
             ("extra_float_digits", "refuses"),
         ] {
             let name = format!("in_{mode}_mode_that_{options}_options_is_seen_through");
-            let needs = [Need::Postgres, Need::ReadOnlyTransactions];
+            let needs = [Need::Postgres, Need::ReadOnlyTransactions, Need::Poolers];
             let body = async move |site: &Site<S>| seen_through(site, lends, ignored).await;
             let case = mount.make(&name, &needs, body);
             mount.cases.push(case.needs(harness::Need::PgBouncer));

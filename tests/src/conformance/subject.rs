@@ -95,6 +95,8 @@ pub struct Capabilities {
     pub snapshots: Support,
     /// The server refuses what a stated read writes on the primary as well.
     pub refuses_stated_writes: Support,
+    /// A PgBouncer may be before each node.
+    pub poolers: Support,
 }
 
 impl Default for Capabilities {
@@ -111,6 +113,7 @@ impl Default for Capabilities {
             read_only_transactions: Support::Yes,
             snapshots: Support::Yes,
             refuses_stated_writes: Support::Yes,
+            poolers: Support::Yes,
         }
     }
 }

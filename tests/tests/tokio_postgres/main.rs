@@ -39,6 +39,9 @@ impl Subject for OnPostgres {
             credentials: Support::No("its pools take the password that they are opened with"),
             takes_pools: Support::No("it makes its pools itself"),
             refuses_stated_writes: Support::No(reason),
+            poolers: Support::No(
+                "it makes a replica's connections read-only by a startup parameter",
+            ),
             ..Capabilities::default()
         }
     }
