@@ -80,7 +80,6 @@ pub struct PoolOptions {
 }
 
 /// What one of an embedded database's pools is in any case.
-#[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "SQLite's"))]
 #[derive(Clone)]
 pub(crate) struct Embedded {
     /// How many connections it has at most, whatever is said.
