@@ -166,6 +166,9 @@ impl<B: Backend> Monitor<B> {
     /// Writes go to this node from now on. What was proved of the others was proved by another log.
     pub(super) fn follow(&mut self, node: &Node<B>, timeline: Timeline) {
         let before = self.take_over(node);
+        // Before that is forgotten: what they alone show now, the new primary shows then, and no read is without a node.
+        self.void(node);
+        node.set_role(Role::Primary);
         self.forget();
         self.followed = Some(timeline);
         for (id, watch) in &mut self.watches {

@@ -1,5 +1,6 @@
 //! Which node takes the writes: the one that says that it is the primary, if its history is the latest.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -602,4 +603,37 @@ async fn a_replica_that_followed_before_the_primary_was_away_may_be_promoted_as_
     until_taken(&world.db).await;
     promote(&world.replicas[0]);
     assert!(until_written(&world.db, "replica-1").await <= 200);
+}
+
+/// What only one replica shows is shown by it until the new primary shows it. Routes are found by another thread meanwhile, so
+/// that they are found at every moment of the change.
+#[tokio::test(start_paused = true)]
+async fn while_the_primary_is_replaced_there_is_a_node_for_every_read() {
+    for _ in 0..20 {
+        let world = World::of(2).await;
+        let session = world.db.session();
+        world.replicas[0].pause();
+        world.write(&session);
+        pass(300).await;
+        world.primary.mood(Mood::Refusing);
+        pass(300).await;
+        assert_eq!(world.read(&session).0, "replica-2");
+        let (db, needs) = (world.db.clone(), session.clone());
+        let done = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&done);
+        let reader = std::thread::spawn(move || {
+            let mut refused = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                let route = db.route(&Request::read(), &needs);
+                refused.extend(route.err().map(|refusal| refusal.to_string()));
+            }
+            refused
+        });
+        world.replicas[0].resume();
+        promote(&world.replicas[0]);
+        until_written(&world.db, "replica-1").await;
+        pass(300).await;
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(reader.join().unwrap(), Vec::<String>::new());
+    }
 }

@@ -5,8 +5,8 @@ use std::thread;
 
 use dbrouter::{Builder, ConfigErrorKind, Health, Role, Router};
 
-use super::runtimes::run;
-use super::{Handle, Mount, Need, READ, Site, Subject, body, check, error, expect, refusal, write};
+use super::runtimes::{run, works};
+use super::{Handle, Mount, Need, Site, Subject, check, error, expect, refusal};
 use crate::{Failure, Result};
 
 pub(super) fn mount<S: Subject>(mount: &mut Mount<S>) {
@@ -38,16 +38,7 @@ async fn before_there_is_a_runtime<S: Subject>(site: &Site<S>) -> Result<()> {
         _ => None,
     };
     let work = async |db: &S::Handle, version: i64| -> Result<()> {
-        db.set(1, version).await?;
-        expect("on the root handle", db.get(1).await?, Some(version))?;
-        let session = db.session();
-        let counts = body(move |tx| {
-            Box::pin(async move {
-                expect("in a transaction", tx.query(READ).await?, version)?;
-                tx.execute(&write(version + 1)).await
-            })
-        });
-        session.transact(counts).await?;
+        let session = works::<S>(db, version).await?;
         expect("afterwards", session.get(1).await?, Some(version + 1))
     };
     let all = || -> Result<()> {

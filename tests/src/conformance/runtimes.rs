@@ -26,20 +26,26 @@ pub(super) fn run<S: Subject, T>(future: impl Future<Output = Result<T>>) -> Res
     builder.enable_all().build()?.block_on(future)
 }
 
+/// Writes this version, reads it, and writes the next one in a transaction of the session that is returned.
+pub(super) async fn works<S: Subject>(db: &S::Handle, version: i64) -> Result<S::Handle> {
+    db.set(1, version).await?;
+    expect("on the root handle", db.get(1).await?, Some(version))?;
+    let session = db.session();
+    let counts = body(move |tx| {
+        Box::pin(async move {
+            expect("in a transaction", tx.query(READ).await?, version)?;
+            tx.execute(&write(version + 1)).await
+        })
+    });
+    session.transact(counts).await?;
+    Ok(session)
+}
+
 /// launchbadge/sqlx#2881, #531. Connections are dead when their runtime has ended, and so is what asks the servers how far
 /// they have come.
 async fn in_the_next_one<S: Subject>(site: &Site<S>) -> Result<()> {
     let work = async |db: &S::Handle, version: i64| -> Result<()> {
-        db.set(1, version).await?;
-        expect("on the root handle", db.get(1).await?, Some(version))?;
-        let session = db.session();
-        let counts = body(move |tx| {
-            Box::pin(async move {
-                expect("in a transaction", tx.query(READ).await?, version)?;
-                tx.execute(&write(version + 1)).await
-            })
-        });
-        session.transact(counts).await?;
+        let session = works::<S>(db, version).await?;
         // Many at once, so that the pools are left with several connections.
         let read = async || expect("at once", db.query(READS, READ).await?, version + 1);
         tokio::try_join!(read(), read(), read())?;

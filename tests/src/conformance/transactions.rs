@@ -150,14 +150,7 @@ async fn of_two_routers<S: Subject>(site: &Site<S>) -> Result<()> {
             let db = db.clone();
             tasks.push(tokio::spawn(async move {
                 for _ in 0..TRANSACTIONS {
-                    let counts = body(|tx| {
-                        Box::pin(async move {
-                            tx.query(READ).await?;
-                            tx.execute("update kv set version = version + 1 where id = 1")
-                                .await
-                        })
-                    });
-                    let counted = db.session().transact(counts).await;
+                    let counted = read_and_count::<S>(&db).await;
                     counted.map_err(|error| error.to_string())?;
                 }
                 std::result::Result::<(), String>::Ok(())
@@ -169,6 +162,18 @@ async fn of_two_routers<S: Subject>(site: &Site<S>) -> Result<()> {
     }
     let counted = routers[0].get(1).await?;
     expect("transactions", counted, Some(2 * TASKS * TRANSACTIONS))
+}
+
+/// A transaction that reads before it writes.
+async fn read_and_count<S: Subject>(db: &S::Handle) -> Result<()> {
+    let counts = body(|tx| {
+        Box::pin(async move {
+            tx.query(READ).await?;
+            tx.execute("update kv set version = version + 1 where id = 1")
+                .await
+        })
+    });
+    db.session().transact(counts).await
 }
 
 const TWO_PROCESSES: &str = "of_two_processes_wait_for_each_other";
@@ -193,14 +198,7 @@ async fn of_two_processes<S: Subject>(site: &Site<S>) -> Result<()> {
         check(wait::until(wrote).await, "the other process does not write")?;
     }
     for number in 1..=TRANSACTIONS {
-        let counts = body(|tx| {
-            Box::pin(async move {
-                tx.query(READ).await?;
-                tx.execute("update kv set version = version + 1 where id = 1")
-                    .await
-            })
-        });
-        let counted = db.session().transact(counts).await;
+        let counted = read_and_count::<S>(&db).await;
         counted.map_err(|error| Failure::new(format!("transaction {number}: {error}")))?;
     }
     if let Some(other) = other {
