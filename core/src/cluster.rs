@@ -352,8 +352,34 @@ impl<B: Backend> Cluster<B> {
         request: &Request,
         session: &SessionState,
     ) -> Result<Route<B>, RouteError> {
-        self.pipeline(&self.shared().topology.load(), request, session)
+        let topology = self.shared().topology.load();
+        self.pipeline(&topology, request, session)
             .run()
+            .or_else(|refusal| self.find_again(&topology, request, session, refusal))
+    }
+
+    /// Looks again where the nodes have changed since the work was refused by those of `before`. Another primary may have
+    /// taken over meanwhile, of which those knew nothing, while what was proved of the replicas was void already.
+    #[cold]
+    fn find_again(
+        &self,
+        before: &Arc<Topology<B>>,
+        request: &Request,
+        session: &SessionState,
+        mut refusal: RouteError,
+    ) -> Result<Route<B>, RouteError> {
+        let mut known = Arc::clone(before);
+        loop {
+            let now = self.shared().topology.load_full();
+            if Arc::ptr_eq(&known, &now) {
+                return Err(refusal);
+            }
+            match self.pipeline(&now, request, session).run() {
+                Ok(route) => return Ok(route),
+                Err(again) => refusal = again,
+            }
+            known = now;
+        }
     }
 
     /// Whether work that has waited for a connection since it was routed would still be routed to this node: the node
