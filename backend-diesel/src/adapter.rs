@@ -233,7 +233,7 @@ impl<P: Pool> PoolOptions<P> {
         }
     }
 
-    /// What is made of the builder's options for one node.
+    /// One node's options: the builder's, changed by this function.
     #[cfg(feature = "sqlite")]
     pub(crate) fn on_top(change: impl Fn(Self) -> Self + Send + Sync + 'static) -> Self {
         Self {

@@ -567,7 +567,7 @@ async fn the_setup_comes_before_read_only() -> Outcome {
     Ok(())
 }
 
-/// What is stated holds for an embedded database as well, but that it has one writer.
+/// An embedded database keeps the pool options that the application states, except that it has one writer.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_applications_options_hold_for_an_embedded_database() -> Outcome {
     let folder = tempfile::tempdir()?;

@@ -79,7 +79,7 @@ pub struct PoolOptions {
     embedded: Option<Embedded>,
 }
 
-/// What one of an embedded database's pools is in any case.
+/// The options that a pool of an embedded database has, whatever the application states.
 #[derive(Clone)]
 pub(crate) struct Embedded {
     /// How many connections it has at most, whatever is said.

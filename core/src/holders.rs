@@ -157,11 +157,9 @@ impl Holders {
         let now = self.now();
         let next = self.next_trial.load(Ordering::Acquire);
         let after = now.saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX));
-        let exchange = |next| {
-            let (won, seen) = (Ordering::AcqRel, Ordering::Acquire);
-            self.next_trial.compare_exchange(next, after, won, seen)
-        };
-        now >= next && exchange(next).is_ok()
+        let (won, lost) = (Ordering::AcqRel, Ordering::Acquire);
+        let next_trial = &self.next_trial;
+        now >= next && next_trial.compare_exchange(next, after, won, lost).is_ok()
     }
 
     /// Another one did open, so the next may be tried at once.

@@ -146,7 +146,7 @@ async fn a_replica_can_be_added() -> Result {
     Ok(())
 }
 
-/// What is stated holds for an embedded database as well, but that it has one writer.
+/// An embedded database keeps the pool options that the application states, except that it has one writer.
 #[tokio::test]
 async fn options_hold_for_an_embedded_database() -> Result {
     let folder = tempfile::tempdir()?;
